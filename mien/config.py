@@ -1,0 +1,275 @@
+"""A training run as a document: frozen dataclasses to and from TOML. Every field says its meaning and unit."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mien.errors import ConfigError, near
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which faces to train and choose on."""
+
+    path: str = "fer2013.tar.gz"
+    """FER2013 in any form that `mien data inspect` reads, or a folder of class folders."""
+    ferplus: str = ""
+    """FER+'s fer2013new.csv, needed where loss.ferplus is above 0."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Which network; `mien networks` lists them."""
+
+    name: str = "resnet18_masking_reconstruction"
+    variant: str = "small"
+    size: int = 0
+    """Height and width of its input, pixels; 0 takes the registry's."""
+    mask_activation: str = ""
+    """sigmoid or softmax; empty takes the network's own."""
+    dropout: float = 0.0
+    """Share of pooled features dropped before the last layer, 0..1."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The weighted sum: cross-entropy + reconstruction * L_rec + margin * L_margin."""
+
+    label_smoothing: float = 0.0
+    """Share of each target spread evenly over the classes, 0..1."""
+    class_weights: str = "none"
+    """none, or balanced: N / (K * faces of the class), computed from the training split."""
+    ferplus: float = 0.0
+    """Share of each target taken from FER+'s votes, 0..1; needs data.ferplus."""
+    reconstruction: float = 0.1
+    """Weight of L_rec (Shen and Li, Eq. 3)."""
+    margin: float = 0.1
+    """Weight of L_margin (Eq. 4)."""
+    margin_reading: str = "labels"
+    """labels: cross-entropy of each class against the rest; mask: between masks and the image's saliency."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of the training images; each image draws its own."""
+
+    flip: float = 0.5
+    """Probability of a left-right flip."""
+    rotation_deg: float = 0.0
+    """Largest rotation to either side, degrees."""
+    scale: float = 0.0
+    """Largest change of size to either side, share."""
+    shift: float = 0.0
+    """Largest shift along each axis, share of the image's side."""
+    shear: float = 0.0
+    """Largest shift of the upper edge against the lower, share of the image's side."""
+    brightness: float = 0.0
+    """Largest value added or taken, share of the full range."""
+    contrast: float = 0.0
+    """Largest change of the distance to the image's mean, share."""
+    erase: float = 0.0
+    """Probability that a rectangle is replaced by noise."""
+    erase_area: float = 0.25
+    """Largest area of that rectangle, share of the image."""
+    mixup: float = 0.0
+    """alpha of the Beta distribution that mixes two images and their targets; 0 is off."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the weights are found."""
+
+    epochs: int = 60
+    batch_size: int = 128
+    """Images a step and device."""
+    optimizer: str = "sgd"
+    """sgd (Nesterov momentum 0.9) or adamw."""
+    learning_rate: float = 0.1
+    """The schedule's highest."""
+    weight_decay: float = 5e-4
+    """Of weights; biases and batch norms have none."""
+    schedule: str = "one-cycle"
+    """one-cycle: up over `warmup`, then down along a cosine. plateau: divided by 10 when PublicTest stands still."""
+    warmup: float = 0.15
+    """Share of all steps over which one-cycle climbs."""
+    plateau_patience: int = 2
+    """Epochs without a better PublicTest accuracy before plateau lowers the learning rate."""
+    stop_after: int = 0
+    """Epochs without a better PublicTest accuracy before training ends; 0 never ends it early."""
+    ema_decay: float = 0.999
+    """Of the moving average of weights that is evaluated and exported; 0 keeps the last weights."""
+    precision: str = "32-true"
+    """32-true, bf16-mixed, or 16-mixed (GPUs only)."""
+    compile: bool = False
+    """Whether torch.compile fuses the network: one to two minutes at the start."""
+    seed: int = 0
+    threads: int = 0
+    """CPU threads; 0 takes all cores."""
+    devices: int = 1
+    """GPUs to train on where there are any."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of a training run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        """Refuses values out of range and pairs that cannot be.
+
+        Raises:
+            ConfigError: Which field, what was expected and what came.
+        """
+        for section, name, low, high in _RANGES:
+            value = getattr(getattr(self, section), name)
+            if not low <= value <= high:
+                raise ConfigError(f"{section}.{name} must be {low:g}..{high:g}, got {value:g}")
+        for section, name, allowed in _CHOICES:
+            value = getattr(getattr(self, section), name)
+            if value not in allowed:
+                choices = ", ".join(choice or "empty" for choice in allowed)
+                raise ConfigError(f"{section}.{name} must be one of {choices}, got {value or 'empty'}")
+        if self.loss.ferplus > 0 and not self.data.ferplus:
+            raise ConfigError(
+                "loss.ferplus is above 0 but data.ferplus is empty: name FER+'s fer2013new.csv there, or set it to 0"
+            )
+        if self.loss.ferplus + self.loss.label_smoothing >= 1:
+            raise ConfigError("loss.ferplus and loss.label_smoothing must leave a share to the labels: sum below 1")
+        if self.training.stop_after and self.training.schedule == "one-cycle":
+            raise ConfigError(
+                "training.stop_after ends a one-cycle schedule before its small steps: set it to 0 or use plateau"
+            )
+
+
+_INFINITY = float("inf")
+_RANGES: tuple[tuple[str, str, float, float], ...] = (
+    ("network", "size", 0, 1024),
+    ("network", "dropout", 0, 0.95),
+    ("loss", "label_smoothing", 0, 0.9),
+    ("loss", "ferplus", 0, 1),
+    ("loss", "reconstruction", 0, _INFINITY),
+    ("loss", "margin", 0, _INFINITY),
+    ("augment", "flip", 0, 1),
+    ("augment", "rotation_deg", 0, 180),
+    ("augment", "scale", 0, 0.9),
+    ("augment", "shift", 0, 1),
+    ("augment", "shear", 0, 1),
+    ("augment", "brightness", 0, 1),
+    ("augment", "contrast", 0, 1),
+    ("augment", "erase", 0, 1),
+    ("augment", "erase_area", 0.02, 1),
+    ("augment", "mixup", 0, _INFINITY),
+    ("training", "epochs", 1, 100_000),
+    ("training", "batch_size", 2, 100_000),
+    ("training", "learning_rate", 1e-12, _INFINITY),
+    ("training", "weight_decay", 0, _INFINITY),
+    ("training", "warmup", 0, 0.95),
+    ("training", "plateau_patience", 0, _INFINITY),
+    ("training", "stop_after", 0, _INFINITY),
+    ("training", "ema_decay", 0, 0.999999),
+    ("training", "seed", 0, 2**31 - 1),
+    ("training", "threads", 0, 1024),
+    ("training", "devices", 1, 1024),
+)
+_CHOICES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("network", "mask_activation", ("", "sigmoid", "softmax")),
+    ("loss", "class_weights", ("none", "balanced")),
+    ("loss", "margin_reading", ("labels", "mask")),
+    ("training", "optimizer", ("sgd", "adamw")),
+    ("training", "schedule", ("one-cycle", "plateau")),
+    ("training", "precision", ("32-true", "bf16-mixed", "16-mixed")),
+)
+
+
+def load(path: str | Path, overrides: tuple[str, ...] = ()) -> Config:
+    """Reads a TOML file.
+
+    Args:
+        path: The file.
+        overrides: `section.key=value` pairs that replace what the file says; the value is written as in TOML, and
+            a text may stand without quotes.
+
+    Raises:
+        ConfigError: The file cannot be read, a key is unknown, or a value is of the wrong type or out of range.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the config {path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    for pair in overrides:
+        key, separator, text = pair.partition("=")
+        section, _, name = key.partition(".")
+        if not (separator and name):
+            raise ConfigError(f"--set takes section.key=value, such as training.epochs=10, got {pair}")
+        values = table.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{section} must be a table in {path}, got {values!r}")
+        values[name] = _value(text)
+    return from_dict(table)
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def from_dict(table: dict[str, Any]) -> Config:
+    """A config from nested tables, as TOML and JSON give them.
+
+    Raises:
+        ConfigError: A key is unknown, or a value is of the wrong type or out of range.
+    """
+    return typing.cast(Config, _build(Config, table, ""))
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Nested tables with every field, for TOML and JSON."""
+    return dataclasses.asdict(config)
+
+
+def _build(cls: type, table: object, place: str) -> object:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{place} must be a table, got {table!r}")
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in table.items():
+        where = f"{place}.{key}" if place else key
+        if key not in hints:
+            raise ConfigError(f"unknown key {where}: {near(key, hints)}")
+        values[key] = _checked(hints[key], value, where)
+    return cls(**values)
+
+
+def _checked(hint: Any, value: object, where: str) -> object:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, where)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise ConfigError(f"{where} must be {_WORDS[hint]}, got {value!r}")
+    return value
+
+
+_WORDS: types.MappingProxyType[type, str] = types.MappingProxyType(
+    {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+)

@@ -1,0 +1,108 @@
+"""Fixtures of several rooms: a made-up FER2013, the real one where it is, and a user cache of the test's own."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mien.data import FaceDataset, load
+
+FACES_A_CLASS = {"Training": 4, "PublicTest": 2, "PrivateTest": 2}
+
+
+class Row(NamedTuple):
+    """One row of fer2013.csv; pixels are (48, 48), values 0..255."""
+
+    emotion: int
+    pixels: NDArray[np.uint8]
+    usage: str
+
+
+WriteRows = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def rows() -> list[Row]:
+    """A FER2013 of 56 faces, made from a seed: every Usage in the original order, every class in each."""
+    random = np.random.default_rng(7)
+    return [
+        Row(emotion, random.integers(0, 256, (48, 48), dtype=np.uint8), usage)
+        for usage, faces in FACES_A_CLASS.items()
+        for _ in range(faces)
+        for emotion in range(7)
+    ]
+
+
+@pytest.fixture(scope="session")
+def write_rows() -> WriteRows:
+    """Writes rows as fer2013.csv has them; `columns` in another order or with other names."""
+
+    def write(path: Path, rows: Iterable[Row], columns: tuple[str, ...] = ("emotion", "pixels", "Usage")) -> Path:
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(columns)
+            for row in rows:
+                values = {"emotion": row.emotion, "pixels": " ".join(map(str, row.pixels.ravel())), "usage": row.usage}
+                writer.writerow([values[column.strip().lower()] for column in columns])
+        return path
+
+    return write
+
+
+@pytest.fixture
+def fer2013_csv(tmp_path: Path, rows: list[Row], write_rows: WriteRows) -> Path:
+    """The made-up rows as fer2013.csv."""
+    return write_rows(tmp_path / "fer2013.csv", rows)
+
+
+@pytest.fixture
+def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache folder, moved to a place of this test's own."""
+    folder = tmp_path / "user-cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "mien"
+
+
+def _absent(sentence: str) -> NoReturn:
+    if os.environ.get("CI"):  # there the data is promised: a silent skip would let a broken promise pass
+        pytest.fail(sentence)
+    pytest.skip(sentence)
+
+
+@pytest.fixture(scope="session")
+def fer2013_real() -> Path:
+    """Where the real FER2013 is."""
+    path = Path(os.environ.get("MIEN_FER2013") or Path(__file__).parents[2] / "shared" / "fer2013" / "fer2013.tar.gz")
+    if not path.exists():
+        _absent(f"the real FER2013 is needed and {path} does not exist; name it in the variable MIEN_FER2013")
+    return path
+
+
+@pytest.fixture(scope="session")
+def ferplus_real(fer2013_real: Path) -> Path:
+    """Where the real FER+ votes are: beside FER2013."""
+    path = fer2013_real.parent / "fer2013new.csv"
+    if not path.exists():
+        _absent(f"FER+'s votes are needed and {path} does not exist; put FER+'s fer2013new.csv beside FER2013")
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user cache that holds the real FER2013 from its first use on."""
+    return tmp_path_factory.mktemp("real-cache")
+
+
+@pytest.fixture(scope="session")
+def real_dataset(fer2013_real: Path, ferplus_real: Path, real_cache: Path) -> FaceDataset:
+    """The real FER2013 with FER+'s votes, read once a session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(real_cache))
+        return load(fer2013_real, ferplus=ferplus_real)

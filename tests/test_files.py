@@ -1,0 +1,69 @@
+"""Files appear whole or not at all, and leave nothing beside them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from mien.files import replaced, write_text
+
+
+def test_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    with replaced(path) as part:
+        assert part.parent == tmp_path  # another disk could not be renamed from
+        assert part.suffix == ".json"
+        part.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("old")
+
+    def interrupted() -> None:
+        with replaced(path) as part:
+            part.write_text("ha")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_reader_of_the_old_file_keeps_it(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    with path.open() as reader:
+        write_text(path, "new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+
+
+def test_text_is_utf8_everywhere(tmp_path: Path) -> None:
+    write_text(tmp_path / "name.txt", "Grüße 🙂")
+    assert (tmp_path / "name.txt").read_bytes() == "Grüße 🙂".encode()
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="absent"):
+        write_text(tmp_path / "absent" / "name.txt", "x")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_mode_is_that_of_any_new_file(tmp_path: Path, umask: int) -> None:
+    """Not the 0600 of a temporary file, which would hide a shared model from everybody else."""
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "name.txt", "x")
+        assert os.umask(umask) == umask  # it was only looked at
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "name.txt").stat().st_mode) == 0o666 & ~umask

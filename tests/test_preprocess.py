@@ -1,0 +1,108 @@
+"""The one path from a picture to a network's input."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mien.preprocess import Preprocessing, crop
+from mien.types import Box
+
+
+@pytest.fixture
+def faces() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+
+
+def test_faces_of_the_right_size_are_left_alone(faces: NDArray[np.uint8]) -> None:
+    """FER2013 is trained on as it was published: not one value may pass through a filter."""
+    assert np.array_equal(Preprocessing(size=48).resize(faces), faces)
+    assert np.array_equal(Preprocessing(size=48).resize(list(faces)), faces)
+
+
+def test_faces_of_many_sizes_become_one(faces: NDArray[np.uint8]) -> None:
+    mixed = [faces[0], np.full((100, 100), 77, np.uint8), np.full((20, 30), 5, np.uint8)]
+    resized = Preprocessing(size=48).resize(mixed)
+    assert resized.shape == (3, 48, 48)
+    assert np.array_equal(resized[0], faces[0])
+    assert np.all(resized[1] == 77)
+    assert np.all(resized[2] == 5)
+    assert Preprocessing(size=40).resize(faces).shape == (3, 40, 40)
+
+
+def test_large_faces_do_not_alias() -> None:
+    """Lines one pixel wide must become gray; picking every tenth pixel would leave black or white."""
+    lines = np.zeros((480, 480), np.uint8)
+    lines[:, ::2] = 255
+    small = Preprocessing(size=48).resize([lines])[0]
+    assert np.abs(small.astype(float) - 127.5).max() < 12
+
+
+def test_resize_keeps_left_right_and_top() -> None:
+    face = np.zeros((96, 96), np.uint8)
+    face[:48, :48] = 255
+    small = Preprocessing(size=48).resize([face])[0]
+    assert small[:23, :23].min() > 250
+    assert small[25:].max() < 5
+    assert small[:, 25:].max() < 5
+
+
+def test_network_input(faces: NDArray[np.uint8]) -> None:
+    images = Preprocessing(mean=0.25, std=0.5)(faces)
+    assert images.shape == (3, 1, 48, 48)
+    assert images.dtype == np.float32
+    assert np.allclose(images[:, 0], (faces / 255 - 0.25) / 0.5, atol=1e-6)
+
+
+def test_three_channels_repeat_the_gray_face(faces: NDArray[np.uint8]) -> None:
+    images = Preprocessing(channels=3)(faces)
+    assert images.shape == (3, 3, 48, 48)
+    for channel in range(3):
+        assert np.array_equal(images[:, channel], Preprocessing(channels=1)(faces)[:, 0])
+
+
+def test_arrays_and_tensors_are_normalised_alike(faces: NDArray[np.uint8]) -> None:
+    torch = pytest.importorskip("torch")
+    preprocessing = Preprocessing()
+    values = faces.astype(np.float32) / np.float32(255)
+    tensor = preprocessing.normalise(torch.from_numpy(values))
+    assert tensor.dtype == torch.float32
+    assert np.allclose(tensor.numpy(), preprocessing.normalise(values), rtol=0, atol=1e-6)
+    assert abs(float(tensor.mean()) + (0.5077 - values.mean()) / 0.2551) < 1e-4
+
+
+def test_stored_in_a_model_file_and_back() -> None:
+    preprocessing = Preprocessing(size=224, channels=3, mean=0.5, std=0.25)
+    assert Preprocessing(**json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+
+
+@pytest.fixture
+def numbered() -> NDArray[np.uint8]:
+    """(10, 20): every pixel says where it is, row * 20 + column."""
+    return np.arange(200, dtype=np.uint8).reshape(10, 20)
+
+
+def test_crop_inside(numbered: NDArray[np.uint8]) -> None:
+    assert np.array_equal(crop(numbered, Box(4, 2, 8, 6)), numbered[2:6, 4:8])
+
+
+def test_crop_is_square_about_the_box(numbered: NDArray[np.uint8]) -> None:
+    assert np.array_equal(crop(numbered, Box(4, 4, 12, 6)), numbered[1:9, 4:12])
+
+
+def test_crop_over_the_edge_repeats_it(numbered: NDArray[np.uint8]) -> None:
+    face = crop(numbered, Box(-2, -3, 3, 2))
+    assert face.shape == (5, 5)
+    assert np.array_equal(face[3:, 2:], numbered[:2, :3])
+    assert np.all(face[:4, :3] == numbered[0, 0])
+    face = crop(numbered, Box(17, 7, 22, 12))
+    assert np.array_equal(face[:3, :3], numbered[7:, 17:])
+    assert np.all(face[2:, 2:] == numbered[9, 19])
+
+
+def test_crop_outside_and_of_a_sliver(numbered: NDArray[np.uint8]) -> None:
+    assert np.all(crop(numbered, Box(100, 100, 104, 104)) == numbered[9, 19])
+    assert crop(numbered, Box(5.1, 5.1, 5.2, 5.2)).shape == (1, 1)
