@@ -1,0 +1,96 @@
+"""The one in-memory form of labelled faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import DataError
+from mien.labels import EXPRESSIONS, SPLITS
+
+
+@dataclass(frozen=True)
+class FaceDataset:
+    """Gray faces with a class and a split each.
+
+    Attributes:
+        images: (N, size, size), values 0..255.
+        targets: (N,) class ids, indices into `classes`.
+        splits: (N,) indices into `mien.labels.SPLITS`.
+        index: (N,) row of each face in its source, kept when a split is taken.
+        votes: (N, K) FER+ votes a class, or None where they were not joined. A row without a vote for any of the
+            classes is all zero.
+        classes: K class names.
+        path: The file or folder it was read from; empty for one made in memory.
+        form: Which form that has: "archive", "csv", "folders" or "parquet"; empty likewise.
+    """
+
+    images: NDArray[np.uint8]
+    targets: NDArray[np.int64]
+    splits: NDArray[np.int8]
+    index: NDArray[np.int64]
+    votes: NDArray[np.float32] | None = None
+    classes: tuple[str, ...] = EXPRESSIONS
+    path: str = ""
+    form: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses arrays that do not belong together.
+
+        Raises:
+            ValueError: Lengths differ, a target is no class's, or votes are of another shape.
+        """
+        n = len(self.images)
+        if not (len(self.targets) == len(self.splits) == len(self.index) == n):
+            raise ValueError("images, targets, splits and index must have the same length")
+        if n and (self.targets.min() < 0 or self.targets.max() >= len(self.classes)):
+            raise ValueError(
+                f"targets must be 0..{len(self.classes) - 1}, got {self.targets.min()}..{self.targets.max()}"
+            )
+        if self.votes is not None and self.votes.shape != (n, len(self.classes)):
+            raise ValueError(f"votes must be ({n}, {len(self.classes)}), got {self.votes.shape}")
+
+    def __len__(self) -> int:
+        """The number of faces."""
+        return len(self.images)
+
+    @property
+    def size(self) -> int:
+        """Height and width of the faces, pixels."""
+        return int(self.images.shape[1])
+
+    def split(self, name: str) -> FaceDataset:
+        """The faces of one split.
+
+        Raises:
+            DataError: There are none.
+        """
+        rows = np.flatnonzero(self.splits == SPLITS.index(name))
+        if not rows.size:
+            present = [split for i, split in enumerate(SPLITS) if (self.splits == i).any()]
+            raise DataError(f"the data has no {name} split, it has {', '.join(present) or 'no faces'}; add one")
+        if rows.size == rows[-1] - rows[0] + 1:  # one run of rows, as in FER2013: a view instead of a copy
+            return self._take(slice(rows[0], rows[-1] + 1))
+        return self._take(rows)
+
+    def _take(self, rows: slice | NDArray[np.int64]) -> FaceDataset:
+        return replace(
+            self,
+            images=self.images[rows],
+            targets=self.targets[rows],
+            splits=self.splits[rows],
+            index=self.index[rows],
+            votes=None if self.votes is None else self.votes[rows],
+        )
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Faces of each class in each split that has any: split -> class -> number."""
+        table = {}
+        for i, split in enumerate(SPLITS):
+            targets = self.targets[self.splits == i]
+            if targets.size:
+                numbers = np.bincount(targets, minlength=len(self.classes))
+                table[split] = dict(zip(self.classes, numbers.tolist(), strict=True))
+        return table

@@ -1,0 +1,52 @@
+"""FER+ (Barsoum et al., ICMI 2016): the votes of ten taggers for each row of FER2013."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mien.data.dataset import FaceDataset
+from mien.errors import DataError
+from mien.labels import FERPLUS_COLUMNS, USAGES
+
+
+def join(dataset: FaceDataset, path: Path) -> FaceDataset:
+    """Joins the votes of `fer2013new.csv` to FER2013 by row.
+
+    By row and not by image name: FER+ numbers its names without the 173 rows that it leaves unnamed.
+
+    Raises:
+        DataError: The file is not FER+, or its rows are not those of the data set.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"the FER+ file {path} cannot be read: {error}; expected fer2013new.csv") from None
+    needed = ("Usage", *FERPLUS_COLUMNS)
+    if not rows or not rows[0].keys() >= set(needed):
+        raise DataError(f"{path.name} is not FER+'s fer2013new.csv: it must have the columns {', '.join(needed)}")
+    if len(rows) != len(dataset):
+        raise DataError(
+            f"FER+ is joined by row: {path.name} has {len(rows)} rows and the data has {len(dataset)}; "
+            "join it to the whole fer2013.csv in its original order"
+        )
+    usages = list(USAGES)
+    columns = {column: dataset.classes.index(expression) for column, expression in FERPLUS_COLUMNS.items()}
+    votes = np.zeros((len(rows), len(dataset.classes)), np.float32)
+    for number, (row, split) in enumerate(zip(rows, dataset.splits.tolist(), strict=True)):
+        where = f"row {number + 2} of {path.name}"  # the header is row 1
+        if row["Usage"] != usages[split]:
+            raise DataError(
+                f"FER+ is joined by row: {where} is {row['Usage']} and the data's is {usages[split]}; "
+                "join it to fer2013.csv in its original order"
+            )
+        for column, k in columns.items():
+            text = row[column] or ""
+            if not (text.isascii() and text.isdigit()):
+                raise DataError(f"votes must be whole numbers, got {text or 'nothing'} for {column} in {where}")
+            votes[number, k] = int(text)
+    return replace(dataset, votes=votes)

@@ -1,0 +1,266 @@
+"""Class folders: which class and split a picture is in, what is no picture, and what pictures may look like."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.data import FaceDataset, load
+from mien.errors import DataError
+from mien.labels import EXPRESSIONS, SPLITS
+
+Put = Callable[..., Path]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def put(root: Path) -> Put:
+    """Puts a plain gray picture below the root."""
+
+    def put(place: str, gray: int = 100) -> Path:
+        path = root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (48, 48), gray).save(path)
+        return path
+
+    return put
+
+
+def read(root: Path, size: int = 48) -> FaceDataset:
+    return load(root, size=size, cache=False)
+
+
+def listed(dataset: FaceDataset) -> list[tuple[str, str]]:
+    return [(SPLITS[s], EXPRESSIONS[t]) for s, t in zip(dataset.splits, dataset.targets, strict=True)]
+
+
+def test_kaggle_folders_split_test_by_name(root: Path, put: Put) -> None:
+    put("train/angry/Training_1.jpg")
+    put("train/happy/Training_2.jpg")
+    put("test/angry/PrivateTest_1.jpg")
+    put("test/angry/PublicTest_2.jpg")
+    put("test/surprise/PublicTest_3.jpg")
+    dataset = read(root)
+    assert dataset.form == "folders"
+    assert listed(dataset) == [
+        ("private", "angry"),
+        ("public", "angry"),
+        ("public", "surprise"),
+        ("training", "angry"),
+        ("training", "happy"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "train/happy/PrivateTest_1.jpg",
+        "train/happy/PublicTest_1.jpg",
+        "test/happy/Training_1.jpg",
+        "publictest/happy/PrivateTest_1.jpg",
+        "PrivateTest/happy/PublicTest_1.jpg",
+    ],
+)
+def test_mixed_splits_are_refused(root: Path, put: Put, place: str) -> None:
+    put("train/sad/Training_3.jpg")
+    put(place)
+    with pytest.raises(DataError, match="the splits are mixed") as caught:
+        read(root)
+    assert str(root / place) in str(caught.value)
+
+
+def test_swapped_splits_are_refused(root: Path, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    for k, name in enumerate(EXPRESSIONS):
+        put(f"val/{name}/{k}.png")
+        put(f"test/{name}/{k}.png")
+        put(f"test/{name}/{k}-again.png")
+    monkeypatch.setattr("mien.data.fer2013.PUBLISHED_COUNTS", {"public": (1,) * 7, "private": (2,) * 7})
+    read(root)
+    monkeypatch.setattr("mien.data.fer2013.PUBLISHED_COUNTS", {"public": (2,) * 7, "private": (1,) * 7})
+    with pytest.raises(DataError, match="are swapped"):
+        read(root)
+
+
+def test_names_of_folders_in_any_case_and_spelling(root: Path, put: Put) -> None:
+    for place in ("Train/HAPPY/a.PNG", "Validation/Anger/b.jpeg", "TEST/6/c.bmp", "train/fearful/d.webp"):
+        put(place)
+    assert sorted(listed(read(root))) == [
+        ("private", "neutral"),
+        ("public", "angry"),
+        ("training", "fear"),
+        ("training", "happy"),
+    ]
+
+
+def test_folder_around_the_split_folders(root: Path, put: Put) -> None:
+    put("images/train/happy/1.jpg")
+    put("images/validation/sad/1.jpg")
+    assert listed(read(root)) == [("training", "happy"), ("public", "sad")]
+
+
+def test_own_pictures_with_some_of_the_classes(root: Path, put: Put) -> None:
+    for i in range(200):
+        put(f"{'happy' if i % 2 else 'sad'}/{i}.png", gray=i)
+    dataset = read(root)
+    assert set(dataset.targets.tolist()) == {EXPRESSIONS.index("happy"), EXPRESSIONS.index("sad")}
+    totals = np.bincount(dataset.splits, minlength=3)
+    assert 140 <= totals[0] <= 180
+    assert (totals[1:] >= 8).all()
+    moved = root.rename(root.parent / "moved")  # the draw is by the path below the folder that is named
+    assert np.array_equal(read(moved).splits, dataset.splits)
+
+
+def test_junk_is_left_out(root: Path, put: Put) -> None:
+    put("happy/1.jpg")
+    for place in (".DS_Store", "happy/.DS_Store", "happy/._1.jpg", "__MACOSX/happy/._1.jpg", ".git/happy/1.jpg"):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_bytes(b"\0junk")
+    put("__MACOSX/happy/1.jpg")
+    (root / "happy" / "Thumbs.db").write_bytes(b"junk")
+    (root / "folder.jpg").mkdir()
+    assert len(read(root)) == 1
+
+
+def test_linked_folders_are_followed_but_not_in_circles(root: Path, put: Put, tmp_path: Path) -> None:
+    put("happy/1.jpg")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Image.new("L", (48, 48)).save(elsewhere / "2.png")
+    try:
+        (root / "sad").symlink_to(elsewhere, target_is_directory=True)
+        (elsewhere / "up").symlink_to(root, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system lets nobody link folders")
+    assert listed(read(root))[-1][1] == "sad"
+    assert len(read(root)) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("happi/1.jpg", "unknown class folder .*happi: did you mean .*happy"),
+        ("train/contempt/1.jpg", "unknown class folder .*contempt: known are"),
+        ("7/1.jpg", "unknown class folder"),
+        ("1.jpg", "lies in no class folder; expected one such as .*happy"),
+        ("train/1.jpg", "lies in no class folder; expected one such as .*train/happy"),
+        ("trian/happy/1.jpg", "unknown split folder .*trian: did you mean .*train"),
+    ],
+)
+def test_misplaced_pictures(root: Path, put: Put, place: str, words: str) -> None:
+    put(place)
+    with pytest.raises(DataError, match=words.replace("/", r"[/\\]")):
+        read(root)
+
+
+def test_no_picture_at_all(root: Path) -> None:
+    (root / "happy").mkdir()
+    (root / "happy" / "notes.txt").write_text("none")
+    with pytest.raises(DataError, match="holds no pictures; expected class folders"):
+        read(root)
+
+
+def test_what_is_no_picture(root: Path, put: Put) -> None:
+    whole = put("happy/1.jpg")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)).save(whole)
+    damaged = root / "happy" / "2.jpg"
+    for data in (b"", b"<html>not found</html>", whole.read_bytes()[:3000]):
+        damaged.write_bytes(data)
+        with pytest.raises(DataError, match="is not a picture that can be read") as caught:
+            read(root)
+        assert str(damaged) in str(caught.value)
+
+
+def test_damaged_png(root: Path, put: Put) -> None:
+    """Pillow answers a broken chunk with a SyntaxError, which is no OSError."""
+    path = put("sad/1.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (500, 500), np.uint8)).save(path)
+    data = bytearray(path.read_bytes())
+    second = data.index(b"IDAT", data.index(b"IDAT") + 4)
+    data[second : second + 4] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"1\.png is not a picture that can be read"):
+        read(root)
+
+
+def test_unreadable_folder(root: Path, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("happy/1.jpg")
+    put("sad/1.jpg")
+    listing = os.scandir
+
+    def refuse(path: Path) -> object:
+        if path.name == "sad":  # chmod does not stop root
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match="sad cannot be read: Permission denied; check its permissions"):
+        read(root)
+
+
+def save(root: Path, picture: Image.Image, name: str = "1.png", **options: object) -> None:
+    (root / "happy").mkdir(exist_ok=True)
+    picture.save(root / "happy" / name, **options)
+
+
+def test_sixteen_bits_are_scaled(root: Path) -> None:
+    values = np.linspace(0, 65535, 48 * 48).reshape(48, 48)
+    save(root, Image.fromarray(values.astype(np.uint16)))
+    assert np.abs(read(root).images[0] - values / 257).max() <= 1
+
+
+def test_fractions_are_refused(root: Path) -> None:
+    save(root, Image.new("F", (48, 48), 0.5), "1.tif")
+    with pytest.raises(DataError, match=r"1\.tif is not a picture that can be read: its pixels are fractions"):
+        read(root)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_becomes_white(root: Path, mode: str) -> None:
+    picture = Image.new(mode, (48, 48), (0,) * len(mode))
+    picture.paste((80,) * (len(mode) - 1) + (255,), (0, 0, 24, 48))
+    save(root, picture)
+    face = read(root).images[0]
+    assert np.all(face[:, :24] == 80)
+    assert np.all(face[:, 24:] == 255)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "CMYK", "1"])
+def test_other_modes_become_gray(root: Path, mode: str) -> None:
+    picture = Image.new("L", (48, 48), 255)
+    picture.paste(0, (0, 0, 48, 24))
+    save(root, picture.convert(mode), "1.tif")
+    face = read(root).images[0]
+    assert face[:23].max() < 40
+    assert face[25:].min() > 215
+
+
+def test_exif_turns_a_picture_upright(root: Path) -> None:
+    """Orientation 6: the camera was held upright, and the stored rows are the face's columns."""
+    upright = np.zeros((48, 48), np.uint8)
+    upright[:24] = 250
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(root, Image.fromarray(np.rot90(upright)), exif=exif)
+    assert np.array_equal(read(root).images[0], upright)
+
+
+def test_pictures_of_any_size_become_square_without_stretching(root: Path) -> None:
+    """A circle in a wide picture stays one: the missing rows repeat the edge, as in the recogniser's crop."""
+    y, x = np.mgrid[:100, :200]
+    circle = np.where((x - 100) ** 2 + (y - 50) ** 2 < 40**2, 255, 0).astype(np.uint8)
+    save(root, Image.fromarray(circle))
+    dataset = read(root, size=64)
+    assert dataset.images.shape == (1, 64, 64)
+    lit = dataset.images[0] > 127
+    assert abs(int(lit.any(axis=0).sum()) - int(lit.any(axis=1).sum())) <= 1
