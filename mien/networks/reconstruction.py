@@ -1,0 +1,135 @@
+"""Residual masking networks, with and without reconstruction.
+
+Shapes of `resnet34_masking_reconstruction`, variant `paper`, 224x224 images:
+
+    images                (N, 3, 224, 224)
+    stem                  (N, 64, 112, 112)
+    stage 1, mask, x(1+M) (N, 64, 112, 112)
+    stage 2, mask, x(1+M) (N, 128, 56, 56)
+    stage 3, mask, x(1+M) (N, 256, 28, 28)
+    stage 4, mask, x(1+M) (N, 512, 14, 14)
+    average, linear       (N, 7)                logits
+    decoder               (N, 3, 224, 224)      reconstruction, in training only
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.networks.backbones import ResNet, convolution, initialise
+from mien.networks.masking import Mask
+from mien.networks.outputs import Outputs
+
+
+class Decoder(nn.Module):
+    """Draws the image again from the masked feature maps (Shen and Li, section 3.2, the p' of Eq. 3).
+
+    The paper says only "upsampling". Here each stage's map is brought to the same few channels by a 1x1 convolution
+    and added, deepest first, to the next larger one; the largest becomes pixels by a 3x3 convolution and a pixel
+    shuffle.
+
+    Args:
+        feature_channels: Channels of the stages' maps, first stage first.
+        image_channels: Channels of the image to draw.
+        scale: The image's height over the first stage's.
+        width: Channels of the sums.
+    """
+
+    def __init__(self, feature_channels: tuple[int, ...], image_channels: int, scale: int, width: int = 32) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in feature_channels)
+        self.norm = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.pixels = convolution(width, image_channels * scale**2, 3)
+        self.scale = scale
+        initialise(self)
+
+    def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Masked maps of the stages, first to last -> (N, image_channels, *size) image in [0, 1]."""
+        x = self.lateral[-1](features[-1])
+        for project, feature in zip(reversed(self.lateral[:-1]), reversed(features[:-1]), strict=True):
+            x = F.interpolate(x, size=feature.shape[-2:], mode="nearest") + project(feature)
+        x = F.pixel_shuffle(self.pixels(self.relu(self.norm(x))), self.scale)
+        if x.shape[-2:] != size:
+            x = F.interpolate(x, size=size, mode="nearest")
+        return x.sigmoid()
+
+
+class MaskedResNet(nn.Module):
+    """A ResNet whose four stages are re-weighted by masks: P_N = P_R * (1 + M(P_R)) (Pham et al., 2020, Eq. 1).
+
+    Shen and Li print their Eq. 1 and 2 identically; the base paper's formula is the reading taken here.
+
+    Args:
+        backbone: The residual stages.
+        masks: One mask a stage.
+        num_classes: K.
+        decoder: Draws the reconstruction in training mode; None for the base network, which has none.
+        dropout: Share of the pooled features that is dropped before the last layer.
+    """
+
+    def __init__(
+        self,
+        backbone: ResNet,
+        masks: list[nn.Module],
+        num_classes: int,
+        decoder: Decoder | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.masks = nn.ModuleList(masks)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(backbone.channels[-1], num_classes)
+        self.decoder = decoder
+
+    def forward(self, images: Tensor) -> Outputs:
+        """(N, C, H, W) images, normalised as the network was trained -> Outputs."""
+        x = self.backbone.stem(images)
+        masks: list[Tensor] = []
+        features: list[Tensor] = []
+        for stage, mask in zip(self.backbone.stages, self.masks, strict=True):
+            x = stage(x)
+            masks.append(mask(x))
+            x = torch.addcmul(x, x, masks[-1])
+            features.append(x)
+        logits = self.fc(self.dropout(x.mean(dim=(2, 3))))
+        reconstruction = None
+        if self.decoder is not None and self.training:
+            reconstruction = self.decoder(features, (images.shape[-2], images.shape[-1]))
+        return Outputs(logits, tuple(masks), reconstruction)
+
+
+def masked_resnet(
+    *,
+    blocks: tuple[int, ...],
+    channels: tuple[int, ...],
+    stem_stride: int,
+    masks: tuple[dict[str, int], ...],
+    mask_activation: str = "sigmoid",
+    reconstruct: bool = True,
+    num_classes: int,
+    in_channels: int,
+    dropout: float,
+) -> MaskedResNet:
+    """Builds a residual masking network from its parts.
+
+    Args:
+        blocks: Of each of the four stages; see `ResNet`.
+        channels: Of each stage.
+        stem_stride: 4, or 2 without max pooling.
+        masks: Arguments of each stage's `Mask`.
+        mask_activation: `sigmoid` or `softmax`.
+        reconstruct: Whether it has a decoder.
+        num_classes: K.
+        in_channels: Channels of the images.
+        dropout: Share of the pooled features that is dropped in training.
+    """
+    backbone = ResNet(blocks, channels, in_channels, stem_stride)
+    stages: list[nn.Module] = [
+        Mask(width, **shape, activation=mask_activation) for width, shape in zip(channels, masks, strict=True)
+    ]
+    decoder = Decoder(channels, in_channels, stem_stride) if reconstruct else None
+    return MaskedResNet(backbone, stages, num_classes, decoder, dropout)

@@ -1,0 +1,129 @@
+"""All networks by name: one literal table, readable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import ConfigError, near
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A row of the table.
+
+    Attributes:
+        name: The paper's name in snake case.
+        variant: Which reading of the paper, where there are several; empty where there is one.
+        size: Height and width of the images it is made for, pixels.
+        in_channels: Channels of the images.
+        parameters: At 7 classes, without parts that only training uses. Counted by a test.
+        multiply_adds: Of one forward pass at `size`, evaluation mode. Counted by a test.
+        source: Where it is published.
+        parts: What `mien.networks.reconstruction.masked_resnet` builds it from.
+    """
+
+    name: str
+    variant: str
+    size: int
+    in_channels: int
+    parameters: int
+    multiply_adds: int
+    source: str
+    parts: dict[str, Any] = field(repr=False)
+
+
+RESNET18 = (2, 2, 2, 2)
+RESNET34 = (3, 4, 6, 3)
+IMAGENET_CHANNELS = (64, 128, 256, 512)
+U_NET = ({"depth": 4}, {"depth": 3}, {"depth": 2}, {"depth": 1})
+"""The base network's masks: as deep as each stage's map of 56, 28, 14 and 7 pixels at 224 allows."""
+SMALL_U_NET = (
+    {"depth": 2, "width": 24, "stride": 2},
+    {"depth": 2, "width": 32, "stride": 2},
+    {"depth": 1, "width": 64, "stride": 2},
+    {"depth": 1, "width": 64, "stride": 2},
+)
+"""Masks for maps of 24, 12, 6 and 3 pixels, at half of that size: fewer and wider operations than the base's."""
+
+PHAM = "Pham, Vu and Tran, ICPR 2020"
+SHEN = "Shen and Li, 2023"
+
+NETWORKS = (
+    NetworkSpec(
+        "resmasking", "", 224, 3, 137_796_423, 21_903_232_512, PHAM,
+        {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET,
+         "mask_activation": "softmax", "reconstruct": False},
+    ),
+    NetworkSpec(
+        "resnet18_masking_reconstruction", "paper", 224, 3, 127_688_263, 79_860_125_184, SHEN,
+        {"blocks": RESNET18, "channels": IMAGENET_CHANNELS, "stem_stride": 2, "masks": U_NET},
+    ),
+    NetworkSpec(
+        "resnet18_masking_reconstruction", "rmn", 224, 3, 127_688_263, 20_053_544_448, SHEN,
+        {"blocks": RESNET18, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET},
+    ),
+    NetworkSpec(
+        "resnet18_masking_reconstruction", "small", 48, 1, 3_420_719, 90_240_768, SHEN,
+        {"blocks": RESNET18, "channels": (32, 64, 128, 256), "stem_stride": 2, "masks": SMALL_U_NET},
+    ),
+    NetworkSpec(
+        "resnet34_masking_reconstruction", "paper", 224, 3, 137_796_423, 87_258_877_440, SHEN,
+        {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 2, "masks": U_NET},
+    ),
+    NetworkSpec(
+        "resnet34_masking_reconstruction", "rmn", 224, 3, 137_796_423, 21_903_232_512, SHEN,
+        {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET},
+    ),
+    NetworkSpec(
+        "resnet34_masking_reconstruction", "small", 48, 1, 2_193_263, 97_992_576, SHEN,
+        {"blocks": RESNET34, "channels": (32, 48, 80, 128), "stem_stride": 2, "masks": SMALL_U_NET},
+    ),
+)  # fmt: skip
+
+
+def find(name: str, variant: str = "") -> NetworkSpec:
+    """The row of a network.
+
+    Args:
+        name: The paper's name in snake case.
+        variant: May be empty where there is only one.
+
+    Raises:
+        ConfigError: There is no such network or variant; names the near ones.
+    """
+    rows = [spec for spec in NETWORKS if spec.name == name]
+    if not rows:
+        raise ConfigError(f"unknown network {name}: {near(name, {spec.name for spec in NETWORKS})}")
+    for spec in rows:
+        if spec.variant == variant:
+            return spec
+    variants = ", ".join(spec.variant for spec in rows)
+    raise ConfigError(
+        f"{name} has {f'the variants {variants}' if variants else 'no variants'}, got {variant or 'none'}"
+    )
+
+
+def create(
+    spec: NetworkSpec, num_classes: int = 7, in_channels: int | None = None, dropout: float = 0.0, **parts: Any
+) -> nn.Module:
+    """Builds a network with new weights from torch's global random state.
+
+    Args:
+        spec: A row of the table.
+        num_classes: K.
+        in_channels: Channels of the images, where they are not the row's.
+        dropout: Share of the pooled features that is dropped in training.
+        parts: Replaces single parts of the row, such as `mask_activation`.
+
+    Returns:
+        A module (N, C, H, W) -> `mien.networks.outputs.Outputs`.
+    """
+    from mien.networks.reconstruction import masked_resnet
+
+    return masked_resnet(
+        num_classes=num_classes, in_channels=in_channels or spec.in_channels, dropout=dropout, **(spec.parts | parts)
+    )
