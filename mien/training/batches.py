@@ -1,0 +1,78 @@
+"""Training batches that can be drawn again: each depends on the seed, the epoch and the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien.config import AugmentConfig, LossConfig
+from mien.data.augment import augment
+from mien.data.dataset import FaceDataset
+from mien.preprocess import Preprocessing
+from mien.training.losses import target_distribution
+
+
+def seed_for(*numbers: int) -> int:
+    """A seed that depends on these numbers alone, and on all of them."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def generator_for(*numbers: int) -> torch.Generator:
+    """A generator whose stream depends on these numbers alone: no state to save, none to lose."""
+    return torch.Generator().manual_seed(seed_for(*numbers))
+
+
+class Batches:
+    """The training split as augmented batches.
+
+    Args:
+        dataset: The faces; all of them are used.
+        preprocessing: The network's own.
+        batch_size: Images a batch. What is left at an epoch's end is left out of that epoch.
+        loss: How targets are made.
+        augment: How images are changed.
+        seed: Of shuffling and augmentation.
+        rank: This process among `world_size`, which share each step's images.
+    """
+
+    def __init__(
+        self,
+        dataset: FaceDataset,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        loss: LossConfig,
+        augment: AugmentConfig,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.images = torch.from_numpy(preprocessing.resize(dataset.images))
+        self.targets = torch.from_numpy(dataset.targets)
+        votes = None if dataset.votes is None else torch.from_numpy(dataset.votes)
+        self.distributions = target_distribution(
+            self.targets, len(dataset.classes), loss.label_smoothing, votes, loss.ferplus
+        )
+        self.channels = preprocessing.channels
+        self.batch_size = batch_size
+        self.augment = augment
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        return len(self.images) // (self.batch_size * self.world_size)
+
+    def epoch(self, epoch: int, first_step: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Batches of one epoch from a step on: images (N, C, H, W) in [0, 1], distributions (N, K), targets (N,)."""
+        order = torch.randperm(len(self.images), generator=generator_for(self.seed, epoch))
+        shares = order[: len(self) * self.batch_size * self.world_size].view(len(self), self.world_size, -1)
+        for step in range(first_step, len(self)):
+            rows = shares[step, self.rank]
+            generator = generator_for(self.seed, epoch, step, self.rank)
+            images = self.images[rows].to(device)[:, None].float().div_(255)
+            images, distributions = augment(images, self.distributions[rows].to(device), self.augment, generator)
+            yield images.expand(-1, self.channels, -1, -1), distributions, self.targets[rows].to(device)

@@ -1,0 +1,158 @@
+"""How fast a training step is, and how near it comes to what the machine can do."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from mien.config import Config
+from mien.data.dataset import FaceDataset
+from mien.training.log import Log
+from mien.training.loop import Trainer
+
+
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """What `measure` found; medians over the timed steps.
+
+    Attributes:
+        threads: CPU threads.
+        precision: Of the config.
+        images_per_s: With the data path: drawing, augmenting, stepping.
+        bare_images_per_s: The network's step alone, on random tensors.
+        data_ratio: The first over the second.
+        plain_images_per_s: The bare step in 32 bit without torch.compile.
+        gain: bare_images_per_s over plain_images_per_s.
+        multiply_adds: Counted of forward and backward, an image.
+        flops_per_s: Achieved by the bare step: two operations a multiply-add.
+        matrix_flops_per_s: Of a large matrix product in the step's own number format, in the same run.
+        matrix_flops_per_s_32_bit: The same in 32 bit.
+        efficiency: flops_per_s over matrix_flops_per_s.
+        efficiency_32_bit: flops_per_s over matrix_flops_per_s_32_bit.
+    """
+
+    threads: int
+    precision: str
+    images_per_s: float
+    bare_images_per_s: float
+    data_ratio: float
+    plain_images_per_s: float
+    gain: float
+    multiply_adds: int
+    flops_per_s: float
+    matrix_flops_per_s: float
+    matrix_flops_per_s_32_bit: float
+    efficiency: float
+    efficiency_32_bit: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+def measure(config: Config, dataset: FaceDataset, folder: Path, steps: int = 20) -> TrainingSpeed:
+    """Times training steps.
+
+    Args:
+        config: What would be trained.
+        dataset: Its data.
+        folder: An empty folder for logs; nothing is trained into it.
+        steps: Timed a figure, after three that are not.
+    """
+    trainer = _trainer(config, dataset, folder)
+    batches = _endless(trainer)
+    images, distributions, targets = next(batches)
+    noise = torch.rand_like(images.contiguous())
+    with FlopCounterMode(display=False) as counter:
+        trainer.train_step(noise, distributions, targets)
+    multiply_adds = counter.get_total_flops() // 2 // len(targets)
+
+    bare, whole = _times(
+        [
+            lambda: trainer.train_step(noise, distributions, targets),
+            lambda: trainer.train_step(*next(batches)),
+        ],
+        steps,
+    )
+    plain_config = replace(config, training=replace(config.training, precision="32-true", compile=False))
+    plain_trainer = _trainer(plain_config, dataset, folder)
+    (plain,) = _times([lambda: plain_trainer.train_step(noise, distributions, targets)], steps)
+
+    n = len(targets)
+    matrix_32 = _matrix_flops_per_s(torch.float32)
+    matrix = _matrix_flops_per_s(torch.bfloat16) if config.training.precision == "bf16-mixed" else matrix_32
+    flops_per_s = 2 * multiply_adds * n / bare
+    return TrainingSpeed(
+        threads=torch.get_num_threads(),
+        precision=config.training.precision,
+        images_per_s=n / whole,
+        bare_images_per_s=n / bare,
+        data_ratio=bare / whole,
+        plain_images_per_s=n / plain,
+        gain=plain / bare,
+        multiply_adds=multiply_adds,
+        flops_per_s=flops_per_s,
+        matrix_flops_per_s=matrix,
+        matrix_flops_per_s_32_bit=matrix_32,
+        efficiency=flops_per_s / matrix,
+        efficiency_32_bit=flops_per_s / matrix_32,
+    )
+
+
+def profile(config: Config, dataset: FaceDataset, folder: Path, rows: int = 15) -> str:
+    """Where a bare step's time goes: torch's own table of operations, by their own time."""
+    trainer = _trainer(config, dataset, folder)
+    batch = next(_endless(trainer))
+    for _ in range(3):
+        trainer.train_step(*batch)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        for _ in range(3):
+            trainer.train_step(*batch)
+    table: str = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=rows, max_name_column_width=40)
+    return table
+
+
+def _trainer(config: Config, dataset: FaceDataset, folder: Path) -> Trainer:
+    trainer = Trainer(config, dataset, folder, Log(folder, config.training.epochs, Console(quiet=True)))
+    trainer.network.train()
+    return trainer
+
+
+def _endless(trainer: Trainer) -> Any:
+    while True:
+        yield from trainer.batches.epoch(0, 0, trainer.fabric.device)
+
+
+def _times(actions: list[Callable[[], Any]], steps: int) -> list[float]:
+    """Median seconds of each action. They take turns, so that a change of the machine's pace meets all alike."""
+    for action in actions:
+        for _ in range(3):
+            action()
+    times: list[list[float]] = [[] for _ in actions]
+    for _ in range(steps):
+        for action, seen in zip(actions, times, strict=True):
+            started = time.perf_counter()
+            action()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seen.append(time.perf_counter() - started)
+    return [statistics.median(seen) for seen in times]
+
+
+def _matrix_flops_per_s(dtype: torch.dtype, size: int = 2048) -> float:
+    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+
+    def product() -> Tensor:
+        return a @ b
+
+    (seconds,) = _times([product], 10)
+    return 2 * size**3 / seconds

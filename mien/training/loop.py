@@ -1,0 +1,320 @@
+"""Training: setup, fit, train_epoch, validate, and one state that is saved and resumed whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from mien import config as configs
+from mien.config import Config, TrainingConfig
+from mien.data.dataset import FaceDataset
+from mien.errors import ConfigError
+from mien.training import checkpoint
+from mien.training.allocator import keep_freed_memory
+from mien.training.batches import Batches, seed_for
+from mien.training.interrupt import Interrupt
+from mien.training.log import Log
+from mien.training.losses import LossParts, balanced_weights, total_loss
+from mien.training.trained import BEST, LAST, build, logits_of
+
+CONFIG = "config.toml"
+
+
+@dataclass
+class Meters:
+    """Sums over an epoch's images, so that a mean divides once."""
+
+    images: int = 0
+    correct: int = 0
+    total: float = 0.0
+    cross_entropy: float = 0.0
+    reconstruction: float = 0.0
+    margin: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, parts: LossParts, logits: Tensor, targets: Tensor, seconds: float) -> None:
+        """Counts one batch."""
+        n = len(targets)
+        self.images += n
+        self.correct += int((logits.argmax(dim=1) == targets).sum())
+        for name in ("total", "cross_entropy", "reconstruction", "margin"):
+            setattr(self, name, getattr(self, name) + getattr(parts, name).item() * n)
+        self.seconds += seconds
+
+    def means(self) -> dict[str, float]:
+        """A row for the log."""
+        n = max(self.images, 1)
+        return {
+            "train_loss": self.total / n,
+            "train_cross_entropy": self.cross_entropy / n,
+            "train_reconstruction": self.reconstruction / n,
+            "train_margin": self.margin / n,
+            "train_accuracy": self.correct / n,
+            "images_per_s": self.images / max(self.seconds, 1e-9),
+            "train_s": self.seconds,
+        }
+
+
+class Trainer:
+    """One training run in one folder.
+
+    Args:
+        config: What to do.
+        dataset: Faces with a training and a public split.
+        folder: Where config, checkpoints and logs go.
+        log: Told of each step and epoch.
+    """
+
+    def __init__(self, config: Config, dataset: FaceDataset, folder: Path, log: Log) -> None:
+        training = config.training
+        keep_freed_memory()
+        if training.threads:
+            torch.set_num_threads(training.threads)
+        self.config, self.folder, self.log = config, folder, log
+        self.fabric = _fabric(training)
+        torch.manual_seed(training.seed)
+        self.network, self.preprocessing = build(config, len(dataset.classes))
+        self.network.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = AveragedModel(self.network, multi_avg_fn=_moving_average(training.ema_decay), use_buffers=True)
+        self.optimizer = _optimizer(self.network, training)
+        self.batches = Batches(
+            dataset.split("training"),
+            self.preprocessing,
+            training.batch_size,
+            config.loss,
+            config.augment,
+            training.seed,
+            self.fabric.global_rank,
+            self.fabric.world_size,
+        )
+        if len(self.batches) == 0:
+            raise ConfigError(
+                f"training.batch_size is {training.batch_size} and the training split has "
+                f"{len(self.batches.images)} faces: choose at most that"
+            )
+        self.public = dataset.split("public")
+        self.scheduler = _scheduler(self.optimizer, training, len(self.batches))
+        self.class_weights = None
+        if config.loss.class_weights == "balanced":
+            self.class_weights = balanced_weights(self.batches.targets, len(dataset.classes)).to(self.fabric.device)
+        compiled = cast(nn.Module, torch.compile(self.network)) if training.compile else self.network
+        self.stepped, self.stepper = self.fabric.setup(compiled, self.optimizer)
+        self.epoch = self.step = 0
+        self.meters = Meters()
+        self.best_accuracy, self.best_epoch = -1.0, 0
+
+    def fit(self, interrupt: Interrupt) -> bool:
+        """Trains to the last epoch or until interrupted; saves after every epoch and at the interruption.
+
+        Returns:
+            Whether training is done.
+        """
+        training = self.config.training
+        while not self._done():
+            self.train_epoch(interrupt)
+            if interrupt.requested and self.step < len(self.batches):
+                self.save()
+                return False
+            accuracy, loss = self.validate()
+            improved = accuracy > self.best_accuracy
+            if improved:
+                self.best_accuracy, self.best_epoch = accuracy, self.epoch + 1
+            row = {"epoch": self.epoch + 1, "learning_rate": self.optimizer.param_groups[0]["lr"]}
+            row |= self.meters.means() | {"public_loss": loss, "public_accuracy": accuracy}
+            if training.schedule == "plateau":
+                self.scheduler.step(accuracy)
+            self.epoch, self.step, self.meters = self.epoch + 1, 0, Meters()
+            if self.fabric.is_global_zero:
+                self.log.epoch(row)
+                if improved:
+                    self._save_best(row)
+            self.save()
+            if interrupt.requested:
+                return self._done()
+        return True
+
+    def train_epoch(self, interrupt: Interrupt) -> None:
+        """Takes the steps that are left of this epoch, or those before an interruption."""
+        self.network.train()
+        started = time.perf_counter()
+        for batch in self.batches.epoch(self.epoch, self.step, self.fabric.device):
+            parts, logits = self.train_step(*batch)
+            now = time.perf_counter()
+            self.meters.add(parts, logits, batch[2], now - started)
+            started = now
+            self.step += 1
+            self.log.step(self.epoch + 1, self.step, len(self.batches), self.meters.means())
+            if interrupt.requested:
+                return
+
+    def train_step(self, images: Tensor, distributions: Tensor, targets: Tensor) -> tuple[LossParts, Tensor]:
+        """One step of the optimizer.
+
+        Args:
+            images: (N, C, H, W), values in [0, 1].
+            distributions: (N, K) targets for the loss.
+            targets: (N,) class ids.
+
+        Returns:
+            The loss and the logits (N, K).
+        """
+        # Dropout draws from the global state; set from the step's number, it needs no saving.
+        torch.manual_seed(seed_for(self.config.training.seed, self.epoch, self.step, self.fabric.global_rank, 1))
+        outputs = self.stepped(self.preprocessing.normalise(images))
+        parts = total_loss(outputs, images, distributions, self.config.loss, self.class_weights)
+        self.fabric.backward(parts.total)
+        self.stepper.step()
+        self.stepper.zero_grad()
+        self.averaged.update_parameters(self.network)
+        if self.config.training.schedule == "one-cycle":
+            self.scheduler.step()
+        return parts, outputs.logits.detach()
+
+    @torch.inference_mode()
+    def validate(self) -> tuple[float, float]:
+        """Accuracy and cross-entropy of the averaged weights on PublicTest, over all its faces."""
+        self.averaged.eval()
+        with self.fabric.autocast():
+            logits = torch.from_numpy(
+                logits_of(self.averaged, self.preprocessing, self.public.images, self.fabric.device)
+            )
+        targets = torch.from_numpy(self.public.targets)
+        correct = int((logits.argmax(dim=1) == targets).sum())
+        return correct / len(targets), float(nn.functional.cross_entropy(logits, targets))
+
+    def save(self) -> None:
+        """Writes the run's whole state to LAST."""
+        if not self.fabric.is_global_zero:
+            return
+        tensors = checkpoint.with_prefix("network", self.network.state_dict())
+        tensors |= checkpoint.with_prefix("averaged", self.averaged.state_dict())
+        for index, values in self.optimizer.state_dict()["state"].items():
+            tensors |= checkpoint.with_prefix(f"optimizer.{index}", values)
+        state = {
+            "config": configs.to_dict(self.config),
+            "classes": list(self.public.classes),
+            "epoch": self.epoch,
+            "step": self.step,
+            "meters": vars(self.meters),
+            "best_accuracy": self.best_accuracy,
+            "best_epoch": self.best_epoch,
+            "scheduler": self.scheduler.state_dict(),
+            "learning_rates": [group["lr"] for group in self.optimizer.param_groups],
+            "log": self.log.rows,
+        }
+        checkpoint.save(self.folder / LAST, tensors, state)
+
+    def resume(self) -> None:
+        """Takes up the state that `save` wrote; the next step is the one that would have come.
+
+        Raises:
+            WeightsError: There is no such state, or it is damaged.
+            ConfigError: It belongs to another config.
+        """
+        tensors, state = checkpoint.load(self.folder / LAST)
+        if differing := _differences(configs.to_dict(self.config), state["config"]):
+            raise ConfigError(
+                f"{self.folder} was trained with another config: {'; '.join(differing)}; resume with its own "
+                f"{CONFIG}, or train into another folder"
+            )
+        self.network.load_state_dict(checkpoint.part(tensors, "network"))
+        self.averaged.load_state_dict(checkpoint.part(tensors, "averaged"))
+        optimizer = self.optimizer.state_dict()
+        values: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in checkpoint.part(tensors, "optimizer").items():
+            index, _, name = key.partition(".")
+            values.setdefault(int(index), {})[name] = tensor
+        self.optimizer.load_state_dict({"state": values, "param_groups": optimizer["param_groups"]})
+        self.scheduler.load_state_dict(state["scheduler"])
+        for group, rate in zip(self.optimizer.param_groups, state["learning_rates"], strict=True):
+            group["lr"] = rate
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.meters = Meters(**state["meters"])
+        self.best_accuracy, self.best_epoch = state["best_accuracy"], state["best_epoch"]
+        self.log.restore(state["log"])
+
+    def _done(self) -> bool:
+        training = self.config.training
+        stalled = training.stop_after and self.epoch - self.best_epoch >= training.stop_after
+        return bool(self.epoch >= training.epochs or stalled)
+
+    def _save_best(self, row: dict[str, float]) -> None:
+        state = {
+            "config": configs.to_dict(self.config),
+            "classes": list(self.public.classes),
+            "row": row,
+        }
+        checkpoint.save(self.folder / BEST, self.averaged.module.state_dict(), state)
+
+
+def _fabric(training: TrainingConfig) -> Fabric:
+    if training.devices > max(torch.cuda.device_count(), 1):
+        raise ConfigError(
+            f"training.devices is {training.devices}, but this machine has {torch.cuda.device_count()} GPUs"
+        )
+    if training.precision == "16-mixed" and not torch.cuda.is_available():
+        raise ConfigError("training.precision 16-mixed needs a GPU, and there is none: use bf16-mixed or 32-true")
+    fabric = Fabric(
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
+        devices=training.devices,
+        precision=training.precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def _optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
+    """Weight decay for weights of two or more dimensions only: biases and batch norms are left alone."""
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=training.learning_rate)
+    return torch.optim.SGD(groups, lr=training.learning_rate, momentum=0.9, nesterov=True)
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, training: TrainingConfig, steps: int) -> Any:
+    if training.schedule == "plateau":
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, mode="max", factor=0.1, patience=training.plateau_patience
+        )
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=training.learning_rate,
+        total_steps=training.epochs * steps + 1,  # it counts the state before the first step too
+        pct_start=training.warmup,
+        cycle_momentum=False,
+        final_div_factor=1e3,
+    )
+
+
+def _moving_average(decay: float) -> Any:
+    """Exponential moving average whose decay climbs to `decay`, so that the first weights are soon forgotten."""
+
+    @torch.no_grad()
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        n = int(count)
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(list(averaged), list(current), 1 - min(decay, (1 + n) / (10 + n)))
+        else:
+            torch._foreach_copy_(list(averaged), list(current))
+
+    return update
+
+
+def _differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    found = []
+    for section, fields in mine.items():
+        for key, value in fields.items():
+            other = theirs.get(section, {}).get(key)
+            if other != value:
+                found.append(f"{section}.{key} is {value!r} and was {other!r}")
+    return found

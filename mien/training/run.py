@@ -1,0 +1,48 @@
+"""A training run from its config to its last checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tomli_w
+from rich.console import Console
+
+from mien import config as configs
+from mien.config import Config
+from mien.data import load
+from mien.errors import ConfigError
+from mien.files import write_text
+from mien.training.interrupt import interruptible
+from mien.training.log import Log
+from mien.training.loop import CONFIG, Trainer
+from mien.training.trained import LAST
+
+
+def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
+    """Trains into a folder.
+
+    Args:
+        config: What to do.
+        folder: Is made; must hold no other run unless `resume`.
+        resume: Go on from the folder's last checkpoint, if it has one.
+        console: Where progress is shown.
+
+    Returns:
+        Whether training is done; False after an interruption.
+
+    Raises:
+        ConfigError: The folder holds a run and `resume` is not set, or it was trained with another config.
+        DataError: The data cannot be read.
+    """
+    begun = (folder / LAST).exists()
+    if begun and not resume:
+        raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another folder with --run")
+    dataset = load(config.data.path, config.data.ferplus if config.loss.ferplus else None)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Log(folder, config.training.epochs, console) as log, interruptible() as interrupt:
+        trainer = Trainer(config, dataset, folder, log)
+        if begun:
+            trainer.resume()
+        else:
+            write_text(folder / CONFIG, tomli_w.dumps(configs.to_dict(config)))
+        return trainer.fit(interrupt)

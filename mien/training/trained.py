@@ -1,0 +1,101 @@
+"""From a config to a network, and from a checkpoint to a trained one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mien import config as configs
+from mien.config import Config
+from mien.errors import WeightsError
+from mien.networks import registry
+from mien.preprocess import Preprocessing
+from mien.training import checkpoint
+
+LAST = "last.safetensors"
+"""The whole state of a run, to go on from."""
+BEST = "best.safetensors"
+"""The averaged weights of the epoch with the best PublicTest accuracy, to evaluate and export."""
+
+
+def build(config: Config, num_classes: int) -> tuple[nn.Module, Preprocessing]:
+    """The network of a config, with new weights from torch's global random state, and its preprocessing."""
+    spec = registry.find(config.network.name, config.network.variant)
+    parts: dict[str, Any] = {"dropout": config.network.dropout}
+    if config.network.mask_activation:
+        parts["mask_activation"] = config.network.mask_activation
+    network = registry.create(spec, num_classes, **parts)
+    return network, Preprocessing(size=config.network.size or spec.size, channels=spec.in_channels)
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network in evaluation mode, on the CPU, with all that belongs to its weights.
+
+    Attributes:
+        network: (N, C, H, W) -> Outputs.
+        preprocessing: What its images go through.
+        classes: K class names.
+        config: What it was trained with.
+        row: The log's row of the epoch that the weights are from.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    config: Config
+    row: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> TrainedNetwork:
+        """Reads a run folder's BEST, or a checkpoint file of either kind.
+
+        Raises:
+            WeightsError: There is none, it is damaged, or it does not fit the network that its config names.
+        """
+        file = path / BEST if path.is_dir() else path
+        if path.is_dir() and not file.exists():
+            raise WeightsError(f"{path} holds no {BEST}: train it for at least one epoch")
+        tensors, state = checkpoint.load(file)
+        weights = checkpoint.part(tensors, "averaged.module") or tensors  # LAST holds more than the weights
+        config = configs.from_dict(state["config"])
+        network, preprocessing = build(config, len(state["classes"]))
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise WeightsError(f"{file} does not fit {config.network.name}: {reason}") from None
+        row = state["log"][-1] if state.get("log") else state.get("row", {})
+        return cls(network.eval(), preprocessing, tuple(state["classes"]), config, row)
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Gray faces (N, h, w), values 0..255 -> (N, K)."""
+        return logits_of(self.network, self.preprocessing, images, torch.device("cpu"))
+
+    @torch.inference_mode()
+    def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Gray faces (N, h, w) -> for each masked stage (N, h, w), the mask's mean over channels, in [0, 1]."""
+        outputs = self.network(torch.from_numpy(self.preprocessing(images)))
+        return tuple(mask.mean(dim=1).numpy() for mask in outputs.masks)
+
+
+@torch.inference_mode()
+def logits_of(
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    images: NDArray[np.uint8],
+    device: torch.device,
+    batch_size: int = 256,
+) -> NDArray[np.float32]:
+    """Logits of gray faces (N, h, w), values 0..255, in order; the network is in evaluation mode -> (N, K)."""
+    parts: list[Tensor] = []
+    for start in range(0, len(images), batch_size):
+        batch = torch.from_numpy(preprocessing(images[start : start + batch_size])).to(device)
+        parts.append(network(batch).logits.float().cpu())
+    return np.asarray(torch.cat(parts).numpy(), np.float32)

@@ -1,0 +1,195 @@
+"""A run learns, stops when told, and goes on as if it had never stopped."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from mien.config import AugmentConfig, Config, LossConfig, NetworkConfig, TrainingConfig
+from mien.data.dataset import FaceDataset
+from mien.errors import ConfigError
+from mien.training import checkpoint
+from mien.training.interrupt import Interrupt, interruptible
+from mien.training.log import CSV, Log
+from mien.training.loop import Trainer
+from mien.training.trained import BEST, LAST, TrainedNetwork
+
+CONFIG = Config(
+    network=NetworkConfig(size=24, dropout=0.3),
+    loss=LossConfig(label_smoothing=0.1),
+    augment=AugmentConfig(flip=0.5, rotation_deg=10, shift=0.1, brightness=0.1, contrast=0.1, erase=0.5, mixup=0.2),
+    training=TrainingConfig(epochs=3, batch_size=16, learning_rate=0.02, ema_decay=0.9, threads=1),
+)
+
+
+def made_up_faces(n_training: int = 56, n_public: int = 14, seed: int = 0) -> FaceDataset:
+    """Faces of noise in which a bright band stands at a height that tells the class."""
+    random = np.random.default_rng(seed)
+    n = n_training + n_public
+    targets = np.arange(n) % 7
+    images = random.integers(0, 80, (n, 24, 24), np.uint8)
+    for image, target in zip(images, targets, strict=True):
+        image[3 * target : 3 * target + 4] += 150
+    splits = np.array([0] * n_training + [1] * n_public, np.int8)
+    return FaceDataset(images, targets.astype(np.int64), splits, np.arange(n))
+
+
+def trainer_in(folder, config: Config = CONFIG, dataset: FaceDataset | None = None) -> Trainer:
+    folder.mkdir(exist_ok=True)
+    log = Log(folder, config.training.epochs, Console(quiet=True))
+    return Trainer(config, dataset or made_up_faces(), folder, log)
+
+
+class StopsAfter(Interrupt):
+    """An interruption that comes with the n-th look for one."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    @property
+    def requested(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        pass
+
+
+def state_of(folder) -> tuple[dict, dict]:
+    tensors, state = checkpoint.load(folder / LAST)
+    for row in state["log"]:  # times are never the same twice
+        row.pop("train_s"), row.pop("images_per_s")
+    state["meters"].pop("seconds")
+    return tensors, state
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "plateau"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_stop_and_resume_is_bit_exact(tmp_path, schedule, optimizer):
+    config = replace(CONFIG, training=replace(CONFIG.training, schedule=schedule, optimizer=optimizer))
+    whole = trainer_in(tmp_path / "whole", config)
+    assert whole.fit(Interrupt())
+
+    stops = 0
+    for looks in (1, 3, 2, 5, 100):  # in the middle of epochs and at their ends
+        part = trainer_in(tmp_path / "parts", config)
+        if stops:
+            part.resume()
+        if part.fit(StopsAfter(looks)):
+            break
+        stops += 1
+    assert stops >= 3
+
+    (tensors, state), (expected_tensors, expected_state) = state_of(tmp_path / "parts"), state_of(tmp_path / "whole")
+    assert state == expected_state
+    assert tensors.keys() == expected_tensors.keys()
+    assert [name for name, tensor in expected_tensors.items() if not torch.equal(tensors[name], tensor)] == []
+
+
+def test_it_learns_and_writes_what_others_read(tmp_path):
+    augment = AugmentConfig(flip=0.5)
+    training = TrainingConfig(epochs=15, batch_size=14, learning_rate=0.05, ema_decay=0.5, threads=1)
+    config = replace(CONFIG, augment=augment, training=training, network=NetworkConfig(size=24))
+    trainer = trainer_in(tmp_path / "run", config)
+    assert trainer.fit(Interrupt())
+    with (tmp_path / "run" / CSV).open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 16))
+    assert float(rows[-1]["train_loss"]) < 0.6 * float(rows[0]["train_loss"])
+    assert max(float(row["public_accuracy"]) for row in rows) > 0.9
+    trained = TrainedNetwork.load(tmp_path / "run")
+    public = made_up_faces().split("public")
+    accuracy = (trained.logits(public.images).argmax(axis=1) == public.targets).mean()
+    assert accuracy == pytest.approx(trainer.best_accuracy)
+    assert list((tmp_path / "run").glob("events.out.tfevents*"))
+
+
+def test_last_and_best_hold_the_averaged_weights(tmp_path):
+    trainer = trainer_in(tmp_path / "run")
+    trainer.fit(Interrupt())
+    last = TrainedNetwork.load(tmp_path / "run" / LAST)
+    expected = trainer.averaged.module.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in last.network.state_dict().items())
+    assert TrainedNetwork.load(tmp_path / "run" / BEST).row["epoch"] == trainer.best_epoch
+
+
+def test_another_config_is_not_resumed(tmp_path):
+    trainer_in(tmp_path / "run").fit(StopsAfter(1))
+    other = replace(CONFIG, training=replace(CONFIG.training, learning_rate=0.5))
+    with pytest.raises(ConfigError, match=r"training\.learning_rate is 0\.5 and was 0\.02"):
+        trainer_in(tmp_path / "run", other).resume()
+
+
+def test_plateau_ends_early_when_nothing_improves(tmp_path):
+    faces = made_up_faces()
+    hopeless = replace(faces, targets=np.where(faces.splits == 1, (faces.targets + 1) % 7, faces.targets))
+    training = replace(CONFIG.training, schedule="plateau", epochs=50, stop_after=2, plateau_patience=0)
+    trainer = trainer_in(tmp_path / "run", replace(CONFIG, training=training), hopeless)
+    assert trainer.fit(Interrupt())
+    assert trainer.epoch < 50
+    assert trainer.optimizer.param_groups[0]["lr"] < training.learning_rate
+
+
+def test_batches_of_an_epoch_hold_every_face_once_and_two_processes_share_them():
+    from mien.preprocess import Preprocessing
+    from mien.training.batches import Batches
+
+    dataset = made_up_faces(64).split("training")
+    still = AugmentConfig(flip=0)
+
+    def seen(rank: int, world_size: int, epoch: int) -> list[int]:
+        batches = Batches(dataset, Preprocessing(24), 8, LossConfig(), still, 0, rank, world_size)
+        faces = {image.tobytes(): row for row, image in enumerate(dataset.images)}
+        return [
+            faces[(image[0] * 255).round().byte().numpy().tobytes()]
+            for images, _, _ in batches.epoch(epoch, 0, torch.device("cpu"))
+            for image in images
+        ]
+
+    assert sorted(seen(0, 1, 0)) == list(range(64))
+    assert seen(0, 1, 0) != seen(0, 1, 1)
+    assert sorted(seen(0, 2, 5) + seen(1, 2, 5)) == list(range(64))
+
+
+def test_the_first_signal_is_noted_and_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with interruptible() as interrupt:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        assert interrupt.requested
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_run_that_can_be_resumed(tmp_path, fer2013_csv, number):
+    """The whole program: a signal in the middle of training, one sentence, exit 130, then --resume to the end."""
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'[data]\npath = "{fer2013_csv}"\n[network]\nsize = 24\n[training]\nepochs = 200\nbatch_size = 4\nthreads = 1\n'
+    )
+    command = [sys.executable, "-m", "mien", "train", str(config), "--run", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / LAST).exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "go on with: mien train" in output
+    assert "Traceback" not in errors
+    epoch = checkpoint.load(tmp_path / "run" / LAST)[1]["epoch"]
+    assert epoch < 200
+
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "already holds a run: go on with --resume" in refused.stderr

@@ -1,0 +1,102 @@
+"""Each equation against numbers worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from mien.config import LossConfig
+from mien.networks.outputs import Outputs
+from mien.training import losses
+
+
+def test_target_distribution_shares_out_label_smoothing_and_votes():
+    votes = torch.tensor([[0.0, 6.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    rows = losses.target_distribution(torch.tensor([0, 3]), 4, label_smoothing=0.2, votes=votes, ferplus=0.4)
+    # 0.4 to the label, 0.2 / 4 = 0.05 to each class, 0.4 to the votes: 6 of 8 and 2 of 8, or the label without votes
+    expected = [[0.45, 0.05 + 0.3, 0.05 + 0.1, 0.05], [0.05, 0.05, 0.05, 0.45 + 0.4]]
+    torch.testing.assert_close(rows, torch.tensor(expected))
+
+
+def test_balanced_weights_make_each_class_count_alike():
+    weights = losses.balanced_weights(torch.tensor([0, 0, 0, 1]), 3)
+    # N / (K n): 4 / (3 * 3), 4 / (3 * 1); class 2 has no face
+    torch.testing.assert_close(weights, torch.tensor([4 / 9, 4 / 3, 1.0]))
+
+
+def test_cross_entropy():
+    logits = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]])  # probabilities 3/4, 1/4 and 1/2, 1/2
+    distribution = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+    expected = (-math.log(0.75) + math.log(2)) / 2
+    assert losses.cross_entropy(logits, distribution).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_cross_entropy_with_class_weights():
+    logits = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]])
+    distribution = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+    weighted = losses.cross_entropy(logits, distribution, torch.tensor([2.0, 4.0]))
+    expected = (2 * -math.log(0.75) + (2 * 0.25 + 4 * 0.75) * math.log(2)) / 2
+    assert weighted.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_reconstruction_loss_is_the_mean_absolute_error_equation_3():
+    images = torch.tensor([0.0, 0.5, 1.0, 0.25]).view(1, 1, 2, 2)
+    reconstruction = torch.tensor([0.1, 0.5, 0.6, 0.0]).view(1, 1, 2, 2)
+    assert losses.reconstruction_loss(images, reconstruction).item() == pytest.approx((0.1 + 0 + 0.4 + 0.25) / 4)
+
+
+def test_margin_loss_of_labels_equation_4():
+    logits = torch.tensor([[math.log(3.0), 0.0]])  # e = 3/4, 1/4
+    distribution = torch.tensor([[0.9, 0.1]])
+    first = -(0.9 * math.log(0.75) + 0.1 * math.log(0.25))
+    second = -(0.1 * math.log(0.25) + 0.9 * math.log(0.75))
+    value = losses.margin_loss_labels(logits, distribution).item()
+    assert value == pytest.approx((first + second) / 2, abs=1e-6)
+
+
+def test_margin_loss_of_labels_reaches_nought_for_sure_and_right_and_stays_finite_for_sure_and_wrong():
+    right = torch.tensor([[1.0, 0.0, 0.0]])
+    logits = torch.tensor([[100.0, 0.0, 0.0]], requires_grad=True)
+    assert losses.margin_loss_labels(logits, right).item() < 1e-5
+    wrong = losses.margin_loss_labels(-logits, right)
+    wrong.backward()
+    assert math.isfinite(wrong.item())
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_saliency_is_the_gradients_length_over_its_largest():
+    images = torch.zeros(1, 1, 3, 5)
+    images[..., 3:] = 1.0  # one edge: central differences see it in the columns on both its sides
+    expected = torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0]).expand(1, 1, 3, 5)
+    torch.testing.assert_close(losses.saliency(images), expected)
+
+
+def test_margin_loss_of_masks_equation_4():
+    images = torch.zeros(1, 1, 2, 4)
+    images[..., 2:] = 1.0  # saliency 0, 1, 1, 0 along a row; halved in size 0.5, 0.5
+    mask = torch.tensor([0.2, 0.4, 0.6, 0.8]).view(1, 2, 1, 2)  # means over channels 0.4, 0.6
+    expected = -(0.5 * math.log(0.4) + 0.5 * math.log(0.6))  # alike at both places
+    value = losses.margin_loss_mask((mask, mask), images).item()
+    assert value == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_total_is_the_weighted_sum():
+    logits = torch.tensor([[math.log(3.0), 0.0]])
+    images = torch.zeros(1, 1, 2, 2)
+    outputs = Outputs(logits, (), torch.full((1, 1, 2, 2), 0.3))
+    distribution = torch.tensor([[1.0, 0.0]])
+    parts = losses.total_loss(outputs, images, distribution, LossConfig(reconstruction=2.0, margin=0.5))
+    entropy = -math.log(0.75)
+    assert parts.cross_entropy.item() == pytest.approx(entropy, abs=1e-6)
+    assert parts.reconstruction.item() == pytest.approx(0.3)
+    assert parts.margin.item() == pytest.approx(entropy, abs=1e-6)  # both classes give -log 0.75
+    assert parts.total.item() == pytest.approx(entropy + 2 * 0.3 + 0.5 * entropy, abs=1e-6)
+
+
+def test_parts_without_weight_or_output_are_nought():
+    outputs = Outputs(torch.zeros(1, 2))
+    images, distribution = torch.zeros(1, 1, 2, 2), torch.tensor([[1.0, 0.0]])
+    parts = losses.total_loss(outputs, images, distribution, LossConfig(margin=1.0, margin_reading="mask"))
+    assert parts.margin.item() == 0
+    assert parts.reconstruction.item() == 0
+    assert parts.total.item() == pytest.approx(math.log(2))
