@@ -1,0 +1,1 @@
+"""From a network and labelled faces to predictions, and from predictions to every number and figure."""

@@ -1,0 +1,92 @@
+"""From a trained network, in any of its forms, and labelled faces to predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.dataset import FaceDataset
+from mien.errors import DataError, WeightsError, near, require
+from mien.preprocess import Preprocessing
+from mien.recognition.classifier import Classifier, shipped
+from mien.types import Predictions, softmax
+
+VIEWS = ("single", "flip", "ten-crop")
+"""single: each face as it is. flip: it and its mirror image. ten-crop: four corners and centre, and their mirrors."""
+CROP = 44 / 48
+"""Side of a ten-crop's square over the face's."""
+
+
+class Model(Protocol):
+    """What can be evaluated: a trained network of torch, or its ONNX form."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K class names."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What its images go through."""
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Gray faces (N, h, w), values 0..255 -> (N, K)."""
+
+
+def open_model(model: str) -> Model:
+    """A run folder, a checkpoint (.safetensors), an .onnx file, or a shipped model's name; the last two without torch.
+
+    Raises:
+        WeightsError: It is none of these, or damaged.
+        MissingExtraError: It needs torch, which is not installed.
+    """
+    path = Path(model)
+    if path.is_dir() or path.suffix == ".safetensors":
+        require("torch", "train")
+        from mien.training.trained import TrainedNetwork
+
+        return TrainedNetwork.load(path)
+    if path.suffix == ".onnx" or model in shipped():
+        return Classifier(model)
+    raise WeightsError(
+        f"there is no model {model}: expected a run folder, a checkpoint, an .onnx file or a shipped model's name; "
+        f"{near(model, shipped())}"
+    )
+
+
+def predict(model: Model, dataset: FaceDataset, view: str = "single") -> Predictions:
+    """Classifies every face, in order.
+
+    Args:
+        model: What `open_model` gives.
+        dataset: The faces.
+        view: One of VIEWS. Where a face has several, its probabilities are their mean, and its logits the mean's
+            logarithm. All views are deterministic.
+
+    Raises:
+        DataError: The data set's classes are not the model's.
+    """
+    if dataset.classes != model.classes:
+        raise DataError(
+            f"the data has the classes {', '.join(dataset.classes)} and the model {', '.join(model.classes)}"
+        )
+    images = model.preprocessing.resize(dataset.images)
+    if view == "single":
+        logits = model.logits(images)
+    else:
+        probabilities = [softmax(model.logits(seen)) for seen in _views(images, view)]
+        logits = np.log(np.mean(probabilities, axis=0)).astype(np.float32)
+    return Predictions(dataset.index, logits, dataset.targets, dataset.classes)
+
+
+def _views(images: NDArray[np.uint8], view: str) -> list[NDArray[np.uint8]]:
+    if view == "flip":
+        return [images, images[:, :, ::-1]]
+    size = images.shape[1]
+    crop = round(size * CROP)
+    end, centre = size - crop, (size - crop) // 2
+    corners = [(0, 0), (0, end), (end, 0), (end, end), (centre, centre)]
+    crops = [images[:, y : y + crop, x : x + crop] for y, x in corners]
+    return crops + [seen[:, :, ::-1] for seen in crops]

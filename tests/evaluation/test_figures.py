@@ -1,0 +1,283 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import ConfigError, DataError
+from mien.evaluation import figures, metrics
+from mien.labels import COLOURS, EXPRESSIONS
+from mien.types import Predictions
+
+NETWORK = "resnet34_masking_reconstruction"
+FACES = {"training": 28709, "public": 3589}
+
+
+def random_predictions(n=500, seed=0, classes=EXPRESSIONS):
+    random = np.random.default_rng(seed)
+    targets = random.integers(len(classes), size=n)
+    logits = random.normal(size=(n, len(classes))) * 1.5
+    logits[np.arange(n), targets] += 2
+    return Predictions(np.arange(n), logits.astype(np.float32), targets, classes)
+
+
+def nothing():
+    return Predictions(np.zeros(0, np.int64), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+
+
+def log_rows(epochs=20):
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": 1 + 1 / epoch,
+            "train_cross_entropy": 0.9 + 1 / epoch,
+            "train_reconstruction": 0.04 + 0.1 / epoch,
+            "train_margin": 0.1 + 0.2 / epoch,
+            "train_accuracy": 0.7 - 0.4 / epoch,
+            "public_loss": 1 + 0.8 / epoch,
+            "public_accuracy": 0.6 - 0.001 * (epoch - 12) ** 2,
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+def sheet(n=3, stages=4):
+    random = np.random.default_rng(0)
+    images = random.integers(256, size=(n, 48, 48)).astype(np.uint8)
+    masks = [0.4 + 0.2 * random.random((n, 48 >> stage, 48 >> stage)) for stage in range(stages)]
+    return images, random_predictions(n), masks
+
+
+FIGURES = {
+    "loss": lambda: figures.loss_figure(log_rows(), NETWORK, FACES),
+    "loss of one epoch": lambda: figures.loss_figure(log_rows(1), NETWORK),
+    "margin": lambda: figures.margin_figure(log_rows(), NETWORK, FACES),
+    "reconstruction": lambda: figures.reconstruction_figure(log_rows(), NETWORK, FACES),
+    "roc": lambda: figures.roc_figure(random_predictions(), NETWORK, "private"),
+    "confusion": lambda: figures.confusion_figure(random_predictions(), NETWORK, "private"),
+    "reliability": lambda: figures.reliability_figure(random_predictions(), NETWORK, "private"),
+    "faces": lambda: figures.faces_figure(*sheet(), NETWORK, "private"),
+    "a face without masks": lambda: figures.faces_figure(*sheet(1, 0), "resnet34", "private"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_figure_is_a_picture_with_all_its_words_inside(tmp_path, name):
+    figure = FIGURES[name]()
+    path = figures.save(figure, tmp_path / "figure.png")
+    assert list(tmp_path.iterdir()) == [path]
+    with Image.open(path) as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert all(400 <= side <= 2000 for side in picture.size)
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 20
+    width, height = figure.canvas.get_width_height(physical=True)
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
+    for axes in figure.axes:
+        box = axes.get_tightbbox()
+        assert min(box.x0, box.y0) >= -1
+        assert box.x1 <= width + 1
+        assert box.y1 <= height + 1
+        if not axes.axison or axes.get_xlabel():  # the lowest axes clear the caption, all of them the title
+            assert box.y0 >= figure.texts[2].get_window_extent().y1
+        assert box.y1 <= figure.texts[1].get_window_extent().y0
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_title_says_network_split_and_number(name):
+    said = FIGURES[name]().texts[1].get_text().replace("\n", " ")
+    assert said.startswith("resnet34")
+    if name in ("loss", "margin", "reconstruction"):
+        assert "Training n = 28,709" in said
+    if name == "loss":
+        assert "PublicTest n = 3,589" in said
+    if name in ("roc", "confusion", "reliability"):
+        assert "PrivateTest n = 500" in said
+
+
+def test_a_long_title_is_broken_and_not_cut(tmp_path):
+    figure = figures.reliability_figure(random_predictions(), NETWORK + " small " * 9, "private")
+    figures.save(figure, tmp_path / "figure.png")
+    assert "\n" in figure.texts[1].get_text()
+    assert figure.texts[1].get_window_extent().x1 <= figure.bbox.width
+
+
+def lines_of(figure):
+    return {line.get_label(): line for line in figure.axes[0].lines}
+
+
+def test_the_loss_figure_draws_the_log():
+    lines = lines_of(figures.loss_figure(log_rows(), NETWORK))
+    np.testing.assert_array_equal(lines["Training, total"].get_ydata(), [row["train_loss"] for row in log_rows()])
+    drawn = lines["PublicTest, cross-entropy"]
+    np.testing.assert_array_equal(drawn.get_xdata(), range(1, 21))
+    np.testing.assert_array_equal(drawn.get_ydata(), [row["public_loss"] for row in log_rows()])
+    assert lines["best PublicTest accuracy, 60.00%, epoch 12"].get_xdata()[0] == 12
+
+
+def test_rows_may_be_the_text_of_the_csv_file():
+    rows = [{key: f"{value:.6g}" for key, value in row.items()} for row in log_rows()]
+    (line,) = figures.margin_figure(rows, NETWORK).axes[0].lines
+    np.testing.assert_allclose(line.get_ydata(), [row["train_margin"] for row in log_rows()], rtol=1e-5)
+
+
+def test_a_loss_that_overflowed_for_an_epoch_leaves_a_gap(tmp_path):
+    rows = log_rows()
+    rows[-1]["train_reconstruction"] = float("nan")
+    figure = figures.reconstruction_figure(rows, NETWORK)
+    figures.save(figure, tmp_path / "figure.png")
+    assert np.isnan(figure.axes[0].lines[0].get_ydata()[-1])
+
+
+def test_the_roc_figure_draws_each_class_in_its_colour_and_both_means():
+    predictions = random_predictions()
+    lines = lines_of(figures.roc_figure(predictions, NETWORK, "private"))
+    curves = metrics.roc_curves(predictions)
+    assert len(lines) == 7 + 2 + 1  # and the diagonal
+    for name, curve in curves.classes.items():
+        (line,) = [line for label, line in lines.items() if label.startswith(f"{name}  {curve.auc:.3f}")]
+        assert line.get_color() == COLOURS[name]
+        np.testing.assert_array_equal(line.get_ydata(), curve.tpr)
+    assert f"micro  {curves.micro.auc:.3f}" in lines
+    assert f"macro  {curves.macro.auc:.3f}" in lines
+
+
+def test_a_class_without_a_curve_is_left_out():
+    predictions = random_predictions()
+    kept = predictions.targets != 1
+    less = Predictions(predictions.index[kept], predictions.logits[kept], predictions.targets[kept])
+    assert not any(label.startswith("disgust") for label in lines_of(figures.roc_figure(less, NETWORK, "private")))
+
+
+def test_the_confusion_figure_shows_shares_of_rows_and_counts():
+    predictions = random_predictions()
+    counts = metrics.confusion_matrix(predictions)
+    axes = figures.confusion_figure(predictions, NETWORK, "private").axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array().sum(axis=1), 1)
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[1::2] == [f"{count:,}" for count in counts.ravel()]
+    assert texts[0] == f"{100 * counts[0, 0] / counts[0].sum():.1f}"
+
+
+def test_other_classes_than_the_seven_are_drawn_too(tmp_path):
+    classes = ("contempt", "an expression with a long name")
+    predictions = random_predictions(classes=classes)
+    for draw in (figures.confusion_figure, figures.roc_figure, figures.reliability_figure):
+        figures.save(draw(predictions, NETWORK, "of my own"), tmp_path / "figure.png")
+
+
+def test_the_reliability_figure_ends_its_bars_at_accuracy_or_confidence():
+    predictions = random_predictions()
+    table = metrics.reliability(predictions)
+    figure = figures.reliability_figure(predictions, NETWORK, "private")
+    agreed, under, over = figure.axes[0].containers
+    filled = table.counts > 0
+    tops = [bar.get_y() + bar.get_height() for bar in under]
+    np.testing.assert_allclose(tops, table.accuracy[filled])
+    assert all(bar.get_height() >= 0 for bar in agreed)
+    np.testing.assert_allclose([bar.get_y() + bar.get_height() for bar in over], table.confidence[filled])
+    shares = [bar.get_height() for bar in figure.axes[1].containers[0]]
+    np.testing.assert_allclose(shares, 100 * table.counts / 500)
+    assert f"ECE {table.ece:.2%}" in figure.texts[1].get_text()
+
+
+def test_a_sheet_has_a_row_a_face_and_a_column_a_stage():
+    images, predictions, masks = sheet()
+    axes = figures.faces_figure(images, predictions, masks, NETWORK, "private").axes
+    assert len(axes) == 3 * (1 + 4 + 1)
+    np.testing.assert_array_equal(axes[6].images[0].get_array(), images[1])
+    said = EXPRESSIONS[int(predictions.logits[1].argmax())]
+    texts = [text.get_text() for text in axes[6].texts]
+    assert texts[1] == EXPRESSIONS[predictions.targets[1]]
+    assert texts[3] == f"{said} {predictions.probabilities[1].max():.0%}"
+    widths = [bar.get_width() for bar in axes[11].containers[0]]
+    np.testing.assert_allclose(widths, 100 * predictions.probabilities[1])
+
+
+def test_an_overlay_is_brightest_where_the_mask_is_highest():
+    image = np.full((48, 48), 90, np.uint8)
+    mask = np.zeros((4, 4))
+    mask[0, 3] = 1
+    drawn = figures.overlay(image, mask, (0.0, 1.0))
+    assert drawn.shape == (192, 192, 3)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    assert drawn[:48, 144:].mean() > drawn[96:, :96].mean() + 0.2
+    flat = figures.overlay(image, np.full((4, 4), 0.5), (0.5, 0.5))
+    assert np.ptp(flat, axis=(0, 1)).max() < 1e-6
+
+
+def without(rows, name):
+    return [{key: value for key, value in row.items() if key != name} for row in rows]
+
+
+def sheet_with(**changed):
+    images, predictions, masks = sheet()
+    parts = {"images": images, "predictions": predictions, "masks": masks} | changed
+    return figures.faces_figure(**parts, network=NETWORK, split="private")
+
+
+IMPOSSIBLE = {
+    "no epochs": (lambda: figures.loss_figure([], NETWORK), "no epoch to draw"),
+    "a missing value": (
+        lambda: figures.loss_figure(without(log_rows(), "public_loss"), NETWORK),
+        "row 0 has no public_loss",
+    ),
+    "a word for a number": (
+        lambda: figures.margin_figure([{"epoch": 1, "train_margin": "low"}], NETWORK),
+        "train_margin must be a number, got 'low' in row 0",
+    ),
+    "nothing finite": (
+        lambda: figures.margin_figure([{"epoch": 1, "train_margin": "nan"}], NETWORK),
+        "train_margin must be finite",
+    ),
+    "no predictions for roc": (lambda: figures.roc_figure(nothing(), NETWORK, "private"), "no predictions"),
+    "no predictions for confusion": (lambda: figures.confusion_figure(nothing(), NETWORK, "private"), "no predictions"),
+    "no predictions for reliability": (
+        lambda: figures.reliability_figure(nothing(), NETWORK, "private"),
+        "no predictions",
+    ),
+    "images of floats": (lambda: sheet_with(images=np.zeros((3, 48, 48))), "of type uint8, got .* float64"),
+    "one image": (lambda: sheet_with(images=np.zeros((48, 48), np.uint8)), r"must be \(n, h, w\)"),
+    "no face": (lambda: sheet_with(images=np.zeros((0, 48, 48), np.uint8)), "1 to 32 faces"),
+    "too many faces": (lambda: sheet_with(images=np.zeros((33, 48, 48), np.uint8)), "1 to 32 faces"),
+    "other predictions": (lambda: sheet_with(predictions=random_predictions(4)), "3 faces needs as many predictions"),
+    "masks of other faces": (lambda: sheet_with(masks=[np.zeros((2, 6, 6))]), "mask of stage 1 must be"),
+    "masks with channels": (lambda: sheet_with(masks=[np.zeros((3, 8, 6, 6))]), "mask of stage 1 must be"),
+    "masks out of range": (lambda: sheet_with(masks=[np.full((3, 6, 6), 1.5)]), "must be in 0..1, got 1.5"),
+    "masks of nan": (lambda: sheet_with(masks=[np.full((3, 6, 6), np.nan)]), "must be in 0..1, got nan"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_impossible_input_fails_without_a_file(tmp_path, name):
+    draw, sentence = IMPOSSIBLE[name]
+    with pytest.raises(DataError, match=sentence):
+        figures.save(draw(), tmp_path / "figure.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "figure.png"
+    figure = FIGURES["margin"]()
+    figures.save(figure, path)
+    before = path.read_bytes()
+
+    def fail(part, **options):
+        part.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        figures.save(figure, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_png_is_written(tmp_path):
+    with pytest.raises(ConfigError, match=r"must end in .png, got figure.pdf"):
+        figures.save(FIGURES["margin"](), tmp_path / "figure.pdf")
+    assert list(tmp_path.iterdir()) == []
