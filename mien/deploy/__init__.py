@@ -1,0 +1,1 @@
+"""Trained networks on their way out of the house."""
