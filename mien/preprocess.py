@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -30,6 +30,26 @@ class Preprocessing:
     channels: int = 1
     mean: float = 0.5077
     std: float = 0.2551
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.size, int) and self.size > 0 and self.channels in (1, 3) and self.std > 0):
+            raise ValueError(f"a face needs a whole size above 0, 1 or 3 channels and std above 0, got {self}")
+
+    @classmethod
+    def from_dict(cls, stored: object) -> Preprocessing:
+        """What `to_dict` gave, read back.
+
+        Raises:
+            ValueError: It is anything else.
+        """
+        names = [field.name for field in fields(cls)]
+        if (
+            not isinstance(stored, dict)
+            or set(stored) != set(names)
+            or not set(map(type, stored.values())) <= {int, float}
+        ):
+            raise ValueError(f"preprocessing must give a number for each of {', '.join(names)}, got {stored}")
+        return cls(**stored)
 
     def resize(self, faces: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Gray faces of any sizes, each (h, w) -> (N, size, size), values 0..255."""

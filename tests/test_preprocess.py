@@ -76,7 +76,33 @@ def test_arrays_and_tensors_are_normalised_alike(faces: NDArray[np.uint8]) -> No
 
 def test_stored_in_a_model_file_and_back() -> None:
     preprocessing = Preprocessing(size=224, channels=3, mean=0.5, std=0.25)
-    assert Preprocessing(**json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+    assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"crop": 1}, "must give a number for each of size, channels, mean, std, got"),
+        ({"size": "48"}, "must give a number for each"),
+        ({"mean": None}, "must give a number for each"),
+        ({"size": 48.5}, "a whole size above 0"),
+        ({"size": 0}, "a whole size above 0"),
+        ({"channels": 2}, "1 or 3 channels"),
+        ({"std": 0}, "std above 0"),
+        ({"std": float("nan")}, "std above 0"),
+    ],
+    ids=str,
+)
+def test_stored_by_something_else(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Preprocessing.from_dict(Preprocessing().to_dict() | changes)
+
+
+@pytest.mark.parametrize("stored", [{}, {"size": 48}, [48, 1, 0.5, 0.25], None], ids=str)
+def test_stored_in_part_or_not_at_all(stored: object) -> None:
+    """A field that is missing is no reason to take the default: the network was trained with another value."""
+    with pytest.raises(ValueError, match="must give a number for each of size, channels, mean, std, got"):
+        Preprocessing.from_dict(stored)
 
 
 @pytest.fixture

@@ -72,10 +72,11 @@ class FaceDataset:
             present = [split for i, split in enumerate(SPLITS) if (self.splits == i).any()]
             raise DataError(f"the data has no {name} split, it has {', '.join(present) or 'no faces'}; add one")
         if rows.size == rows[-1] - rows[0] + 1:  # one run of rows, as in FER2013: a view instead of a copy
-            return self._take(slice(rows[0], rows[-1] + 1))
-        return self._take(rows)
+            return self.take(slice(rows[0], rows[-1] + 1))
+        return self.take(rows)
 
-    def _take(self, rows: slice | NDArray[np.int64]) -> FaceDataset:
+    def take(self, rows: slice | NDArray[np.int64]) -> FaceDataset:
+        """Some of the faces, in the order of `rows`."""
         return replace(
             self,
             images=self.images[rows],

@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from mien.errors import DataError, ImageError
+from mien import pixels
+from mien.errors import DataError
 from mien.preprocess import Preprocessing, crop
 from mien.types import Box
 
@@ -57,33 +57,12 @@ def _below(folder: Path, suffixes: Set[str], above: tuple[str, ...]) -> list[Pat
 def read_face(source: Path | BinaryIO, size: int) -> NDArray[np.uint8]:
     """Reads a picture that shows one face: (size, size) gray, values 0..255.
 
-    It is turned upright as its EXIF says; 16-bit values are scaled to 8 bits, and what is transparent becomes white. A
-    picture that is not square is made so as the recogniser does it, by repeating its edges.
+    See `mien.pixels.read`. A picture that is not square is made so as the recogniser does it, by repeating its edges.
 
     Raises:
         ImageError: It is no picture, or a damaged one; the sentence says why and leaves the name to the caller.
     """
-    try:
-        with Image.open(source) as opened:
-            gray = _gray(ImageOps.exif_transpose(opened))
-    # Pillow's readers let the errors of their own parsing through, by format: a broken PNG is a SyntaxError.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise ImageError(str(error)) from None
+    gray = np.asarray(pixels.read(source).convert("L"))
     height, width = gray.shape
     square = gray if height == width else crop(gray, Box(0, 0, width, height))
     return np.asarray(Preprocessing(size=size).resize([square])[0])
-
-
-def _gray(picture: Image.Image) -> NDArray[np.uint8]:
-    """(H, W), values 0..255."""
-    if picture.mode == "F":
-        raise ImageError("its pixels are fractions of no known range; save it with 8 or 16 bits")
-    if picture.mode.startswith("I"):  # Pillow's own conversion would cut these values at 255
-        values = np.asarray(picture)
-        if values.min() < 0 or values.max() > 65535:
-            raise ImageError(f"its pixels must be 0..65535, got {values.min()}..{values.max()}; save it with 16 bits")
-        return np.round(values / 257).astype(np.uint8)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.asarray(picture.convert("L"))

@@ -1,0 +1,83 @@
+"""A picture of any kind as upright 8-bit pixels: training and recognition read pictures alike."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from mien.errors import ImageError
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a picture of that EXIF orientation upright."""
+
+
+def read(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
+    """Reads a picture.
+
+    It is turned upright as its EXIF says; 16-bit values are scaled to 8 bits, what is transparent becomes white, and
+    of an animation the first frame is taken.
+
+    Returns:
+        A picture of mode L where it is gray, else of mode RGB.
+
+    Raises:
+        ImageError: It is no picture, a damaged one, or one too large to unpack safely; the text says why and leaves
+            the name to the caller.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of large pictures and odd metadata: only an error matters here
+            with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as opened:
+                return _eight_bits(_upright(opened))
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError("it is empty or in none of the formats that Pillow reads, such as JPEG and PNG") from None
+    except FileNotFoundError:
+        raise ImageError("there is no such file; check the path") from None
+    except IsADirectoryError:
+        raise ImageError("it is a folder; name the pictures in it") from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ImageError(f"it has more than the {limit / 1e6:.0f} million pixels allowed; make it smaller") from None
+    # Pillow's readers let the errors of their own parsing through, which have no common parent but this one.
+    except Exception as error:
+        reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
+        raise ImageError(reason.splitlines()[0]) from None
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    picture.load()  # first, for Pillow turns a TIFF by itself then
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged EXIF, of which Pillow's errors have no common parent; the pixels are whole
+        orientation = None
+    # Pillow's own exif_transpose writes all of the EXIF anew and fails where one entry is odd.
+    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    if picture.mode == "F":
+        raise ImageError("its pixels are fractions of no known range; save it with 8 or 16 bits")
+    if picture.mode.startswith("I"):  # Pillow's own conversion would cut these values at 255
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError(f"its pixels must be 0..65535, got {values.min()}..{values.max()}; save it with 16 bits")
+        return Image.fromarray(np.round(values / 257).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
