@@ -20,8 +20,8 @@ def replaced(path: Path) -> Iterator[Path]:
     os.close(handle)
     part = Path(name)
     try:
-        part.chmod(0o666 & ~_umask())  # mkstemp's own mode is for its owner alone
         yield part
+        part.chmod(0o666 & ~_umask())  # mkstemp's own mode, and that of some writers, is for the owner alone
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -110,6 +110,10 @@ class Predictions:
             raise ValueError(f"targets must be 0..{k - 1}, got {self.targets.min()}..{self.targets.max()}")
         if not np.isfinite(self.logits).all():
             raise ValueError("logits must be finite")
+
+    def take(self, rows: NDArray[np.int64]) -> Predictions:
+        """Some of the predictions, in the order of `rows`."""
+        return replace(self, index=self.index[rows], logits=self.logits[rows], targets=self.targets[rows])
 
     @property
     def probabilities(self) -> NDArray[np.float64]:

@@ -60,15 +60,18 @@ class Classifier:
         path = find(model)
         self._session = open_session(path, threads)
         stored = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
-        if stored is None:
-            raise WeightsError(f"{path} has no {METADATA} metadata: use a file that mien export wrote")
-        self.metadata: dict[str, Any] = json.loads(stored)
-        if self.metadata["format"] > FORMAT:
-            raise WeightsError(
-                f"{path} has metadata format {self.metadata['format']} and this mien reads up to {FORMAT}: update mien"
-            )
+        self.metadata = _metadata(stored, path)
+        self.title: str = self.metadata["network"]
         self.classes: tuple[str, ...] = tuple(self.metadata["classes"])
-        self.preprocessing = Preprocessing(**self.metadata["preprocessing"])
+        try:
+            self.preprocessing = Preprocessing.from_dict(self.metadata["preprocessing"])
+        except ValueError as error:
+            raise WeightsError(f"{path} cannot be used: {error}; export it again") from None
+        self._refuse_other_shapes(path)
+
+    def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """None: the file gives logits alone."""
+        return ()
 
     def logits(self, images: list[NDArray[np.uint8]] | NDArray[np.uint8], batch_size: int = 256) -> NDArray[np.float32]:
         """Gray faces, each (h, w), values 0..255 -> (N, K) class scores before softmax."""
@@ -77,3 +80,43 @@ class Classifier:
             batch = self.preprocessing(images[start : start + batch_size])
             parts.append(self._session.run(["logits"], {"images": batch})[0])
         return np.concatenate(parts)
+
+    def _refuse_other_shapes(self, path: Path) -> None:
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        outputs = {value.name: value.shape for value in self._session.get_outputs()}
+        size = self.preprocessing.size
+        image, row = [self.preprocessing.channels, size, size], [len(self.classes)]
+        images, logits = inputs.get("images", []), outputs.get("logits", [])
+        fits = len(inputs) == 1 and images[1:] == image and logits[1:] == row
+        if not fits or isinstance(images[0], int):
+            raise WeightsError(
+                f"{path} must take images {['batch', *image]} and give logits {['batch', *row]}, as its metadata says, "
+                f"got {inputs} and {outputs}; export it again"
+            )
+
+
+def _metadata(stored: str | None, path: Path) -> dict[str, Any]:
+    """What `mien export` stored in the file.
+
+    Raises:
+        WeightsError: Something else is there, or something that only a newer mien can read.
+    """
+    if stored is None:
+        raise WeightsError(f"{path} has no {METADATA} metadata: use a file that mien export wrote")
+    try:
+        metadata = json.loads(stored)
+    except ValueError:
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise WeightsError(f"{path} has {METADATA} metadata that is not a JSON object; export it again")
+    missing = {"format", "network", "classes", "preprocessing"} - metadata.keys()
+    version = metadata.get("format", FORMAT)
+    if type(version) is not int or version > FORMAT:  # first, for a newer format may have other keys
+        raise WeightsError(f"{path} has metadata format {version} and this mien reads up to {FORMAT}: update mien")
+    if missing:
+        raise WeightsError(f"{path} has {METADATA} metadata without {', '.join(sorted(missing))}; export it again")
+    classes = metadata["classes"]
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not named or not classes or len(set(classes)) < len(classes):
+        raise WeightsError(f"{path} must name its classes, each once, in its metadata, got {classes}; export it again")
+    return metadata

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from mien.files import replaced
 from mien.labels import COLOURS
 from mien.types import Face
+
+SMALLEST_TEXT = 6
+"""Least height of a legible text, pixels: where there is no room for it the box's colour alone says the class."""
 
 
 def annotate(image_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> Image.Image:
@@ -21,27 +27,61 @@ def annotate(image_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> Image.Image
     """
     picture = Image.fromarray(image_rgb)
     draw = ImageDraw.Draw(picture)
-    line = max(2, round(min(picture.size) / 250))
     for face in faces:
-        colour = COLOURS.get(face.expression.name, "#ffffff")
-        draw.rectangle(face.box.xyxy, outline=colour, width=line)
-        _label(draw, picture, face, colour)
+        x0, y0, x1, y1 = map(round, face.box.xyxy)
+        line = max(2, round(min(*picture.size, 10 * face.box.width) / 250))
+        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=_colour(face), width=line)
+    for face in faces:  # after all boxes, so that none is drawn over a text
+        _label(draw, picture, face)
     return picture
 
 
-def _label(draw: ImageDraw.ImageDraw, picture: Image.Image, face: Face, colour: str) -> None:
-    size = float(np.clip(face.box.width / 6, 11, max(11, picture.height / 20)))
-    font = ImageFont.load_default(size)
+def save(picture: Image.Image, folder: Path, stem: str, taken: Sequence[Path]) -> Path:
+    """Writes an annotated picture as `STEM-faces.jpg`, whole or not at all.
+
+    Args:
+        picture: RGB.
+        folder: Exists.
+        stem: The name of the picture it was made from, without suffix.
+        taken: Files written before, which are not to be replaced: a number is added to the name then.
+
+    Returns:
+        The file.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    names = itertools.chain([f"{stem}-faces.jpg"], (f"{stem}-faces-{number}.jpg" for number in itertools.count(2)))
+    path = next(folder / name for name in names if folder / name not in taken)
+    with replaced(path) as part:
+        picture.save(part, "JPEG", quality=92)
+    return path
+
+
+def _colour(face: Face) -> str:
+    return COLOURS.get(face.expression.name, "#ffffff")
+
+
+def _label(draw: ImageDraw.ImageDraw, picture: Image.Image, face: Face) -> None:
+    """Writes above the box, below it where there is no room, and inside at its top where there is none either."""
     text = f"{face.expression.name} {face.expression.confidence:.0%}"
-    pad = size / 4
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-    width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x = float(np.clip(face.box.x0, 0, max(0, picture.width - width)))
-    y = face.box.y0 - height
-    if y < 0:  # no room above the face
-        y = min(face.box.y1, picture.height - height)
-    draw.rectangle((x, y, x + width, y + height), fill=colour)
-    draw.text((x + pad - left, y + pad - top), text, font=font, fill="white" if _dark(colour) else "black")
+    shorter = min(picture.size)
+    # In proportion to the face, but still legible where the whole picture is looked at, and no wider than that.
+    size = round(np.clip(face.box.width / 7, max(11, shorter / 100), max(11, shorter / 20)))
+    while draw.textlength(text, ImageFont.load_default(size)) + size / 2 > picture.width:
+        size -= 1
+        if size < SMALLEST_TEXT:
+            return
+    font, pad = ImageFont.load_default(size), size / 4
+    _, top, _, bottom = draw.textbbox((0, 0), "hy", font)  # of any text, so that all labels are of one height
+    width, height = round(draw.textlength(text, font) + 2 * pad), round(bottom - top + 2 * pad)
+    x0, y0, _, y1 = map(round, face.box.xyxy)
+    y = y0 - height
+    if y < 0:
+        y = y1 if y1 + height <= picture.height else y0
+    x, y = max(0, min(x0, picture.width - width)), max(0, min(y, picture.height - height))
+    draw.rectangle((x, y, x + width - 1, y + height - 1), fill=_colour(face))
+    draw.text((x + pad, y + pad - top), text, "white" if _dark(_colour(face)) else "black", font)
 
 
 def _dark(colour: str) -> bool:

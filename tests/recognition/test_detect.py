@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from mien.errors import ConfigError, ImageError, WeightsError
 from mien.recognition import blazeface
 from mien.recognition.blazeface import MAX_CLOSER_LOOKS, MAX_TILES, MODEL, SIZE, BlazeFace, drop_nested, tile_looks
-from mien.recognition.detect import Detection, Detector, create_detector, overlap, suppress_weighted
+from mien.recognition.detect import Detection, Detector, create_detector, framed, overlap, suppress_weighted
 from mien.recognition.yunet import YuNet
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -202,6 +202,12 @@ def test_yunet_finds_the_astronaut_in_any_size(yunet: YuNet, astronaut: NDArray[
     assert yunet(np.zeros((3, 4000, 3), np.uint8)) == ()
 
 
+@pytest.mark.parametrize("name", ["detector", "yunet"])
+def test_boxes_are_squares(name: str, request: pytest.FixtureRequest, astronaut: NDArray[np.uint8]) -> None:
+    (found,) = request.getfixturevalue(name)(resized(astronaut, 512, 700))  # stretched, as the network's own box is
+    assert found.box.width == pytest.approx(found.box.height)
+
+
 def test_both_detectors_agree_on_where_faces_are(detector: BlazeFace, yunet: YuNet) -> None:
     picture = photograph("multi_face.jpg")
     others = np.array([d.box.xyxy for d in yunet(picture)])
@@ -257,6 +263,21 @@ def test_suppression_of_nothing_is_nothing() -> None:
     faces, scores = suppress_weighted(np.empty((0, 16)), np.empty(0), 0.3)
     assert faces.shape == (0, 16)
     assert scores.shape == (0,)
+
+
+@pytest.mark.parametrize("box", [[10.0, 20, 50, 100], [-10, 40, 70, 80]], ids=["high", "wide"])
+def test_frames_are_squares_of_the_longer_side(box: list[float]) -> None:
+    assert framed(np.array([box]), margin=0, lift=0).tolist() == [[-10, 20, 70, 100]]
+
+
+def test_frames_with_margin_and_lift_are_wider_and_higher_up() -> None:
+    boxes = np.array([[0.0, 0, 40, 100], [200, 200, 220, 210]])
+    assert framed(boxes, margin=0.2, lift=0.1) == pytest.approx(np.array([[-40.0, -20, 80, 100], [198, 191, 222, 215]]))
+    assert boxes.tolist() == [[0, 0, 40, 100], [200, 200, 220, 210]]
+
+
+def test_frames_of_nothing_are_nothing() -> None:
+    assert framed(np.empty((0, 4)), margin=0.12, lift=0.05).shape == (0, 4)
 
 
 def test_overlap() -> None:

@@ -1,0 +1,78 @@
+"""What was recognised in pictures, as records for JSON, CSV and a table in the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from mien.labels import COLOURS
+from mien.types import Face
+
+
+def to_record(path: str, image_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> dict[str, Any]:
+    """One picture and its faces as plain values.
+
+    Args:
+        path: As the person gave it.
+        image_rgb: (H, W, 3); only its size is kept.
+        faces: In pixels of that picture.
+
+    Returns:
+        path, width and height in pixels, and faces, each with box (x0, y0, x1, y1) and landmarks in pixels, score,
+        expression, confidence and probabilities, in [0, 1].
+    """
+    height, width = image_rgb.shape[:2]
+    return {"path": path, "width": width, "height": height, "faces": [_face(face) for face in faces]}
+
+
+def _face(face: Face) -> dict[str, Any]:
+    return {
+        "box": [round(value, 2) for value in face.box.xyxy],
+        "score": round(face.score, 6),
+        "expression": face.expression.name,
+        "confidence": round(face.expression.confidence, 6),
+        "probabilities": {name: round(value, 6) for name, value in face.expression.probabilities.items()},
+        "landmarks": {name: [round(x, 2), round(y, 2)] for name, (x, y) in face.landmarks.items()},
+    }
+
+
+def to_csv(records: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
+    """One line a face; a picture without faces has none."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "face", "x0", "y0", "x1", "y1", "score", "expression", "confidence", *classes])
+    for record in records:
+        for number, face in enumerate(record["faces"], start=1):
+            values = [face["probabilities"][name] for name in classes]
+            writer.writerow(
+                [record["path"], number, *face["box"], face["score"], face["expression"], face["confidence"], *values]
+            )
+    return text.getvalue()
+
+
+def to_table(records: Sequence[dict[str, Any]]) -> Table:
+    """One row a face, with its two most probable expressions."""
+    table = Table("picture", "face", "box, px", "expression", "confidence", "then", box=box.SIMPLE, pad_edge=False)
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
+        column.no_wrap = True
+        column.justify = "left" if column.header in ("expression", "then") else "right"
+    for record in records:
+        picture = Text(record["path"])
+        if not record["faces"]:
+            table.add_row(picture, "-", "", "no face", "", "")
+        for number, face in enumerate(record["faces"], start=1):
+            corners = " ".join(f"{value:.0f}" for value in face["box"])
+            order = sorted(face["probabilities"].items(), key=lambda item: -item[1])
+            then = ", ".join(f"{name} {value:.0%}" for name, value in order[1:2])
+            name = Text(face["expression"], style=f"bold {COLOURS.get(face['expression'], '')}")
+            table.add_row(picture if number == 1 else "", str(number), corners, name, f"{face['confidence']:.0%}", then)
+    return table

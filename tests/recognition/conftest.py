@@ -1,0 +1,77 @@
+"""A classifier file of the tests' own: what `mien export` writes, with weights that a test can reckon with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from mien.labels import EXPRESSIONS
+
+SIZE = 8
+METADATA = {
+    "format": 1,
+    "mien": "0.1.0",
+    "network": "stub",
+    "classes": list(EXPRESSIONS),
+    "preprocessing": {"size": SIZE, "channels": 1, "mean": 0.0, "std": 1.0},
+    "config": {},
+    "metrics": {},
+    "licence": "MIT",
+}
+WriteClassifier = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def write_classifier(tmp_path_factory: pytest.TempPathFactory) -> WriteClassifier:
+    """Writes a linear classifier."""
+
+    def write(
+        weights: NDArray[np.float32],
+        bias: NDArray[np.float32] | float = 0,
+        stored: str | None = None,
+        batch: str | int = "batch",
+        names: tuple[str, str] = ("images", "logits"),
+        **metadata: Any,
+    ) -> Path:
+        """Args: weights (C * 8 * 8, K), bias (K,); `stored` in the place of all metadata, `metadata` of some of it."""
+        channels, classes = len(weights) // SIZE**2, weights.shape[1]
+        given, gives = names
+        graph = helper.make_graph(
+            [
+                helper.make_node("Flatten", [given], ["row"]),
+                helper.make_node("Gemm", ["row", "weights", "bias"], [gives]),
+            ],
+            "stub",
+            [helper.make_tensor_value_info(given, TensorProto.FLOAT, [batch, channels, SIZE, SIZE])],
+            [helper.make_tensor_value_info(gives, TensorProto.FLOAT, [batch, classes])],
+            [
+                numpy_helper.from_array(weights.astype(np.float32), "weights"),
+                numpy_helper.from_array(np.broadcast_to(np.float32(bias), classes).copy(), "bias"),
+            ],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        if stored != "":
+            helper.set_model_props(model, {"mien": stored or json.dumps(METADATA | metadata)})
+        path = tmp_path_factory.mktemp("classifier") / "stub.onnx"
+        onnx.save(model, path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def by_brightness(write_classifier: WriteClassifier) -> Path:
+    """Says sad of faces darker than half, surprise of brighter ones, surer the further they are from it."""
+    weights, bias = np.zeros((SIZE**2, len(EXPRESSIONS))), np.full(len(EXPRESSIONS), -20.0)
+    for name, sign in (("sad", -1), ("surprise", 1)):
+        weights[:, EXPRESSIONS.index(name)] = sign * 10 / SIZE**2
+        bias[EXPRESSIONS.index(name)] = sign * -5
+    return write_classifier(weights, bias)
