@@ -70,6 +70,24 @@ def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "mien"
 
 
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory, rows: list[Row], write_rows: WriteRows) -> Path:
+    """The folder of a run: the small network, trained for two epochs on the made-up rows."""
+    from rich.console import Console
+
+    from mien.config import Config, DataConfig, TrainingConfig
+    from mien.training import run
+
+    folder = tmp_path_factory.mktemp("runs") / "tried"
+    source = write_rows(folder.parent / "fer2013.csv", rows)
+    training = TrainingConfig(epochs=2, batch_size=14, learning_rate=0.01, ema_decay=0.5, threads=1)
+    config = Config(data=DataConfig(path=str(source)), training=training)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
+        assert run.train(config, folder, False, Console(quiet=True))
+    return folder
+
+
 def _absent(sentence: str) -> NoReturn:
     if os.environ.get("CI"):  # there the data is promised: a silent skip would let a broken promise pass
         pytest.fail(sentence)

@@ -24,6 +24,10 @@ class Model(Protocol):
     """What can be evaluated: a trained network of torch, or its ONNX form."""
 
     @property
+    def title(self) -> str:
+        """The network's name and variant."""
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """K class names."""
 
@@ -34,9 +38,17 @@ class Model(Protocol):
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Gray faces (N, h, w), values 0..255 -> (N, K)."""
 
+    def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Gray faces (N, h, w) -> for each masked stage (N, h, w) in [0, 1]; empty where it does not give them."""
 
-def open_model(model: str) -> Model:
-    """A run folder, a checkpoint (.safetensors), an .onnx file, or a shipped model's name; the last two without torch.
+
+def open_model(model: str, threads: int | None = None) -> Model:
+    """Opens any form of a trained network.
+
+    Args:
+        model: A run folder, a checkpoint (.safetensors), an .onnx file, or a shipped model's name; the last two work
+            without torch.
+        threads: CPU threads; None takes all cores.
 
     Raises:
         WeightsError: It is none of these, or damaged.
@@ -45,11 +57,15 @@ def open_model(model: str) -> Model:
     path = Path(model)
     if path.is_dir() or path.suffix == ".safetensors":
         require("torch", "train")
+        import torch
+
         from mien.training.trained import TrainedNetwork
 
+        if threads:
+            torch.set_num_threads(threads)
         return TrainedNetwork.load(path)
     if path.suffix == ".onnx" or model in shipped():
-        return Classifier(model)
+        return Classifier(model, threads)
     raise WeightsError(
         f"there is no model {model}: expected a run folder, a checkpoint, an .onnx file or a shipped model's name; "
         f"{near(model, shipped())}"

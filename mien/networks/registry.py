@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mien.errors import ConfigError, near
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from torch import nn
 
 
@@ -34,6 +35,10 @@ class NetworkSpec:
     multiply_adds: int
     source: str
     parts: dict[str, Any] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, without the parts."""
+        return {name: value for name, value in vars(self).items() if name != "parts"}
 
 
 RESNET18 = (2, 2, 2, 2)
@@ -83,6 +88,26 @@ NETWORKS = (
         {"blocks": RESNET34, "channels": (32, 48, 80, 128), "stem_stride": 2, "masks": SMALL_U_NET},
     ),
 )  # fmt: skip
+
+
+def table() -> Table:
+    """All networks, for the terminal."""
+    from rich import box
+    from rich.table import Table
+
+    result = Table("network", "variant", "input", "parameters", "mult-adds", box=box.SIMPLE, pad_edge=False)
+    result.columns[0].no_wrap = True
+    for column in result.columns[2:]:
+        column.justify = "right"
+    for spec in NETWORKS:
+        result.add_row(
+            spec.name,
+            spec.variant or "-",
+            f"{spec.in_channels}x{spec.size}x{spec.size}",
+            f"{spec.parameters / 1e6:.1f} M",
+            f"{spec.multiply_adds / 1e9:.2f} G" if spec.multiply_adds >= 1e9 else f"{spec.multiply_adds / 1e6:.1f} M",
+        )
+    return result
 
 
 def find(name: str, variant: str = "") -> NetworkSpec:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,6 +19,9 @@ from mien.config import Config
 from mien.data.dataset import FaceDataset
 from mien.training.log import Log
 from mien.training.loop import Trainer
+
+MATRIX_SIDE = 2048
+"""Rows and columns of the matrix product that training is compared with."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +63,15 @@ class TrainingSpeed:
         return asdict(self)
 
 
-def measure(config: Config, dataset: FaceDataset, folder: Path, steps: int = 20) -> TrainingSpeed:
-    """Times training steps.
+def measure(config: Config, dataset: FaceDataset, steps: int = 30) -> TrainingSpeed:
+    """Times training steps; nothing is written.
 
     Args:
         config: What would be trained.
         dataset: Its data.
-        folder: An empty folder for logs; nothing is trained into it.
         steps: Timed a figure, after three that are not.
     """
-    trainer = _trainer(config, dataset, folder)
+    trainer = _trainer(config, dataset)
     batches = _endless(trainer)
     images, distributions, targets = next(batches)
     noise = torch.rand_like(images.contiguous())
@@ -84,7 +87,7 @@ def measure(config: Config, dataset: FaceDataset, folder: Path, steps: int = 20)
         steps,
     )
     plain_config = replace(config, training=replace(config.training, precision="32-true", compile=False))
-    plain_trainer = _trainer(plain_config, dataset, folder)
+    plain_trainer = _trainer(plain_config, dataset)
     (plain,) = _times([lambda: plain_trainer.train_step(noise, distributions, targets)], steps)
 
     n = len(targets)
@@ -108,9 +111,9 @@ def measure(config: Config, dataset: FaceDataset, folder: Path, steps: int = 20)
     )
 
 
-def profile(config: Config, dataset: FaceDataset, folder: Path, rows: int = 15) -> str:
+def profile(config: Config, dataset: FaceDataset, rows: int = 15) -> str:
     """Where a bare step's time goes: torch's own table of operations, by their own time."""
-    trainer = _trainer(config, dataset, folder)
+    trainer = _trainer(config, dataset)
     batch = next(_endless(trainer))
     for _ in range(3):
         trainer.train_step(*batch)
@@ -121,7 +124,30 @@ def profile(config: Config, dataset: FaceDataset, folder: Path, rows: int = 15) 
     return table
 
 
-def _trainer(config: Config, dataset: FaceDataset, folder: Path) -> Trainer:
+def table(speed: TrainingSpeed) -> Table:
+    """What was measured, for the terminal."""
+    result = Table("measure", "value", show_header=False)
+    result.columns[1].justify = "right"
+    rows = {
+        f"training, {speed.precision}, {speed.threads} threads": f"{speed.images_per_s:,.0f} images/s",
+        "the network's step alone, random tensors": f"{speed.bare_images_per_s:,.0f} images/s",
+        "share of the bare step's pace": f"{speed.data_ratio:.3f}",
+        "plain eager step, 32 bit": f"{speed.plain_images_per_s:,.0f} images/s",
+        "gain over the plain step": f"{speed.gain:.2f}",
+        "multiply-adds of forward and backward": f"{speed.multiply_adds / 1e6:,.1f} M an image",
+        "achieved": f"{speed.flops_per_s / 1e9:,.0f} GFLOP/s",
+        "matrix product, same number format": f"{speed.matrix_flops_per_s / 1e9:,.0f} GFLOP/s",
+        "share of it": f"{speed.efficiency:.2f}",
+        "matrix product, 32 bit": f"{speed.matrix_flops_per_s_32_bit / 1e9:,.0f} GFLOP/s",
+        "share of it ": f"{speed.efficiency_32_bit:.2f}",
+    }
+    for name, value in rows.items():
+        result.add_row(name, value)
+    return result
+
+
+def _trainer(config: Config, dataset: FaceDataset) -> Trainer:
+    folder = Path()  # named, never written to: only finished epochs are
     trainer = Trainer(config, dataset, folder, Log(folder, config.training.epochs, Console(quiet=True)))
     trainer.network.train()
     return trainer
@@ -148,11 +174,11 @@ def _times(actions: list[Callable[[], Any]], steps: int) -> list[float]:
     return [statistics.median(seen) for seen in times]
 
 
-def _matrix_flops_per_s(dtype: torch.dtype, size: int = 2048) -> float:
-    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+def _matrix_flops_per_s(dtype: torch.dtype) -> float:
+    a, b = (torch.randn(MATRIX_SIDE, MATRIX_SIDE).to(dtype) for _ in range(2))
 
     def product() -> Tensor:
         return a @ b
 
     (seconds,) = _times([product], 10)
-    return 2 * size**3 / seconds
+    return 2 * MATRIX_SIDE**3 / seconds

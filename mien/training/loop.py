@@ -23,7 +23,7 @@ from mien.training.batches import Batches, seed_for
 from mien.training.interrupt import Interrupt
 from mien.training.log import Log
 from mien.training.losses import LossParts, balanced_weights, total_loss
-from mien.training.trained import BEST, LAST, build, logits_of
+from mien.training.trained import BEST, LAST, build, logits_of, rounded
 
 CONFIG = "config.toml"
 
@@ -182,10 +182,7 @@ class Trainer:
     def validate(self) -> tuple[float, float]:
         """Accuracy and cross-entropy of the averaged weights on PublicTest, over all its faces."""
         self.averaged.eval()
-        with self.fabric.autocast():
-            logits = torch.from_numpy(
-                logits_of(self.averaged, self.preprocessing, self.public.images, self.fabric.device)
-            )
+        logits = torch.from_numpy(logits_of(self.averaged, self.preprocessing, self.public.images, self.fabric.device))
         targets = torch.from_numpy(self.public.targets)
         correct = int((logits.argmax(dim=1) == targets).sum())
         return correct / len(targets), float(nn.functional.cross_entropy(logits, targets))
@@ -252,7 +249,7 @@ class Trainer:
             "classes": list(self.public.classes),
             "row": row,
         }
-        checkpoint.save(self.folder / BEST, self.averaged.module.state_dict(), state)
+        checkpoint.save(self.folder / BEST, rounded(self.averaged.module.state_dict()), state)
 
 
 def _fabric(training: TrainingConfig) -> Fabric:

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from mien.errors import ConfigError, DataError
-from mien.evaluation import figures, metrics
+from mien.evaluation import figures, metrics, style
+from mien.evaluation.sheet import faces_figure, overlay
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.types import Predictions
 
@@ -54,15 +55,15 @@ FIGURES = {
     "roc": lambda: figures.roc_figure(random_predictions(), NETWORK, "private"),
     "confusion": lambda: figures.confusion_figure(random_predictions(), NETWORK, "private"),
     "reliability": lambda: figures.reliability_figure(random_predictions(), NETWORK, "private"),
-    "faces": lambda: figures.faces_figure(*sheet(), NETWORK, "private"),
-    "a face without masks": lambda: figures.faces_figure(*sheet(1, 0), "resnet34", "private"),
+    "faces": lambda: faces_figure(*sheet(), NETWORK, "private"),
+    "a face without masks": lambda: faces_figure(*sheet(1, 0), "resnet34", "private"),
 }
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_each_figure_is_a_picture_with_all_its_words_inside(tmp_path, name):
     figure = FIGURES[name]()
-    path = figures.save(figure, tmp_path / "figure.png")
+    path = style.save(figure, tmp_path / "figure.png")
     assert list(tmp_path.iterdir()) == [path]
     with Image.open(path) as picture:
         picture.load()
@@ -100,7 +101,7 @@ def test_each_title_says_network_split_and_number(name):
 
 def test_a_long_title_is_broken_and_not_cut(tmp_path):
     figure = figures.reliability_figure(random_predictions(), NETWORK + " small " * 9, "private")
-    figures.save(figure, tmp_path / "figure.png")
+    style.save(figure, tmp_path / "figure.png")
     assert "\n" in figure.texts[1].get_text()
     assert figure.texts[1].get_window_extent().x1 <= figure.bbox.width
 
@@ -128,7 +129,7 @@ def test_a_loss_that_overflowed_for_an_epoch_leaves_a_gap(tmp_path):
     rows = log_rows()
     rows[-1]["train_reconstruction"] = float("nan")
     figure = figures.reconstruction_figure(rows, NETWORK)
-    figures.save(figure, tmp_path / "figure.png")
+    style.save(figure, tmp_path / "figure.png")
     assert np.isnan(figure.axes[0].lines[0].get_ydata()[-1])
 
 
@@ -166,7 +167,7 @@ def test_other_classes_than_the_seven_are_drawn_too(tmp_path):
     classes = ("contempt", "an expression with a long name")
     predictions = random_predictions(classes=classes)
     for draw in (figures.confusion_figure, figures.roc_figure, figures.reliability_figure):
-        figures.save(draw(predictions, NETWORK, "of my own"), tmp_path / "figure.png")
+        style.save(draw(predictions, NETWORK, "of my own"), tmp_path / "figure.png")
 
 
 def test_the_reliability_figure_ends_its_bars_at_accuracy_or_confidence():
@@ -186,7 +187,7 @@ def test_the_reliability_figure_ends_its_bars_at_accuracy_or_confidence():
 
 def test_a_sheet_has_a_row_a_face_and_a_column_a_stage():
     images, predictions, masks = sheet()
-    axes = figures.faces_figure(images, predictions, masks, NETWORK, "private").axes
+    axes = faces_figure(images, predictions, masks, NETWORK, "private").axes
     assert len(axes) == 3 * (1 + 4 + 1)
     np.testing.assert_array_equal(axes[6].images[0].get_array(), images[1])
     said = EXPRESSIONS[int(predictions.logits[1].argmax())]
@@ -201,12 +202,12 @@ def test_an_overlay_is_brightest_where_the_mask_is_highest():
     image = np.full((48, 48), 90, np.uint8)
     mask = np.zeros((4, 4))
     mask[0, 3] = 1
-    drawn = figures.overlay(image, mask, (0.0, 1.0))
+    drawn = overlay(image, mask, (0.0, 1.0))
     assert drawn.shape == (192, 192, 3)
     assert drawn.min() >= 0
     assert drawn.max() <= 1
     assert drawn[:48, 144:].mean() > drawn[96:, :96].mean() + 0.2
-    flat = figures.overlay(image, np.full((4, 4), 0.5), (0.5, 0.5))
+    flat = overlay(image, np.full((4, 4), 0.5), (0.5, 0.5))
     assert np.ptp(flat, axis=(0, 1)).max() < 1e-6
 
 
@@ -217,7 +218,7 @@ def without(rows, name):
 def sheet_with(**changed):
     images, predictions, masks = sheet()
     parts = {"images": images, "predictions": predictions, "masks": masks} | changed
-    return figures.faces_figure(**parts, network=NETWORK, split="private")
+    return faces_figure(**parts, network=NETWORK, split="private")
 
 
 IMPOSSIBLE = {
@@ -256,14 +257,14 @@ IMPOSSIBLE = {
 def test_impossible_input_fails_without_a_file(tmp_path, name):
     draw, sentence = IMPOSSIBLE[name]
     with pytest.raises(DataError, match=sentence):
-        figures.save(draw(), tmp_path / "figure.png")
+        style.save(draw(), tmp_path / "figure.png")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_figure_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "figure.png"
     figure = FIGURES["margin"]()
-    figures.save(figure, path)
+    style.save(figure, path)
     before = path.read_bytes()
 
     def fail(part, **options):
@@ -272,12 +273,12 @@ def test_a_figure_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeyp
 
     monkeypatch.setattr(figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        figures.save(figure, path)
+        style.save(figure, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_only_png_is_written(tmp_path):
     with pytest.raises(ConfigError, match=r"must end in .png, got figure.pdf"):
-        figures.save(FIGURES["margin"](), tmp_path / "figure.pdf")
+        style.save(FIGURES["margin"](), tmp_path / "figure.pdf")
     assert list(tmp_path.iterdir()) == []

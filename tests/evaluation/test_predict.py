@@ -1,0 +1,135 @@
+"""Every form of a model gives the same predictions; views are what they say."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mien.data.dataset import FaceDataset
+from mien.deploy.export import export
+from mien.errors import DataError, WeightsError
+from mien.evaluation.predict import open_model, predict
+from mien.preprocess import Preprocessing
+from mien.training.trained import BEST, LAST, TrainedNetwork
+from mien.types import softmax
+
+
+def faces(n: int, size: int = 48) -> FaceDataset:
+    images = np.random.default_rng(3).integers(0, 256, (n, size, size), dtype=np.uint8)
+    return FaceDataset(images, np.arange(n) % 7, np.full(n, 2, np.int8), np.arange(100, 100 + n))
+
+
+class Corners:
+    """A model that says how bright each quarter of a face is, and remembers what it saw."""
+
+    title = "corners"
+    classes = ("a", "b", "c", "d")
+    preprocessing = Preprocessing(size=48)
+
+    def __init__(self):
+        self.seen = []
+
+    def logits(self, images):
+        self.seen.append(images.copy())
+        n, size, _ = images.shape
+        quarters = images.reshape(n, 2, size // 2, 2, size // 2).mean(axis=(2, 4)).reshape(n, 4)
+        return (quarters / 64).astype(np.float32)
+
+    def masks(self, images):
+        return ()
+
+
+def quartered(n: int) -> FaceDataset:
+    plain = faces(n)
+    return FaceDataset(plain.images, plain.targets % 4, plain.splits, plain.index, classes=Corners.classes)
+
+
+def test_predictions_keep_the_rows_and_targets_of_the_data():
+    data = quartered(9)
+    predictions = predict(Corners(), data)
+    assert np.array_equal(predictions.index, data.index)
+    assert np.array_equal(predictions.targets, data.targets)
+    assert predictions.classes == data.classes
+    assert np.allclose(predictions.logits, Corners().logits(data.images))
+
+
+def test_flip_is_the_mean_of_a_face_and_its_mirror_image():
+    data = quartered(5)
+    mirrored = Corners().logits(data.images[:, :, ::-1])
+    expected = (softmax(Corners().logits(data.images)) + softmax(mirrored)) / 2
+    assert np.allclose(predict(Corners(), data, "flip").probabilities, expected, atol=1e-6)
+
+
+def test_ten_crops_are_the_corners_the_centre_and_their_mirrors():
+    data, model = quartered(2), Corners()
+    predict(model, data, "ten-crop")
+    assert len(model.seen) == 10
+    assert {crop.shape for crop in model.seen} == {(2, 44, 44)}
+    image = data.images[0]
+    expected = [image[:44, :44], image[:44, 4:], image[4:, :44], image[4:, 4:], image[2:46, 2:46]]
+    assert all(np.array_equal(crop[0], wanted) for crop, wanted in zip(model.seen, expected, strict=False))
+    assert all(
+        np.array_equal(mirror, plain[:, :, ::-1]) for plain, mirror in zip(model.seen[:5], model.seen[5:], strict=True)
+    )
+
+
+@pytest.mark.parametrize("view", ["single", "flip", "ten-crop"])
+def test_views_are_the_same_every_time(view):
+    data = quartered(6)
+    assert np.array_equal(predict(Corners(), data, view).logits, predict(Corners(), data, view).logits)
+
+
+def test_run_checkpoint_and_exported_file_agree(trained_run, tmp_path):
+    data = faces(12)
+    export(TrainedNetwork.load(trained_run), tmp_path / "tried.onnx", data, {})
+    of_run = predict(open_model(str(trained_run), threads=1), data)
+    assert np.array_equal(predict(open_model(str(trained_run / BEST)), data).logits, of_run.logits)
+    assert np.abs(predict(open_model(str(tmp_path / "tried.onnx"), 1), data).logits - of_run.logits).max() < 1e-4
+    assert open_model(str(trained_run / LAST)).title == open_model(str(tmp_path / "tried.onnx")).title
+
+    code = (
+        "import sys; from mien.evaluation.predict import open_model; import mien.evaluation.metrics, mien.data; "
+        f"open_model({str(tmp_path / 'tried.onnx')!r}); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_trained_network_shows_its_masks(trained_run):
+    masks = open_model(str(trained_run)).masks(faces(3).images)
+    assert [mask.shape for mask in masks] == [(3, 24, 24), (3, 12, 12), (3, 6, 6), (3, 3, 3)]
+    assert all(mask.min() >= 0 and mask.max() <= 1 for mask in masks)
+
+
+def test_other_classes_are_refused():
+    with pytest.raises(DataError, match=r"the data has the classes angry, .* and the model a, b, c, d"):
+        predict(Corners(), faces(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nothing", "there is no model nothing: expected a run folder"),
+        ("nothing.onnx", r"nothing\.onnx"),
+        ("nothing.safetensors", r"there is no checkpoint nothing\.safetensors"),
+    ],
+)
+def test_what_is_no_model_is_refused(name, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match=sentence):
+        open_model(name)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"holds no best\.safetensors: train it for at least one epoch"):
+        open_model(str(tmp_path))
+
+
+def test_a_checkpoint_of_another_network_is_refused(trained_run, tmp_path):
+    from mien.training import checkpoint
+
+    tensors, state = checkpoint.load(trained_run / BEST)
+    state["config"]["network"]["name"] = "resnet34_masking_reconstruction"
+    checkpoint.save(tmp_path / BEST, tensors, state)
+    with pytest.raises(WeightsError, match="does not fit resnet34_masking_reconstruction"):
+        open_model(str(tmp_path))

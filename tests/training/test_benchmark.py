@@ -1,0 +1,42 @@
+"""The benchmark counts what it says; how fast this machine is, is no test."""
+
+from dataclasses import replace
+
+import pytest
+
+from mien.networks import registry
+from mien.training import benchmark
+from tests.training.test_loop import CONFIG, made_up_faces
+
+SMALL = replace(CONFIG, training=replace(CONFIG.training, batch_size=7))
+
+
+def test_figures_belong_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(benchmark, "MATRIX_SIDE", 64)
+    speed = benchmark.measure(SMALL, made_up_faces(), steps=2)
+    assert speed.threads == 1
+    assert speed.precision == "32-true"
+    assert speed.data_ratio == pytest.approx(speed.images_per_s / speed.bare_images_per_s)
+    assert speed.gain == pytest.approx(speed.bare_images_per_s / speed.plain_images_per_s)
+    assert speed.flops_per_s == pytest.approx(2 * speed.multiply_adds * speed.bare_images_per_s)
+    assert speed.efficiency == pytest.approx(speed.flops_per_s / speed.matrix_flops_per_s)
+    assert speed.efficiency == speed.efficiency_32_bit
+    assert list(tmp_path.iterdir()) == []  # nothing is written
+
+
+def test_forward_and_backward_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "MATRIX_SIDE", 64)
+    speed = benchmark.measure(SMALL, made_up_faces(), steps=1)
+    forward = registry.find("resnet18_masking_reconstruction", "small").multiply_adds / 4  # at 24 of 48 pixels
+    # Two products back for one forward, and the decoder; maps of 1.5 pixels count as 2.
+    assert 2.8 * forward < speed.multiply_adds < 4 * forward
+
+
+def test_the_profile_names_convolutions(monkeypatch):
+    assert "convolution" in benchmark.profile(SMALL, made_up_faces())
+
+
+def test_the_table_shows_every_figure():
+    speed = benchmark.TrainingSpeed(2, "32-true", 700, 720, 0.972, 360, 2.0, 280_000_000, 4e11, 8e11, 2e11, 0.5, 2.0)
+    assert benchmark.table(speed).row_count == 11
