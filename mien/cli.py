@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+import mien
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     name="mien",
@@ -16,18 +25,141 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at labelled faces.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+benchmark_app = typer.Typer(help="Time mien on this machine.", no_args_is_help=True)
+app.add_typer(benchmark_app, name="benchmark")
+
+
+class Split(str, Enum):
+    """The splits of FER2013."""
+
+    training = "training"
+    public = "public"
+    private = "private"
+
+
+class View(str, Enum):
+    """How often each face is looked at; see `mien.evaluation.predict.VIEWS`."""
+
+    single = "single"
+    flip = "flip"
+    ten_crop = "ten-crop"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when left out.")]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/small.toml.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Takes the place of the file's value.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    """Names the expression on every face in a photograph, and trains the networks that do."""
+    if show:
+        typer.echo(f"mien {mien.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def recognize(
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Pictures of any kind.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where annotated copies of the pictures go.")
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line a face, instead of a table.")] = False,
+    model: Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")] = "small",
+    detector: Annotated[
+        str, typer.Option(help="blazeface, yunet, a YuNet file, or none for faces already cut out.")
+    ] = "blazeface",
+    threads: Threads = None,
+) -> None:
+    """Name the expression on every face of photographs."""
+    from mien.errors import ImageError
+    from mien.recognition import draw, photo, records
+    from mien.recognition.recognizer import Recognizer
+
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of --json and --csv")
+    recognizer = Recognizer(model, detector, threads)
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+    found, failed = [], False
+    written: list[Path] = []
+    for path in photos:
+        try:
+            image_rgb = photo.read(path)
+            faces = recognizer(image_rgb)
+        except ImageError as error:
+            typer.echo(f"mien: {error}", err=True)
+            failed = True
+            continue
+        found.append(records.to_record(path, image_rgb, faces))
+        if output:
+            written.append(draw.save(draw.annotate(image_rgb, faces), output, Path(path).stem, written))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif as_csv:
+        typer.echo(records.to_csv(found, recognizer.classifier.classes), nl=False)
+    elif found:
+        console = _console()
+        console.print(records.to_table(found))
+        for picture in written:
+            console.print(f"written: {picture}", highlight=False, markup=False)
+    if failed:
+        raise typer.Exit(2)
+
+
+@data_app.command()
+def inspect(
+    path: Annotated[
+        Path, typer.Argument(help="FER2013 in any form (archive, CSV, folders, Parquet), or class folders.")
+    ],
+    ferplus: Annotated[Path | None, typer.Option(help="FER+'s fer2013new.csv, joined by row.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where a contact sheet of the faces goes.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count faces by split and class, compare with the published counts, and draw a contact sheet."""
+    from mien.data import inspection, load
+    from mien.files import replaced
+
+    dataset = load(path, ferplus)
+    found = inspection.inspect(dataset)
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        with replaced(output / "contact-sheet.png") as part:
+            inspection.contact_sheet(dataset).save(part)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+        return
+    console = _console()
+    console.print(inspection.table(found))
+    sheet = f"written: {output / 'contact-sheet.png'}" if output else "-o DIR draws a contact sheet of the faces."
+    console.print(sheet, highlight=False, markup=False)
+
+
+@app.command()
+def networks(as_json: AsJson = False) -> None:
+    """List the networks with their size and cost."""
+    from mien.networks import registry
+
+    if as_json:
+        typer.echo(json.dumps([spec.to_dict() for spec in registry.NETWORKS], indent=2))
+    else:
+        _console().print(registry.table())
 
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="A TOML file, such as configs/small.toml.")],
-    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value instead of the file's.")] = None,
+    config: ConfigFile,
+    set_: Settings = None,
     run: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME-of-config when left out.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped.")] = False,
 ) -> None:
     """Train a network."""
-    from rich.console import Console
-
     from mien import config as configs
     from mien.errors import require
 
@@ -35,17 +167,118 @@ def train(
     from mien.training import run as runs
 
     folder = run or Path("runs") / config.stem
-    done = runs.train(configs.load(config, tuple(set_ or ())), folder, resume, Console())
+    done = runs.train(configs.load(config, tuple(set_ or ())), folder, resume, _console())
     if not done:
-        typer.echo(f"stopped; go on with: mien train {config} --run {folder} --resume")
+        typer.echo(f"stopped; go on with: mien train {folder / 'config.toml'} --run {folder} --resume")
         raise typer.Exit(130)
     typer.echo(f"done: {folder}")
 
 
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A run folder, a checkpoint, an .onnx file or a shipped model's name.")],
+    data: Annotated[Path, typer.Option(help="FER2013 in any form, or class folders.")] = Path("fer2013.tar.gz"),
+    split: Annotated[Split, typer.Option(help="Choose on public; read private once, to publish.")] = Split.public,
+    view: Annotated[View, typer.Option(help="How often each face is looked at; accuracies are not comparable.")] = (
+        View.single
+    ),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Where predictions, metrics and figures go; below a run by default."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    threads: Threads = None,
+) -> None:
+    """Measure a model on a split of labelled faces."""
+    from mien.data import load
+    from mien.evaluation import metrics as metric
+    from mien.evaluation import predict, report
+
+    opened = predict.open_model(model, threads)
+    faces = load(data).split(split.value)
+    predictions = predict.predict(opened, faces, view.value)
+    found = metric.evaluate(predictions)
+    about = {"model": model, "network": opened.title, "data": str(data), "split": split.value, "view": view.value}
+    run = Path(model)
+    folder = output or (run / "evaluation" / f"{split.value}-{view.value}" if run.is_dir() else None)
+    if folder:
+        report.write(folder, predictions, found, about, report.read_log(run / "log.csv"))
+        rows = report.sheet_rows(faces.targets, len(faces.classes))
+        shown = faces.take(rows)
+        report.write_sheet(folder, predictions.take(rows), shown, opened.masks(shown.images), about)
+    if as_json:
+        typer.echo(json.dumps(about | found.to_dict(), indent=2))
+        return
+    console = _console()
+    console.print(report.table(found, about))
+    if folder:
+        console.print(f"written: {folder}", highlight=False, markup=False)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a checkpoint.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="RUN/NAME-of-run.onnx when left out.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="FER2013; the path in the run's config when left out.")] = None,
+) -> None:
+    """Write a trained network as one ONNX file, once its logits equal torch's on all of PublicTest."""
+    from mien.errors import require
+
+    require("torch", "train")
+    require("onnx", "train")
+    from mien.data import load
+    from mien.deploy import export as exports
+    from mien.evaluation import report
+    from mien.training.trained import TrainedNetwork
+
+    trained = TrainedNetwork.load(run)
+    folder = run if run.is_dir() else run.parent
+    path = output or folder / f"{folder.resolve().name}.onnx"
+    public = load(data or trained.config.data.path).split("public")
+    difference = exports.export(trained, path, public, report.read_metrics(folder / "evaluation"))
+    console = _console()
+    console.print(
+        f"written: {path}, {path.stat().st_size / 1e6:.2f} MB; largest difference of a logit from torch's "
+        f"{difference:.1e} on {len(public):,} PublicTest faces",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@benchmark_app.command("train")
+def benchmark_train(
+    config: ConfigFile = Path("configs/small.toml"),
+    set_: Settings = None,
+    steps: Annotated[int, typer.Option(min=1, help="Timed steps a figure.")] = 30,
+    profile: Annotated[bool, typer.Option("--profile", help="Print where a step's time goes, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time training steps: with the data path, bare, in plain eager mode, and against a large matrix product."""
+    from mien import config as configs
+    from mien.data import load
+    from mien.errors import require
+
+    require("lightning_fabric", "train")
+    from mien.training import benchmark
+
+    settings = configs.load(config, tuple(set_ or ()))
+    dataset = load(settings.data.path, settings.data.ferplus or None)
+    speed = benchmark.measure(settings, dataset, steps)
+    if as_json:
+        typer.echo(json.dumps(speed.to_dict(), indent=2))
+    else:
+        _console().print(benchmark.table(speed))
+    if profile:
+        typer.echo(benchmark.profile(settings, dataset), err=as_json)
+
+
 def main() -> None:
     """Runs the command line; an error raised on purpose becomes one sentence and exit code 2."""
-    import sys
-
     from mien.errors import MienError
 
     try:
@@ -53,3 +286,15 @@ def main() -> None:
     except MienError as error:
         typer.echo(f"mien: {error}", err=True)
         sys.exit(2)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:  # a full disk, a folder that may not be written: the machine's, not a bug
+        typer.echo(f"mien: {error.filename or 'a file'} cannot be used: {error.strerror or error}", err=True)
+        sys.exit(2)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()

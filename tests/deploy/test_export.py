@@ -1,0 +1,89 @@
+"""An exported file says what torch says, and holds all that its user needs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from mien.data import load
+from mien.deploy import export as exports
+from mien.deploy.export import export
+from mien.errors import WeightsError
+from mien.recognition.classifier import METADATA, Classifier
+from mien.training.trained import TrainedNetwork
+
+
+@pytest.fixture(scope="module")
+def trained(trained_run):
+    return TrainedNetwork.load(trained_run)
+
+
+@pytest.fixture(scope="module")
+def public(trained, trained_run):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(trained_run.parent / "cache"))
+        return load(trained.config.data.path).split("public")
+
+
+@pytest.fixture(scope="module")
+def exported(trained, public, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "tried.onnx"
+    assert export(trained, path, public, {"public-single": {"n": 14, "accuracy": 0.5}}) <= exports.TOLERANCE
+    return path
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_logits_are_torchs_for_any_batch(exported, trained, n):
+    faces = np.random.default_rng(1).integers(0, 256, (n, 48, 48), dtype=np.uint8)
+    assert np.abs(Classifier(exported, threads=1).logits(faces) - trained.logits(faces)).max() < 1e-4
+
+
+def test_the_file_says_what_it_is(exported, trained):
+    properties = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
+    stored = json.loads(properties[METADATA])
+    assert stored["classes"] == list(trained.classes)
+    assert stored["preprocessing"] == trained.preprocessing.to_dict()
+    assert stored["network"] == "resnet18_masking_reconstruction small"
+    assert stored["config"]["training"]["epochs"] == 2
+    assert stored["metrics"] == {"public-single": {"n": 14, "accuracy": 0.5}}
+    assert "FER2013" in stored["licence"]
+
+
+def test_it_tells_nothing_of_the_machine_it_was_made_on(exported):
+    content = exported.read_bytes()
+    folders = [str(Path(module.__file__).parents[1]) for module in (torch, exports)]
+    for trace in (*folders, "site-packages", "forward("):
+        assert trace.encode() not in content
+
+
+def test_weights_take_two_bytes_each(exported, trained):
+    weights = sum(p.numel() for name, p in trained.network.named_parameters() if not name.startswith("decoder"))
+    assert 2 * weights < exported.stat().st_size < 2.2 * weights + 50_000
+
+
+def test_only_weights_that_lose_nothing_are_halved():
+    exact, inexact = np.array([[0.5, 2.0]], np.float32), np.array([[0.1, 1e6]], np.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["exact", "inexact"], ["y"])],
+        "g",
+        [],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 2])],
+        [onnx.numpy_helper.from_array(exact, "exact"), onnx.numpy_helper.from_array(inexact, "inexact")],
+    )
+    exports._halve_lossless(graph)
+    assert [node.op_type for node in graph.node] == ["Cast", "Add"]
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    assert types == {"exact_half": onnx.TensorProto.FLOAT16, "inexact": onnx.TensorProto.FLOAT}
+
+
+def test_a_file_that_differs_is_not_written(trained, public, tmp_path, monkeypatch):
+    path = tmp_path / "old.onnx"
+    path.write_bytes(b"what stood here before")
+    monkeypatch.setattr(Classifier, "logits", lambda self, faces: trained.logits(faces) + np.float32(1e-3))
+    with pytest.raises(WeightsError, match=r"differs from torch's by 0\.001 in a logit"):
+        export(trained, path, public, {})
+    assert path.read_bytes() == b"what stood here before"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,76 @@
+"""Imports go downwards only, and people who recognise never need torch."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "mien"
+
+MAY_IMPORT = {
+    "errors": set(),
+    "labels": set(),
+    "files": set(),
+    "types": {"labels"},
+    "pixels": {"errors"},
+    "config": {"errors"},
+    "preprocess": {"types"},
+    "data": {"errors", "files", "labels", "types", "pixels", "config", "preprocess"},
+    "networks": {"errors"},
+    "recognition": {"errors", "files", "labels", "types", "pixels", "preprocess"},
+    "training": {"errors", "files", "labels", "types", "config", "preprocess", "data", "networks"},
+    "evaluation": {
+        *{"errors", "files", "labels", "types", "config", "preprocess", "data", "networks", "recognition"},
+        "training",
+    },
+    "deploy": {
+        *{"errors", "files", "labels", "types", "config", "preprocess", "data", "networks", "recognition"},
+        *{"training", "evaluation"},
+    },
+}
+"""Room or file of mien -> the others that it may import. `cli`, `__init__` and `__main__` may import all."""
+
+TORCH_FREE = ("errors", "labels", "files", "types", "pixels", "config", "preprocess", "recognition")
+"""What must not import torch anywhere, not even inside a function."""
+
+TRAIN_ONLY = {"torch", "torchvision", "lightning_fabric", "safetensors", "tensorboard", "onnx", "onnxscript"}
+
+
+def modules() -> list[Path]:
+    free = {PACKAGE / name for name in ("__init__.py", "__main__.py", "cli.py")}
+    return sorted(set(PACKAGE.rglob("*.py")) - free)
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path, everywhere: bool = True) -> set[str]:
+    """Full names of the modules that a file imports; `everywhere` counts those inside functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = ast.walk(tree) if everywhere else iter(tree.body)
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downwards(path):
+    others = {name.split(".")[1] for name in imported(path) if name.startswith("mien.")} - {room(path), "__version__"}
+    assert others <= MAY_IMPORT[room(path)]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_base_install_is_enough_where_it_must_be(path):
+    packages = {name.partition(".")[0] for name in imported(path, everywhere=room(path) in TORCH_FREE)}
+    if room(path) in TORCH_FREE or path.stem in ("registry", "predict", "metrics", "report"):
+        assert not packages & TRAIN_ONLY
+
+
+def test_every_room_has_its_line_in_the_table():
+    assert {room(path) for path in modules()} == MAY_IMPORT.keys()
