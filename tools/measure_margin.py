@@ -1,10 +1,12 @@
-"""Measures how FER2013's faces were cut, as a detector sees it: the margin with which mien must cut faces as well.
+"""Measures how FER2013's faces were cut, as a detector sees it: the margin and lift that make its boxes such squares.
 
     python tools/measure_margin.py fer2013.tar.gz blazeface
     python tools/measure_margin.py fer2013.tar.gz yunet_s_dynamic.onnx --faces 500 --border edge
+    python tools/measure_margin.py fer2013.tar.gz blazeface --split public --model small --border reflect
 
-Each face is enlarged and gets a border, so that the detector sees it as it would in a photograph. A crop of
-(1 + margin) times the box's longer side, about the box's centre, then shows on the median what FER2013 shows.
+Each face is enlarged and gets a border, so that the detector sees it as it would in a photograph. What is printed
+first is what is left to be corrected of the boxes that the detector returns: margin and centre should be near 0. With a
+model, its accuracy on the faces cut out again is printed for several further margins, beside that on them as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.data import load
-from mien.recognition.detect import create_detector
+from mien.labels import SPLITS
+from mien.preprocess import crop
+from mien.recognition.classifier import Classifier
+from mien.recognition.detect import Detection, create_detector, framed
+from mien.types import Box
 
 ENLARGED = 4
 """How many times a face is enlarged."""
@@ -30,6 +36,9 @@ BORDERS = {
 }
 """What surrounds the face: how numpy.pad is asked for it, where the name is not a mode of its own."""
 
+MARGINS = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3)
+"""Further margins that the model is tried with."""
+
 
 def photograph(face: NDArray[np.uint8], border: str) -> NDArray[np.uint8]:
     """A face (h, w) -> a picture (8 h, 8 w, 3) with the enlarged face in its middle, values 0..255."""
@@ -41,35 +50,18 @@ def photograph(face: NDArray[np.uint8], border: str) -> NDArray[np.uint8]:
     return np.repeat(padded[:, :, None], 3, axis=2)
 
 
-def main() -> None:
-    """Detects the faces and prints what their boxes are like."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="FER2013, in any form that mien reads")
-    parser.add_argument("detector", help="blazeface, yunet, or the path of a YuNet .onnx file")
-    parser.add_argument("--faces", type=int, default=2000, help="how many training faces to look at")
-    parser.add_argument("--border", choices=BORDERS, default="black", help="what surrounds an enlarged face")
-    parser.add_argument("--seed", type=int, default=0, help="which faces are drawn")
-    parser.add_argument("--threads", type=int, default=1, help="processor threads")
-    arguments = parser.parse_args()
-    faces = load(arguments.data).split("training").images
-    count = min(arguments.faces, len(faces))
-    rows = np.random.default_rng(arguments.seed).choice(len(faces), count, replace=False)
-    detector = create_detector(arguments.detector, threads=arguments.threads, small_faces=False)
-    boxes = []
-    for face in faces[np.sort(rows)]:
-        found = detector(photograph(face, arguments.border))
-        if found:
-            boxes.append(found[0].box.xyxy)
-    side = faces.shape[1] * ENLARGED
-    x0, y0, x1, y1 = (np.array(boxes).reshape(-1, 4) - side / 2).T / side  # shares of FER2013's square, from its corner
+def boxes_of(found: dict[int, Detection]) -> NDArray[np.float64]:
+    """(N, 4) x0, y0, x1, y1 of each face's first detection, pixels."""
+    return np.array([detection.box.xyxy for detection in found.values()]).reshape(-1, 4)
+
+
+def print_framing(found: dict[int, Detection], side: int) -> None:
+    """Prints where the boxes lie about FER2013's squares, whose side is given in pixels of the photograph."""
+    x0, y0, x1, y1 = (boxes_of(found) - side / 2).T / side  # shares of FER2013's square, from its corner
     longer = np.maximum(x1 - x0, y1 - y0)
-    print(
-        f"{arguments.detector}, border {arguments.border}, seed {arguments.seed}: {len(boxes)} of {count} faces found"
-    )
     measures = {
         "box width / side": x1 - x0,
         "box height / side": y1 - y0,
-        "longer side / side": longer,
         "centre dx / longer side": ((x0 + x1) / 2 - 0.5) / longer,
         "centre dy / longer side": ((y0 + y1) / 2 - 0.5) / longer,
         "margin": 1 / longer - 1,
@@ -77,6 +69,59 @@ def main() -> None:
     for name, values in measures.items():
         low, middle, high = np.percentile(values, [25, 50, 75])
         print(f"{name:24} median {middle:+.3f}, quartiles {low:+.3f} to {high:+.3f}")
+
+
+def print_accuracies(
+    classifier: Classifier,
+    found: dict[int, Detection],
+    faces: NDArray[np.uint8],
+    targets: NDArray[np.int64],
+    border: str,
+) -> None:
+    """Prints the accuracy on the detected faces as they are, and cut out again with several further margins."""
+    rows = np.array(list(found))
+
+    def accuracy(images: list[NDArray[np.uint8]]) -> float:
+        return float((classifier.logits(images).argmax(axis=1) == targets[rows]).mean())
+
+    print(f"accuracy on the {len(rows)} faces found, as they are: {accuracy(list(faces[rows])):.4f}")
+    for margin in MARGINS:
+        boxes = framed(boxes_of(found), margin, 0)
+        cut = [
+            crop(photograph(faces[row], border)[:, :, 0], Box(*box))
+            for row, box in zip(rows, boxes.tolist(), strict=True)
+        ]
+        print(f"cut out again, further margin {margin:+.1f}: {accuracy(cut):.4f}")
+
+
+def main() -> None:
+    """Detects the faces and prints what their boxes are like."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="FER2013, in any form that mien reads")
+    parser.add_argument("detector", help="blazeface, yunet, or the path of a YuNet .onnx file")
+    parser.add_argument("--split", choices=SPLITS, default="training", help="which faces")
+    parser.add_argument("--faces", type=int, default=2000, help="how many of them")
+    parser.add_argument("--border", choices=BORDERS, default="black", help="what surrounds an enlarged face")
+    parser.add_argument("--model", help="a classifier to try further margins with")
+    parser.add_argument("--seed", type=int, default=0, help="which faces are drawn")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads")
+    arguments = parser.parse_args()
+    split = load(arguments.data).split(arguments.split)
+    count = min(arguments.faces, len(split))
+    rows = np.sort(np.random.default_rng(arguments.seed).choice(len(split), count, replace=False))
+    detector = create_detector(arguments.detector, threads=arguments.threads, small_faces=False)
+    found = {}
+    for row in rows.tolist():
+        if detections := detector(photograph(split.images[row], arguments.border)):
+            found[row] = detections[0]
+    print(
+        f"{arguments.detector}, border {arguments.border}, seed {arguments.seed}: {len(found)} of {count} "
+        f"{arguments.split} faces found"
+    )
+    print_framing(found, split.size * ENLARGED)
+    if arguments.model:
+        classifier = Classifier(arguments.model, arguments.threads)
+        print_accuracies(classifier, found, split.images, split.targets, arguments.border)
 
 
 if __name__ == "__main__":

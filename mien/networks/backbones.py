@@ -15,6 +15,8 @@ class BasicBlock(nn.Module):
 
     (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride).
 
+    `attention` re-weights the second convolution's map; here it is the identity.
+
     Args:
         final_relu: False leaves the sum as it is, so that the block can end in negative numbers.
     """
@@ -25,6 +27,7 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = convolution(out_channels, out_channels, 3)
         self.bn2 = nn.BatchNorm2d(out_channels)
+        self.attention: nn.Module = nn.Identity()
         self.relu = nn.ReLU(inplace=True)
         self.final_relu = final_relu
         self.downsample: nn.Module | None = None
@@ -37,7 +40,7 @@ class BasicBlock(nn.Module):
         """(N, C, H, W) -> (N, out_channels, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x)) + shortcut
+        x = self.attention(self.bn2(self.conv2(x))) + shortcut
         return self.relu(x) if self.final_relu else x
 
 
@@ -52,10 +55,16 @@ class ResNet(nn.Module):
         in_channels: Channels of the images.
         stem_stride: The image's height over the first stage's: 4 is torchvision's 7x7 convolution and 3x3 max pooling,
             2 leaves out the pooling.
+        block: Of what the stages are made.
     """
 
     def __init__(
-        self, blocks: tuple[int, ...], channels: tuple[int, ...], in_channels: int, stem_stride: int = 4
+        self,
+        blocks: tuple[int, ...],
+        channels: tuple[int, ...],
+        in_channels: int,
+        stem_stride: int = 4,
+        block: type[BasicBlock] = BasicBlock,
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -71,13 +80,13 @@ class ResNet(nn.Module):
         self.layer4: nn.Sequential
         for i in range(4):
             stride = 1 if i == 0 else 2
-            stage = [BasicBlock(widths[i], widths[i + 1], stride)]
-            stage += [BasicBlock(widths[i + 1], widths[i + 1]) for _ in range(blocks[i] - 1)]
+            stage = [block(widths[i], widths[i + 1], stride)]
+            stage += [block(widths[i + 1], widths[i + 1]) for _ in range(blocks[i] - 1)]
             setattr(self, f"layer{i + 1}", nn.Sequential(*stage))
         initialise(self)
 
     @property
-    def stages(self) -> tuple[nn.Module, ...]:
+    def stages(self) -> tuple[nn.Sequential, ...]:
         """The four stages, first to last."""
         return self.layer1, self.layer2, self.layer3, self.layer4
 

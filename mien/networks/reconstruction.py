@@ -14,11 +14,15 @@ Shapes of `resnet34_masking_reconstruction`, variant `paper`, 224x224 images:
 
 from __future__ import annotations
 
+from itertools import zip_longest
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.networks.backbones import ResNet, convolution, initialise
+from mien.networks.attention import BAM, CBAMBlock, SoftMask
+from mien.networks.backbones import BasicBlock, ResNet, convolution, initialise
 from mien.networks.masking import Mask
 from mien.networks.outputs import Outputs
 
@@ -58,15 +62,16 @@ class Decoder(nn.Module):
 
 
 class MaskedResNet(nn.Module):
-    """A ResNet whose four stages are re-weighted by masks: P_N = P_R * (1 + M(P_R)) (Pham et al., 2020, Eq. 1).
+    """A ResNet whose stages are re-weighted by masks: P_N = P_R * (1 + M(P_R)) (Pham et al., 2020, Eq. 1).
 
-    Shen and Li print their Eq. 1 and 2 identically; the base paper's formula is the reading taken here.
+    Shen and Li print their Eq. 1 and 2 identically; the base paper's formula is the reading taken here. BAM and
+    residual attention have the same formula with other masks; without any masks this is a plain ResNet.
 
     Args:
         backbone: The residual stages.
-        masks: One mask a stage.
+        masks: Of the first stages, one each; the stages after them have none.
         num_classes: K.
-        decoder: Draws the reconstruction in training mode; None for the base network, which has none.
+        decoder: Draws the reconstruction in training mode; None for networks without.
         dropout: Share of the pooled features that is dropped before the last layer.
     """
 
@@ -90,10 +95,13 @@ class MaskedResNet(nn.Module):
         x = self.backbone.stem(images)
         masks: list[Tensor] = []
         features: list[Tensor] = []
-        for stage, mask in zip(self.backbone.stages, self.masks, strict=True):
-            x = stage(x)
-            masks.append(mask(x))
-            x = torch.addcmul(x, x, masks[-1])
+        for stage, mask in zip_longest(self.backbone.stages, self.masks):
+            x = trunk_input = stage[0](x)
+            for block in list(stage)[1:]:
+                x = block(x)
+            if mask is not None:
+                masks.append(mask(trunk_input if isinstance(mask, SoftMask) else x))
+                x = torch.addcmul(x, x, masks[-1])
             features.append(x)
         logits = self.fc(self.dropout(x.mean(dim=(2, 3))))
         reconstruction = None
@@ -107,29 +115,37 @@ def masked_resnet(
     blocks: tuple[int, ...],
     channels: tuple[int, ...],
     stem_stride: int,
-    masks: tuple[dict[str, int], ...],
+    masks: tuple[dict[str, Any], ...] = (),
     mask_activation: str = "sigmoid",
-    reconstruct: bool = True,
+    block: str = "basic",
+    reconstruct: bool = False,
     num_classes: int,
     in_channels: int,
     dropout: float,
 ) -> MaskedResNet:
-    """Builds a residual masking network from its parts.
+    """Builds a residual network, with masks or without, from its parts.
 
     Args:
         blocks: Of each of the four stages; see `ResNet`.
         channels: Of each stage.
         stem_stride: 4, or 2 without max pooling.
-        masks: Arguments of each stage's `Mask`.
-        mask_activation: `sigmoid` or `softmax`.
+        masks: Of the first stages: `kind` is u-net, bam or soft, all else are arguments of that class.
+        mask_activation: `sigmoid` or `softmax`, of U-Net masks.
+        block: `basic` or `cbam`.
         reconstruct: Whether it has a decoder.
         num_classes: K.
         in_channels: Channels of the images.
         dropout: Share of the pooled features that is dropped in training.
     """
-    backbone = ResNet(blocks, channels, in_channels, stem_stride)
-    stages: list[nn.Module] = [
-        Mask(width, **shape, activation=mask_activation) for width, shape in zip(channels, masks, strict=True)
-    ]
+    backbone = ResNet(blocks, channels, in_channels, stem_stride, {"basic": BasicBlock, "cbam": CBAMBlock}[block])
+    stages = [_mask(width, activation=mask_activation, **parts) for width, parts in zip(channels, masks, strict=False)]
     decoder = Decoder(channels, in_channels, stem_stride) if reconstruct else None
     return MaskedResNet(backbone, stages, num_classes, decoder, dropout)
+
+
+def _mask(channels: int, activation: str, kind: str = "u-net", **parts: Any) -> nn.Module:
+    if kind == "u-net":
+        return Mask(channels, **parts, activation=activation)
+    if kind == "soft":
+        return SoftMask(channels, **parts)
+    return BAM(channels)

@@ -54,6 +54,24 @@ SMALL_U_NET = (
 )
 """Masks for maps of 24, 12, 6 and 3 pixels, at half of that size: fewer and wider operations than the base's."""
 
+MINI_CHANNELS = (24, 48, 96, 160)
+MINI_WIDE_CHANNELS = (26, 52, 104, 176)
+"""As costly without masks as MINI_CHANNELS with MINI_U_NET."""
+MINI_U_NET = (
+    {"depth": 2, "width": 20, "stride": 2},
+    {"depth": 2, "width": 28, "stride": 2},
+    {"depth": 1, "width": 48, "stride": 2},
+    {"depth": 1, "width": 48, "stride": 2},
+)
+BAM = ({"kind": "bam"},) * 3
+"""After the first three stages, as in the paper."""
+SOFT = ({"kind": "soft", "depth": 3}, {"kind": "soft", "depth": 2}, {"kind": "soft", "depth": 1})
+"""In the first three stages, as deep as in Attention-56."""
+
+HE = "He et al., CVPR 2016"
+PARK = "Park et al., BMVC 2018"
+WOO = "Woo et al., ECCV 2018"
+WANG = "Wang et al., CVPR 2017"
 PHAM = "Pham, Vu and Tran, ICPR 2020"
 SHEN = "Shen and Li, 2023"
 
@@ -61,31 +79,61 @@ NETWORKS = (
     NetworkSpec(
         "resmasking", "", 224, 3, 137_796_423, 21_903_232_512, PHAM,
         {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET,
-         "mask_activation": "softmax", "reconstruct": False},
+         "mask_activation": "softmax"},
     ),
     NetworkSpec(
         "resnet18_masking_reconstruction", "paper", 224, 3, 127_688_263, 79_860_125_184, SHEN,
-        {"blocks": RESNET18, "channels": IMAGENET_CHANNELS, "stem_stride": 2, "masks": U_NET},
+        {"blocks": RESNET18, "channels": IMAGENET_CHANNELS, "stem_stride": 2, "masks": U_NET, "reconstruct": True},
     ),
     NetworkSpec(
         "resnet18_masking_reconstruction", "rmn", 224, 3, 127_688_263, 20_053_544_448, SHEN,
-        {"blocks": RESNET18, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET},
+        {"blocks": RESNET18, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET, "reconstruct": True},
     ),
     NetworkSpec(
         "resnet18_masking_reconstruction", "small", 48, 1, 3_420_719, 90_240_768, SHEN,
-        {"blocks": RESNET18, "channels": (32, 64, 128, 256), "stem_stride": 2, "masks": SMALL_U_NET},
+        {"blocks": RESNET18, "channels": (32, 64, 128, 256), "stem_stride": 2, "masks": SMALL_U_NET,
+         "reconstruct": True},
     ),
     NetworkSpec(
         "resnet34_masking_reconstruction", "paper", 224, 3, 137_796_423, 87_258_877_440, SHEN,
-        {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 2, "masks": U_NET},
+        {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 2, "masks": U_NET, "reconstruct": True},
     ),
     NetworkSpec(
         "resnet34_masking_reconstruction", "rmn", 224, 3, 137_796_423, 21_903_232_512, SHEN,
-        {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET},
+        {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET, "reconstruct": True},
     ),
     NetworkSpec(
         "resnet34_masking_reconstruction", "small", 48, 1, 2_193_263, 97_992_576, SHEN,
-        {"blocks": RESNET34, "channels": (32, 48, 80, 128), "stem_stride": 2, "masks": SMALL_U_NET},
+        {"blocks": RESNET34, "channels": (32, 48, 80, 128), "stem_stride": 2, "masks": SMALL_U_NET,
+         "reconstruct": True},
+    ),
+    NetworkSpec(
+        "resnet18", "mini", 48, 1, 1_239_759, 41_459_296, HE,
+        {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2},
+    ),
+    NetworkSpec(
+        "resnet18", "mini-wide", 48, 1, 1_482_461, 48_847_184, HE,
+        {"blocks": RESNET18, "channels": MINI_WIDE_CHANNELS, "stem_stride": 2},
+    ),
+    NetworkSpec(
+        "bam_resnet18", "mini", 48, 1, 1_248_072, 42_532_480, PARK,
+        {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "masks": BAM},
+    ),
+    NetworkSpec(
+        "cbam_resnet18", "mini", 48, 1, 1_253_059, 41_632_788, WOO,
+        {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "block": "cbam"},
+    ),
+    NetworkSpec(
+        "resattnet18", "mini", 48, 1, 1_889_367, 57_446_752, WANG,
+        {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "masks": SOFT},
+    ),
+    NetworkSpec(
+        "resmasking18", "mini", 48, 1, 1_601_767, 49_019_104, PHAM,
+        {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "masks": MINI_U_NET},
+    ),
+    NetworkSpec(
+        "resnet18_masking_reconstruction", "mini", 48, 1, 1_601_767, 49_019_104, SHEN,
+        {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "masks": MINI_U_NET, "reconstruct": True},
     ),
 )  # fmt: skip
 

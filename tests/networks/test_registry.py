@@ -45,9 +45,9 @@ def test_shapes_and_ranges(spec, network):
     outputs = network.train()(images)
     assert outputs.logits.shape == (2, 7)
     assert torch.isfinite(outputs.logits).all()
-    assert len(outputs.masks) == 4
+    assert len(outputs.masks) == len(spec.parts.get("masks", ()))
     assert all(mask.min() >= 0 and mask.max() <= 1 for mask in outputs.masks)
-    if spec.name == "resmasking":
+    if "masking_reconstruction" not in spec.name:
         assert outputs.reconstruction is None
     else:
         assert outputs.reconstruction.shape == images.shape
@@ -80,6 +80,8 @@ def test_every_parameter_receives_a_gradient(spec, network):
 @torch.inference_mode()
 def test_masks_matter(spec, network, monkeypatch):
     """The logits change when a mask does: masks re-weight features rather than stand beside them."""
+    if not len(network.masks):
+        return
     images = small_images(spec)
     before = network.eval()(images).logits
     for mask in network.masks:
@@ -109,7 +111,7 @@ def test_an_unknown_network_names_the_near_ones():
 
 
 def test_a_wrong_variant_names_the_right_ones():
-    with pytest.raises(ConfigError, match="variants paper, rmn, small, got tiny"):
+    with pytest.raises(ConfigError, match="variants paper, rmn, small, mini, got tiny"):
         registry.find("resnet18_masking_reconstruction", "tiny")
     with pytest.raises(ConfigError, match="resmasking has no variants, got small"):
         registry.find("resmasking", "small")
