@@ -36,6 +36,8 @@ class NetworkConfig:
     variant: str = "small"
     size: int = 0
     """Height and width of its input, pixels; 0 takes the registry's."""
+    channels: int = 0
+    """Channels of its input, 1 or 3; 0 takes the registry's."""
     mask_activation: str = ""
     """sigmoid or softmax; empty takes the network's own."""
     dropout: float = 0.0
@@ -143,8 +145,8 @@ class Config:
         for section, name, allowed in _CHOICES:
             value = getattr(getattr(self, section), name)
             if value not in allowed:
-                choices = ", ".join(choice or "empty" for choice in allowed)
-                raise ConfigError(f"{section}.{name} must be one of {choices}, got {value or 'empty'}")
+                choices = ", ".join("empty" if choice == "" else str(choice) for choice in allowed)
+                raise ConfigError(f"{section}.{name} must be one of {choices}, got {'empty' if value == '' else value}")
         if self.loss.ferplus > 0 and not self.data.ferplus:
             raise ConfigError(
                 "loss.ferplus is above 0 but data.ferplus is empty: name FER+'s fer2013new.csv there, or set it to 0"
@@ -187,7 +189,8 @@ _RANGES: tuple[tuple[str, str, float, float], ...] = (
     ("training", "threads", 0, 1024),
     ("training", "devices", 1, 1024),
 )
-_CHOICES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+_CHOICES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
+    ("network", "channels", (0, 1, 3)),
     ("network", "mask_activation", ("", "sigmoid", "softmax")),
     ("loss", "class_weights", ("none", "balanced")),
     ("loss", "margin_reading", ("labels", "mask")),

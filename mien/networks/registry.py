@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,25 +21,29 @@ class NetworkSpec:
         name: The paper's name in snake case.
         variant: Which reading of the paper, where there are several; empty where there is one.
         size: Height and width of the images it is made for, pixels.
+        min_size: Smallest height and width that it can bear.
         in_channels: Channels of the images.
         parameters: At 7 classes, without parts that only training uses. Counted by a test.
         multiply_adds: Of one forward pass at `size`, evaluation mode. Counted by a test.
         source: Where it is published.
-        parts: What `mien.networks.reconstruction.masked_resnet` builds it from.
+        builder: What builds it, `module:function` in mien.networks.
+        parts: What that builds it from.
     """
 
     name: str
     variant: str
     size: int
+    min_size: int
     in_channels: int
     parameters: int
     multiply_adds: int
     source: str
+    builder: str
     parts: dict[str, Any] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, without the parts."""
-        return {name: value for name, value in vars(self).items() if name != "parts"}
+        """The fields by name, without what it is built from."""
+        return {name: value for name, value in vars(self).items() if name not in ("builder", "parts")}
 
 
 RESNET18 = (2, 2, 2, 2)
@@ -68,6 +73,15 @@ BAM = ({"kind": "bam"},) * 3
 SOFT = ({"kind": "soft", "depth": 3}, {"kind": "soft", "depth": 2}, {"kind": "soft", "depth": 1})
 """In the first three stages, as deep as in Attention-56."""
 
+RESIDUAL = "reconstruction:masked_resnet"
+PUBLISHED = "published:published"
+ATTENDED = "published:attended_resnet50"
+
+SIMONYAN = "Simonyan and Zisserman, ICLR 2015"
+TAN = "Tan and Le, ICML 2019"
+SZEGEDY_1 = "Szegedy et al., CVPR 2015"
+SZEGEDY_3 = "Szegedy et al., CVPR 2016"
+HUANG = "Huang et al., CVPR 2017"
 HE = "He et al., CVPR 2016"
 PARK = "Park et al., BMVC 2018"
 WOO = "Woo et al., ECCV 2018"
@@ -77,62 +91,102 @@ SHEN = "Shen and Li, 2023"
 
 NETWORKS = (
     NetworkSpec(
-        "resmasking", "", 224, 3, 137_796_423, 21_903_232_512, PHAM,
+        "vgg19", "", 224, 32, 3, 139_598_919, 19_627_995_136, SIMONYAN, PUBLISHED,
+        {"model": "vgg19"},
+    ),
+    NetworkSpec(
+        "efficientnet_b2", "", 224, 32, 3, 7_710_857, 657_565_296, TAN, PUBLISHED,
+        {"model": "efficientnet_b2"},
+    ),
+    NetworkSpec(
+        "googlenet", "", 224, 32, 3, 5_607_079, 1_497_359_360, SZEGEDY_1, PUBLISHED,
+        {"model": "googlenet", "init_weights": False},
+    ),
+    NetworkSpec(
+        "resnet34", "", 224, 32, 3, 21_288_263, 3_663_252_992, HE, PUBLISHED,
+        {"model": "resnet34"},
+    ),
+    NetworkSpec(
+        "inception_v3", "", 224, 75, 3, 21_799_911, 2_835_887_456, SZEGEDY_3, PUBLISHED,
+        {"model": "inception_v3", "init_weights": False},
+    ),
+    NetworkSpec(
+        "resattnet56", "", 224, 32, 3, 29_777_863, 6_268_803_072, WANG, "residual_attention:ResidualAttentionNetwork",
+        {},
+    ),
+    NetworkSpec(
+        "bam_resnet50", "", 224, 32, 3, 23_884_032, 4_169_297_664, PARK, ATTENDED,
+        {"attention": "bam"},
+    ),
+    NetworkSpec(
+        "densenet121", "", 224, 32, 3, 6_961_031, 2_833_144_832, HUANG, PUBLISHED,
+        {"model": "densenet121"},
+    ),
+    NetworkSpec(
+        "resnet152", "", 224, 32, 3, 58_158_151, 11_511_592_960, HE, PUBLISHED,
+        {"model": "resnet152"},
+    ),
+    NetworkSpec(
+        "cbam_resnet50", "", 224, 32, 3, 26_054_967, 4_093_539_446, WOO, ATTENDED,
+        {"attention": "cbam"},
+    ),
+    NetworkSpec(
+        "resmasking", "", 224, 32, 3, 137_796_423, 21_903_232_512, PHAM, RESIDUAL,
         {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET,
          "mask_activation": "softmax"},
     ),
     NetworkSpec(
-        "resnet18_masking_reconstruction", "paper", 224, 3, 127_688_263, 79_860_125_184, SHEN,
+        "resnet18_masking_reconstruction", "paper", 224, 32, 3, 127_688_263, 79_860_125_184, SHEN, RESIDUAL,
         {"blocks": RESNET18, "channels": IMAGENET_CHANNELS, "stem_stride": 2, "masks": U_NET, "reconstruct": True},
     ),
     NetworkSpec(
-        "resnet18_masking_reconstruction", "rmn", 224, 3, 127_688_263, 20_053_544_448, SHEN,
+        "resnet18_masking_reconstruction", "rmn", 224, 32, 3, 127_688_263, 20_053_544_448, SHEN, RESIDUAL,
         {"blocks": RESNET18, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET, "reconstruct": True},
     ),
     NetworkSpec(
-        "resnet18_masking_reconstruction", "small", 48, 1, 3_420_719, 90_240_768, SHEN,
+        "resnet18_masking_reconstruction", "small", 48, 16, 1, 3_420_719, 90_240_768, SHEN, RESIDUAL,
         {"blocks": RESNET18, "channels": (32, 64, 128, 256), "stem_stride": 2, "masks": SMALL_U_NET,
          "reconstruct": True},
     ),
     NetworkSpec(
-        "resnet34_masking_reconstruction", "paper", 224, 3, 137_796_423, 87_258_877_440, SHEN,
+        "resnet34_masking_reconstruction", "paper", 224, 32, 3, 137_796_423, 87_258_877_440, SHEN, RESIDUAL,
         {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 2, "masks": U_NET, "reconstruct": True},
     ),
     NetworkSpec(
-        "resnet34_masking_reconstruction", "rmn", 224, 3, 137_796_423, 21_903_232_512, SHEN,
+        "resnet34_masking_reconstruction", "rmn", 224, 32, 3, 137_796_423, 21_903_232_512, SHEN, RESIDUAL,
         {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET, "reconstruct": True},
     ),
     NetworkSpec(
-        "resnet34_masking_reconstruction", "small", 48, 1, 2_193_263, 97_992_576, SHEN,
+        "resnet34_masking_reconstruction", "small", 48, 16, 1, 2_193_263, 97_992_576, SHEN, RESIDUAL,
         {"blocks": RESNET34, "channels": (32, 48, 80, 128), "stem_stride": 2, "masks": SMALL_U_NET,
          "reconstruct": True},
     ),
     NetworkSpec(
-        "resnet18", "mini", 48, 1, 1_239_759, 41_459_296, HE,
+        "resnet18", "mini", 48, 16, 1, 1_239_759, 41_459_296, HE, RESIDUAL,
         {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2},
     ),
     NetworkSpec(
-        "resnet18", "mini-wide", 48, 1, 1_482_461, 48_847_184, HE,
+        "resnet18", "mini-wide", 48, 16, 1, 1_482_461, 48_847_184, HE, RESIDUAL,
         {"blocks": RESNET18, "channels": MINI_WIDE_CHANNELS, "stem_stride": 2},
     ),
     NetworkSpec(
-        "bam_resnet18", "mini", 48, 1, 1_248_072, 42_532_480, PARK,
+        "bam_resnet18", "mini", 48, 16, 1, 1_248_072, 42_532_480, PARK, RESIDUAL,
         {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "masks": BAM},
     ),
     NetworkSpec(
-        "cbam_resnet18", "mini", 48, 1, 1_253_059, 41_632_788, WOO,
+        "cbam_resnet18", "mini", 48, 16, 1, 1_253_059, 41_632_788, WOO, RESIDUAL,
         {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "block": "cbam"},
     ),
     NetworkSpec(
-        "resattnet18", "mini", 48, 1, 1_889_367, 57_446_752, WANG,
+        "resattnet18", "mini", 48, 16, 1, 1_889_367, 57_446_752, WANG, RESIDUAL,
         {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "masks": SOFT},
     ),
     NetworkSpec(
-        "resmasking18", "mini", 48, 1, 1_601_767, 49_019_104, PHAM,
+        "resmasking18", "mini", 48, 16, 1, 1_601_767, 49_019_104, PHAM, RESIDUAL,
         {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "masks": MINI_U_NET},
     ),
     NetworkSpec(
-        "resnet18_masking_reconstruction", "mini", 48, 1, 1_601_767, 49_019_104, SHEN,
+        "resnet18_masking_reconstruction", "mini", 48, 16, 1, 1_601_767, 49_019_104, SHEN, RESIDUAL,
         {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "masks": MINI_U_NET, "reconstruct": True},
     ),
 )  # fmt: skip
@@ -195,8 +249,14 @@ def create(
     Returns:
         A module (N, C, H, W) -> `mien.networks.outputs.Outputs`.
     """
-    from mien.networks.reconstruction import masked_resnet
-
-    return masked_resnet(
+    module, _, name = spec.builder.partition(":")
+    builder = getattr(importlib.import_module(f"mien.networks.{module}"), name)
+    network: nn.Module = builder(
         num_classes=num_classes, in_channels=in_channels or spec.in_channels, dropout=dropout, **(spec.parts | parts)
     )
+    return network
+
+
+def used_in_training_only(parameter: str) -> bool:
+    """Whether a parameter of that name belongs to a decoder or an auxiliary head, which are never exported."""
+    return not {"decoder", "aux1", "aux2", "AuxLogits"}.isdisjoint(parameter.split("."))

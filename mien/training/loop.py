@@ -217,7 +217,7 @@ class Trainer:
             ConfigError: It belongs to another config.
         """
         tensors, state = checkpoint.load(self.folder / LAST)
-        if differing := _differences(configs.to_dict(self.config), state["config"]):
+        if differing := _differences(configs.to_dict(self.config), configs.to_dict(configs.from_dict(state["config"]))):
             raise ConfigError(
                 f"{self.folder} was trained with another config: {'; '.join(differing)}; resume with its own "
                 f"{CONFIG}, or train into another folder"

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from mien.config import LossConfig
 from mien.networks.outputs import Outputs
 
+AUXILIARY = 0.3
+"""Weight of each auxiliary head's cross-entropy (Szegedy et al., CVPR 2015, section 5)."""
 LEAST = 1e-6
 """What probabilities are kept away from 0 and 1, so that logarithms stay finite."""
 
@@ -122,7 +124,10 @@ def saliency(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LossParts:
-    """The weighted sum, to be minimised, and its parts before weighting, to be logged; scalars."""
+    """The weighted sum, to be minimised, and its parts before weighting, to be logged; scalars.
+
+    The sum also holds the auxiliary heads' cross-entropy, where the network has such heads.
+    """
 
     total: Tensor
     cross_entropy: Tensor
@@ -152,4 +157,6 @@ def total_loss(
     elif config.margin and outputs.masks:
         margin = margin_loss_mask(outputs.masks, images)
     total = entropy + config.reconstruction * reconstruction + config.margin * margin
+    for logits in outputs.auxiliary_logits:
+        total = total + AUXILIARY * cross_entropy(logits, distribution, class_weights)
     return LossParts(total, entropy, reconstruction, margin)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mien import config as configs
 from mien.config import Config
-from mien.errors import WeightsError
+from mien.errors import ConfigError, WeightsError
 from mien.networks import registry
 from mien.preprocess import Preprocessing
 from mien.training import checkpoint
@@ -25,13 +25,20 @@ BEST = "best.safetensors"
 
 
 def build(config: Config, num_classes: int) -> tuple[nn.Module, Preprocessing]:
-    """The network of a config, with new weights from torch's global random state, and its preprocessing."""
+    """The network of a config, with new weights from torch's global random state, and its preprocessing.
+
+    Raises:
+        ConfigError: There is no such network, or it cannot bear such small images.
+    """
     spec = registry.find(config.network.name, config.network.variant)
+    size, channels = config.network.size or spec.size, config.network.channels or spec.in_channels
+    if size < spec.min_size:
+        raise ConfigError(f"network.size must be {spec.min_size} or more for {spec.name}, got {size}")
     parts: dict[str, Any] = {"dropout": config.network.dropout}
     if config.network.mask_activation:
         parts["mask_activation"] = config.network.mask_activation
-    network = registry.create(spec, num_classes, **parts)
-    return network, Preprocessing(size=config.network.size or spec.size, channels=spec.in_channels)
+    network = registry.create(spec, num_classes, channels, **parts)
+    return network, Preprocessing(size=size, channels=channels)
 
 
 def rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:

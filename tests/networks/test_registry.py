@@ -6,6 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mien.errors import ConfigError
 from mien.networks import registry
+from mien.networks.attention import BAM, CBAM, SoftMask
+from mien.networks.masking import Mask
 from mien.networks.registry import NETWORKS, NetworkSpec
 
 
@@ -26,7 +28,7 @@ def network(spec) -> torch.nn.Module:
 
 
 def small_images(spec: NetworkSpec, n: int = 2, channels: int | None = None) -> torch.Tensor:
-    size = min(spec.size, 64)
+    size = spec.size if spec.size < 64 else max(64, spec.min_size)
     return torch.randn(n, channels or spec.in_channels, size, size)
 
 
@@ -35,7 +37,7 @@ def test_parameters_and_multiply_adds_are_those_of_the_table(spec):
         network = registry.create(spec).eval()
         with FlopCounterMode(display=False) as counter:
             network(torch.empty(1, spec.in_channels, spec.size, spec.size))
-    counted = sum(p.numel() for name, p in network.named_parameters() if not name.startswith("decoder."))
+    counted = sum(p.numel() for name, p in network.named_parameters() if not registry.used_in_training_only(name))
     assert counted == spec.parameters
     assert counter.get_total_flops() == 2 * spec.multiply_adds
 
@@ -45,7 +47,8 @@ def test_shapes_and_ranges(spec, network):
     outputs = network.train()(images)
     assert outputs.logits.shape == (2, 7)
     assert torch.isfinite(outputs.logits).all()
-    assert len(outputs.masks) == len(spec.parts.get("masks", ()))
+    assert len(outputs.masks) == (3 if spec.name == "resattnet56" else len(spec.parts.get("masks", ())))
+    assert len(outputs.auxiliary_logits) == {"googlenet": 2, "inception_v3": 1}.get(spec.name, 0)
     assert all(mask.min() >= 0 and mask.max() <= 1 for mask in outputs.masks)
     if "masking_reconstruction" not in spec.name:
         assert outputs.reconstruction is None
@@ -55,9 +58,16 @@ def test_shapes_and_ranges(spec, network):
         assert outputs.reconstruction.max() <= 1
 
 
-def test_the_decoder_is_for_training_only(spec, network):
+def test_decoder_and_auxiliary_heads_are_for_training_only(spec, network):
     with torch.inference_mode():
-        assert network.eval()(small_images(spec)).reconstruction is None
+        outputs = network.eval()(small_images(spec))
+    assert outputs.reconstruction is None
+    assert outputs.auxiliary_logits == ()
+
+
+def test_the_smallest_images_are_borne_in_training_too(spec, network):
+    images = torch.randn(2, spec.in_channels, spec.min_size, spec.min_size)
+    assert torch.isfinite(network.train()(images).logits).all()
 
 
 def test_five_classes_and_one_channel(spec):
@@ -70,7 +80,7 @@ def test_every_parameter_receives_a_gradient(spec, network):
     network.zero_grad()
     images = small_images(spec)
     outputs = network.train()(images)
-    loss = outputs.logits.square().sum()
+    loss = outputs.logits.square().sum() + sum(logits.square().sum() for logits in outputs.auxiliary_logits)
     if outputs.reconstruction is not None:
         loss = loss + (outputs.reconstruction - images).abs().mean()
     loss.backward()
@@ -80,12 +90,14 @@ def test_every_parameter_receives_a_gradient(spec, network):
 @torch.inference_mode()
 def test_masks_matter(spec, network, monkeypatch):
     """The logits change when a mask does: masks re-weight features rather than stand beside them."""
-    if not len(network.masks):
-        return
+    masks = [part for part in network.modules() if isinstance(part, (Mask, BAM, CBAM, SoftMask))]
+    assert bool(masks) == any(word in spec.name for word in ("mask", "bam", "att"))
     images = small_images(spec)
     before = network.eval()(images).logits
-    for mask in network.masks:
+    for mask in masks:
         monkeypatch.setattr(mask, "forward", torch.zeros_like)
+    if not masks:
+        return
     assert not torch.allclose(before, network(images).logits)
 
 

@@ -93,6 +93,15 @@ def test_the_total_is_the_weighted_sum():
     assert parts.total.item() == pytest.approx(entropy + 2 * 0.3 + 0.5 * entropy, abs=1e-6)
 
 
+def test_auxiliary_heads_count_a_third_each_or_so():
+    main, auxiliary = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3.0), 0.0]])
+    outputs = Outputs(main, auxiliary_logits=(auxiliary, auxiliary))
+    images, distribution = torch.zeros(1, 1, 2, 2), torch.tensor([[1.0, 0.0]])
+    parts = losses.total_loss(outputs, images, distribution, LossConfig(reconstruction=0, margin=0))
+    assert parts.cross_entropy.item() == pytest.approx(math.log(2))
+    assert parts.total.item() == pytest.approx(math.log(2) - 2 * losses.AUXILIARY * math.log(0.75))
+
+
 def test_parts_without_weight_or_output_are_nought():
     outputs = Outputs(torch.zeros(1, 2))
     images, distribution = torch.zeros(1, 1, 2, 2), torch.tensor([[1.0, 0.0]])
