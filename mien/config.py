@@ -38,6 +38,8 @@ class NetworkConfig:
     """Height and width of its input, pixels; 0 takes the registry's."""
     channels: int = 0
     """Channels of its input, 1 or 3; 0 takes the registry's."""
+    weights: str = ""
+    """Where the backbone starts: empty is new, imagenet the published weights, else a checkpoint of mien."""
     mask_activation: str = ""
     """sigmoid or softmax; empty takes the network's own."""
     dropout: float = 0.0

@@ -28,6 +28,7 @@ class NetworkSpec:
         source: Where it is published.
         builder: What builds it, `module:function` in mien.networks.
         parts: What that builds it from.
+        imagenet: The model of torchvision whose published ImageNet weights fit its backbone; empty where there is none.
     """
 
     name: str
@@ -40,6 +41,12 @@ class NetworkSpec:
     source: str
     builder: str
     parts: dict[str, Any] = field(repr=False)
+    imagenet: str = ""
+
+    @property
+    def title(self) -> str:
+        """Name and variant."""
+        return f"{self.name} {self.variant}".strip()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, without what it is built from."""
@@ -92,23 +99,23 @@ SHEN = "Shen and Li, 2023"
 NETWORKS = (
     NetworkSpec(
         "vgg19", "", 224, 32, 3, 139_598_919, 19_627_995_136, SIMONYAN, PUBLISHED,
-        {"model": "vgg19"},
+        {"model": "vgg19"}, "vgg19",
     ),
     NetworkSpec(
         "efficientnet_b2", "", 224, 32, 3, 7_710_857, 657_565_296, TAN, PUBLISHED,
-        {"model": "efficientnet_b2"},
+        {"model": "efficientnet_b2"}, "efficientnet_b2",
     ),
     NetworkSpec(
         "googlenet", "", 224, 32, 3, 5_607_079, 1_497_359_360, SZEGEDY_1, PUBLISHED,
-        {"model": "googlenet", "init_weights": False},
+        {"model": "googlenet", "init_weights": False}, "googlenet",
     ),
     NetworkSpec(
         "resnet34", "", 224, 32, 3, 21_288_263, 3_663_252_992, HE, PUBLISHED,
-        {"model": "resnet34"},
+        {"model": "resnet34"}, "resnet34",
     ),
     NetworkSpec(
         "inception_v3", "", 224, 75, 3, 21_799_911, 2_835_887_456, SZEGEDY_3, PUBLISHED,
-        {"model": "inception_v3", "init_weights": False},
+        {"model": "inception_v3", "init_weights": False}, "inception_v3",
     ),
     NetworkSpec(
         "resattnet56", "", 224, 32, 3, 29_777_863, 6_268_803_072, WANG, "residual_attention:ResidualAttentionNetwork",
@@ -116,32 +123,34 @@ NETWORKS = (
     ),
     NetworkSpec(
         "bam_resnet50", "", 224, 32, 3, 23_884_032, 4_169_297_664, PARK, ATTENDED,
-        {"attention": "bam"},
+        {"attention": "bam"}, "resnet50",
     ),
     NetworkSpec(
         "densenet121", "", 224, 32, 3, 6_961_031, 2_833_144_832, HUANG, PUBLISHED,
-        {"model": "densenet121"},
+        {"model": "densenet121"}, "densenet121",
     ),
     NetworkSpec(
         "resnet152", "", 224, 32, 3, 58_158_151, 11_511_592_960, HE, PUBLISHED,
-        {"model": "resnet152"},
+        {"model": "resnet152"}, "resnet152",
     ),
     NetworkSpec(
         "cbam_resnet50", "", 224, 32, 3, 26_054_967, 4_093_539_446, WOO, ATTENDED,
-        {"attention": "cbam"},
+        {"attention": "cbam"}, "resnet50",
     ),
     NetworkSpec(
         "resmasking", "", 224, 32, 3, 137_796_423, 21_903_232_512, PHAM, RESIDUAL,
         {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET,
-         "mask_activation": "softmax"},
+         "mask_activation": "softmax"}, "resnet34",
     ),
     NetworkSpec(
         "resnet18_masking_reconstruction", "paper", 224, 32, 3, 127_688_263, 79_860_125_184, SHEN, RESIDUAL,
         {"blocks": RESNET18, "channels": IMAGENET_CHANNELS, "stem_stride": 2, "masks": U_NET, "reconstruct": True},
+        "resnet18",
     ),
     NetworkSpec(
         "resnet18_masking_reconstruction", "rmn", 224, 32, 3, 127_688_263, 20_053_544_448, SHEN, RESIDUAL,
         {"blocks": RESNET18, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET, "reconstruct": True},
+        "resnet18",
     ),
     NetworkSpec(
         "resnet18_masking_reconstruction", "small", 48, 16, 1, 3_420_719, 90_240_768, SHEN, RESIDUAL,
@@ -151,10 +160,12 @@ NETWORKS = (
     NetworkSpec(
         "resnet34_masking_reconstruction", "paper", 224, 32, 3, 137_796_423, 87_258_877_440, SHEN, RESIDUAL,
         {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 2, "masks": U_NET, "reconstruct": True},
+        "resnet34",
     ),
     NetworkSpec(
         "resnet34_masking_reconstruction", "rmn", 224, 32, 3, 137_796_423, 21_903_232_512, SHEN, RESIDUAL,
         {"blocks": RESNET34, "channels": IMAGENET_CHANNELS, "stem_stride": 4, "masks": U_NET, "reconstruct": True},
+        "resnet34",
     ),
     NetworkSpec(
         "resnet34_masking_reconstruction", "small", 48, 16, 1, 2_193_263, 97_992_576, SHEN, RESIDUAL,
@@ -197,7 +208,7 @@ def table() -> Table:
     from rich import box
     from rich.table import Table
 
-    result = Table("network", "variant", "input", "parameters", "mult-adds", box=box.SIMPLE, pad_edge=False)
+    result = Table("network", "variant", "input", "params", "mult-adds", box=box.SIMPLE, pad_edge=False)
     result.columns[0].no_wrap = True
     for column in result.columns[2:]:
         column.justify = "right"

@@ -12,9 +12,11 @@ from mien.config import Config
 from mien.data import load
 from mien.errors import ConfigError
 from mien.files import write_text
+from mien.networks import registry
 from mien.training.interrupt import interruptible
 from mien.training.log import Log
 from mien.training.loop import CONFIG, Trainer
+from mien.training.start import start_from
 from mien.training.trained import LAST
 
 
@@ -44,5 +46,8 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
         if begun:
             trainer.resume()
         else:
+            if config.network.weights:
+                spec = registry.find(config.network.name, config.network.variant)
+                start_from(trainer.network, spec, config.network.weights)
             write_text(folder / CONFIG, tomli_w.dumps(configs.to_dict(config)))
         return trainer.fit(interrupt)

@@ -92,7 +92,7 @@ class TrainedNetwork:
     @property
     def title(self) -> str:
         """The network's name and variant."""
-        return f"{self.config.network.name} {self.config.network.variant}".strip()
+        return registry.find(self.config.network.name, self.config.network.variant).title
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Gray faces (N, h, w), values 0..255 -> (N, K)."""

@@ -1,0 +1,100 @@
+"""Weights to start from: those published for ImageNet, or a backbone trained here. All else of a network stays new."""
+
+from __future__ import annotations
+
+import urllib.error
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from mien.errors import ConfigError, WeightsError
+from mien.networks.registry import NetworkSpec
+from mien.training import checkpoint
+
+IMAGENET = "imagenet"
+BACKBONES = ("backbone", "network")
+"""What holds the part of a network that can be started from: of `MaskedResNet`, and of `Published`."""
+ALWAYS_NEW = {"attention", "mask", "aux1", "aux2", "AuxLogits"}
+"""Parts inside a backbone that keep their new weights, as the last layer does."""
+SHOWN = 3
+"""Keys named in an error."""
+
+
+def start_from(network: nn.Module, spec: NetworkSpec, weights: str) -> None:
+    """Loads a backbone's weights into a network; masks, decoder, auxiliary heads and the last layer stay new.
+
+    Args:
+        network: Of `spec`.
+        spec: Its row.
+        weights: "imagenet", or a checkpoint of mien.
+
+    Raises:
+        ConfigError: There are no published weights for this network.
+        WeightsError: They cannot be had, or are of another network; nothing was loaded.
+    """
+    backbone = next((getattr(network, name) for name in BACKBONES if hasattr(network, name)), None)
+    if backbone is None or (weights == IMAGENET and not spec.imagenet):
+        raise ConfigError(f"there are no weights to start from for {spec.title}: leave network.weights empty")
+    given = _published(spec.imagenet) if weights == IMAGENET else _of_run(Path(weights))
+    wanted = _without_new_parts(backbone.state_dict())
+    given = _without_new_parts(given)
+    missing, extra = [name for name in wanted if name not in given], [name for name in given if name not in wanted]
+    if missing or extra:
+        raise WeightsError(
+            f"{weights} does not fit {spec.title}, nothing was loaded: {_listed('missing', missing)}, "
+            f"{_listed('not in it', extra)}"
+        )
+    fitting = {name: _for_channels(given[name], tensor) for name, tensor in wanted.items()}
+    wrong = [name for name, tensor in wanted.items() if fitting[name].shape != tensor.shape]
+    if wrong:
+        raise WeightsError(
+            f"{weights} does not fit {spec.title}, nothing was loaded: {_listed('of other size', wrong)}"
+        )
+    backbone.load_state_dict(fitting, strict=False)
+
+
+def _published(model: str) -> dict[str, Tensor]:
+    """The weights that torchvision has of one of its models, fetched by torchvision at first use."""
+    weights = torchvision.models.get_model_weights(model)["IMAGENET1K_V1"]
+    try:
+        return dict(torchvision.models.get_model(model, weights=weights, progress=False).state_dict())
+    except (urllib.error.URLError, OSError) as error:
+        file = weights.url.rpartition("/")[2]
+        raise WeightsError(
+            f"{weights.url} cannot be fetched ({error}): get the file {file} elsewhere and put it into "
+            f"{Path(torch.hub.get_dir()) / 'checkpoints'}"
+        ) from None
+
+
+def _of_run(path: Path) -> dict[str, Tensor]:
+    tensors, _ = checkpoint.load(path)
+    tensors = checkpoint.part(tensors, "averaged.module") or tensors
+    for name in BACKBONES:
+        if given := checkpoint.part(tensors, name):
+            return given
+    raise WeightsError(f"{path} holds no backbone to start from, only {', '.join(list(tensors)[:SHOWN])}, ...")
+
+
+def _without_new_parts(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Drops the last linear layer, where there is one, and ALWAYS_NEW."""
+    linear = [name for name, tensor in state.items() if tensor.ndim == 2]
+    last = linear[-1].rpartition(".")[0] if linear else None
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if name.rpartition(".")[0] != last and ALWAYS_NEW.isdisjoint(name.split("."))
+    }
+
+
+def _for_channels(given: Tensor, wanted: Tensor) -> Tensor:
+    """A first convolution's kernels for gray images or for RGB: a gray image repeated gives the same map either way."""
+    if given.ndim == wanted.ndim == 4 and {given.shape[1], wanted.shape[1]} == {1, 3}:
+        return given.sum(dim=1, keepdim=True) if wanted.shape[1] == 1 else (given / 3).expand_as(wanted)
+    return given
+
+
+def _listed(what: str, names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return f"{len(names)} {what}" + (f" ({shown})" if names else "")
