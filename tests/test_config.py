@@ -123,12 +123,12 @@ def test_ranges_and_choices_name_fields_that_exist() -> None:
         assert name in {field.name for field in dataclasses.fields(getattr(Config(), section))}
 
 
-def test_every_number_has_a_range() -> None:
-    ranged = {(section, name) for section, name, *_ in configs._RANGES}
+def test_every_number_has_a_range_or_a_list_of_choices() -> None:
+    bounded = {(section, name) for section, name, *_ in (*configs._RANGES, *configs._CHOICES)}
     for section, fields in configs.to_dict(Config()).items():
         for name, value in fields.items():
             if type(value) in (int, float):
-                assert (section, name) in ranged
+                assert (section, name) in bounded
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
