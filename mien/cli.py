@@ -175,6 +175,38 @@ def train(
 
 
 @app.command()
+def sweep(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A TOML file with [variants]; see mien/evaluation/sweep.py.")
+    ],
+    set_: Settings = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Where the runs' folders go; runs/NAME-of-file when left out.")
+    ] = None,
+    table: Annotated[
+        Path,
+        typer.Option("--results", metavar="CSV", help="Gets a row for each run and split; predictions go beside it."),
+    ] = Path("results/fer2013.csv"),
+    show: Annotated[
+        bool, typer.Option("--table", help="Train nothing: print what is done, compared, in Markdown.")
+    ] = False,
+) -> None:
+    """Train and evaluate every variant of a file with every seed; run it again to go on after a stop."""
+    from mien.errors import require
+
+    require("lightning_fabric", "train")
+    from mien.evaluation import sweep as sweeps
+
+    asked = sweeps.load(file, tuple(set_ or ()))
+    console = _console()
+    if not show and not sweeps.run(asked, runs or Path("runs") / asked.name, table, console):
+        typer.echo(f"stopped; go on with: mien sweep {file}")
+        raise typer.Exit(130)
+    for split in asked.splits:
+        console.print(sweeps.comparison(asked, table, split), highlight=False)
+
+
+@app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder, a checkpoint, an .onnx file or a shipped model's name.")],
     data: Annotated[Path, typer.Option(help="FER2013 in any form, or class folders.")] = Path("fer2013.tar.gz"),
@@ -188,13 +220,16 @@ def evaluate(
             "-o", "--output", metavar="DIR", help="Where predictions, metrics and figures go; below a run by default."
         ),
     ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--results", metavar="CSV", help="A table of published results to put a row into.")
+    ] = None,
     as_json: AsJson = False,
     threads: Threads = None,
 ) -> None:
     """Measure a model on a split of labelled faces."""
     from mien.data import load
     from mien.evaluation import metrics as metric
-    from mien.evaluation import predict, report
+    from mien.evaluation import predict, report, results
 
     opened = predict.open_model(model, threads)
     faces = load(data).split(split.value)
@@ -208,6 +243,9 @@ def evaluate(
         rows = report.sheet_rows(faces.targets, len(faces.classes))
         shown = faces.take(rows)
         report.write_sheet(folder, predictions.take(rows), shown, opened.masks(shown.images), about)
+    if table:
+        command = f"mien evaluate {model} --split {split.value} --view {view.value}"
+        results.add(table, results.row(found, opened.config, run.stem, split.value, view.value, command))
     if as_json:
         typer.echo(json.dumps(about | found.to_dict(), indent=2))
         return

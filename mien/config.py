@@ -213,22 +213,40 @@ def load(path: str | Path, overrides: tuple[str, ...] = ()) -> Config:
     Raises:
         ConfigError: The file cannot be read, a key is unknown, or a value is of the wrong type or out of range.
     """
+    return from_dict(overridden(read_table(path), overrides, path))
+
+
+def read_table(path: str | Path) -> dict[str, Any]:
+    """The nested tables of a TOML file.
+
+    Raises:
+        ConfigError: The file cannot be read or is not TOML.
+    """
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the config {path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def overridden(table: dict[str, Any], overrides: tuple[str, ...], path: str | Path) -> dict[str, Any]:
+    """A copy of nested tables in which `section.key=value` pairs have replaced what stood there; see `load`.
+
+    Raises:
+        ConfigError: A pair is none, or its section is no table.
+    """
+    table = dict(table)
     for pair in overrides:
         key, separator, text = pair.partition("=")
         section, _, name = key.partition(".")
         if not (separator and name):
             raise ConfigError(f"--set takes section.key=value, such as training.epochs=10, got {pair}")
-        values = table.setdefault(section, {})
+        values = table.get(section, {})
         if not isinstance(values, dict):
             raise ConfigError(f"{section} must be a table in {path}, got {values!r}")
-        values[name] = _value(text)
-    return from_dict(table)
+        table[section] = values | {name: _value(text)}
+    return table
 
 
 def _value(text: str) -> object:

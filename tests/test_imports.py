@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "preprocess": {"types"},
     "data": {"errors", "files", "labels", "types", "pixels", "config", "preprocess"},
     "networks": {"errors"},
-    "recognition": {"errors", "files", "labels", "types", "pixels", "preprocess"},
+    "recognition": {"errors", "files", "labels", "types", "pixels", "config", "preprocess"},
     "training": {"errors", "files", "labels", "types", "config", "preprocess", "data", "networks"},
     "evaluation": {
         *{"errors", "files", "labels", "types", "config", "preprocess", "data", "networks", "recognition"},

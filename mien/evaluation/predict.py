@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.config import Config
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError, WeightsError, near, require
 from mien.preprocess import Preprocessing
@@ -30,6 +31,10 @@ class Model(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """K class names."""
+
+    @property
+    def config(self) -> Config:
+        """What it was trained with."""
 
     @property
     def preprocessing(self) -> Preprocessing:

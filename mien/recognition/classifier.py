@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien import config as configs
+from mien.config import Config
 from mien.errors import WeightsError, near
 from mien.preprocess import Preprocessing
 from mien.recognition.weights import open_session
@@ -68,6 +70,15 @@ class Classifier:
         except ValueError as error:
             raise WeightsError(f"{path} cannot be used: {error}; export it again") from None
         self._refuse_other_shapes(path)
+
+    @property
+    def config(self) -> Config:
+        """What the network was trained with.
+
+        Raises:
+            ConfigError: The file's config has fields that this version of mien does not know.
+        """
+        return configs.from_dict(self.metadata["config"])
 
     def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """None: the file gives logits alone."""

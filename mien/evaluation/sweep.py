@@ -1,0 +1,258 @@
+"""Many trainings from one file: a config, what varies in it, and seeds.
+
+[sweep]
+seeds = [0, 1, 2]
+splits = ["public", "private"]       # a row of results each; PublicTest alone while anything is still chosen
+
+[training]                           # all other tables are those of a config
+epochs = 30
+
+[variants.plain]                     # what differs from them
+network.name = "resnet18"
+[variants.masking]
+network.name = "resmasking18"
+
+[grid]                               # optional: each variant with each of these
+"training.learning_rate" = [0.05, 0.1]
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mien import config as configs
+from mien.config import Config
+from mien.data import load as load_data
+from mien.errors import ConfigError
+from mien.evaluation import compare, results
+from mien.evaluation import predictions as prediction_files
+from mien.evaluation.metrics import evaluate
+from mien.evaluation.predict import predict
+from mien.evaluation.results import Result
+from mien.labels import SPLITS
+from mien.networks import registry
+from mien.training import run as runs
+from mien.training.trained import TrainedNetwork
+
+VIEW = "single"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a sweep.
+
+    Attributes:
+        variant: Its name, with the values of the grid.
+        config: All of it, with its seed.
+    """
+
+    variant: str
+    config: Config
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.variant}-seed{self.config.training.seed}"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a file asks for.
+
+    Attributes:
+        name: The file's, without its suffix.
+        path: The file.
+        variants: In the file's order; the first is what the others are compared with.
+        splits: To evaluate each training on.
+        trials: Every variant with the first seed, then every variant with the second, and so on: whenever the sweep is
+            stopped, what is done can be compared.
+    """
+
+    name: str
+    path: Path
+    variants: tuple[str, ...]
+    splits: tuple[str, ...]
+    trials: tuple[Trial, ...]
+
+    def label(self, trial: Trial) -> str:
+        """What the table of results calls its config."""
+        return f"{self.name}:{trial.variant}"
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
+    """Reads a sweep's file and every config that it asks for.
+
+    Args:
+        path: The file.
+        overrides: `section.key=value` pairs, as for a config; they hold for every trial.
+
+    Raises:
+        ConfigError: It cannot be read, or one of its configs cannot be run; names the variant.
+    """
+    table = configs.read_table(path)
+    settings = table.pop("sweep", {})
+    variants = table.pop("variants", {})
+    grid = table.pop("grid", {})
+    seeds, splits = settings.get("seeds", [0]), settings.get("splits", ["public"])
+    if unknown := settings.keys() - {"seeds", "splits"}:
+        raise ConfigError(f"unknown key sweep.{min(unknown)} in {path}: known are seeds, splits")
+    if not variants:
+        raise ConfigError(f"{path} has no [variants.NAME] table: name at least one")
+    if not (isinstance(splits, list) and splits and set(splits) <= set(SPLITS)):
+        raise ConfigError(f"sweep.splits must be a list of {', '.join(SPLITS)} in {path}, got {splits}")
+    if not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
+        raise ConfigError(f"sweep.seeds must be a list of whole numbers in {path}, got {seeds}")
+    points = {
+        name: configs.overridden(point, overrides, path)
+        for variant, changes in variants.items()
+        for name, point in _points(variant, _merged(table, changes), grid, path)
+    }
+    trials = tuple(
+        Trial(name, _config(_merged(point, {"training": {"seed": seed}}), f"[variants.{name}] of {path}"))
+        for seed in seeds
+        for name, point in points.items()
+    )
+    return Sweep(path.stem, path, tuple(points), tuple(splits), trials)
+
+
+def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
+    """Trains and evaluates what is not done yet.
+
+    Args:
+        sweep: What to do.
+        folder: Each trial is a run in a folder below it; one that was stopped goes on.
+        table: The results to add a row to for each trial and split; a trial with all its rows is done. The predictions
+            behind a row are kept beside it, see `predictions_of`.
+        console: Where progress is shown.
+
+    Returns:
+        Whether all is done; False after an interruption.
+
+    Raises:
+        ConfigError: A trial's folder was trained with another config.
+        DataError: The data or the table cannot be read.
+    """
+    for number, trial in enumerate(sweep.trials, start=1):
+        wanted = {(sweep.label(trial), trial.config.training.seed, split, VIEW) for split in sweep.splits}
+        if wanted <= {row.key for row in results.load(table)}:
+            continue
+        console.print(f"{number}/{len(sweep.trials)} {trial.name}", highlight=False)
+        if not runs.train(trial.config, folder / trial.name, True, console):
+            return False
+        trained = TrainedNetwork.load(folder / trial.name)
+        faces = load_data(trial.config.data.path)
+        for split in sweep.splits:
+            predictions = predict(trained, faces.split(split), VIEW)
+            metrics = evaluate(predictions)
+            about = {"network": trained.title, "split": split, "view": VIEW, "config": sweep.label(trial)}
+            target = predictions_of(table, sweep, trial, split)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            prediction_files.save(predictions, target, about)
+            command = f"mien sweep {sweep.path.as_posix()}"
+            row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, command)
+            results.add(table, row)
+            console.print(f"{trial.name}  {split} {metrics.accuracy:.2%}", highlight=False)
+    return True
+
+
+def predictions_of(table: Path, sweep: Sweep, trial: Trial, split: str) -> Path:
+    """Where the predictions behind a row of a table of results are kept."""
+    return table.parent / "predictions" / sweep.name / f"{trial.name}-{split}.parquet"
+
+
+def comparison(sweep: Sweep, table: Path, split: str) -> Table:
+    """What is done of a sweep, one row a variant, in Markdown: mean and spread over seeds, and whether it is better.
+
+    The last column is the difference from the first variant over the same seeds, with the paired 95 % interval of the
+    faces.
+
+    Raises:
+        DataError: Predictions are missing or damaged.
+    """
+    rows = {row.key: row for row in results.load(table)}
+    done: dict[str, dict[int, Result]] = {variant: {} for variant in sweep.variants}
+    trials = {(trial.variant, trial.config.training.seed): trial for trial in sweep.trials}
+    for (variant, seed), trial in trials.items():
+        if row := rows.get((sweep.label(trial), seed, split, VIEW)):
+            done[variant][seed] = row
+    first = sweep.variants[0]
+    page = Table("variant", "mult-adds", "seeds", f"{split}, %", "macro F1, %", f"more than {first}", box=box.MARKDOWN)
+    for column in page.columns[1:]:
+        column.justify = "right"
+    for variant in sweep.variants:
+        spec = registry.find(*_network(trials, variant))
+        shared = sorted(done[variant].keys() & done[first].keys())
+        better = "-"
+        if shared and variant != first:
+            theirs, mine = (
+                [prediction_files.load(predictions_of(table, sweep, trials[name, seed], split)) for seed in shared]
+                for name in (first, variant)
+            )
+            gain = compare.difference(theirs, mine)
+            better = f"{gain.accuracy:+.2%} ({gain.low:+.2%} to {gain.high:+.2%}, p = {gain.p:.2g})".replace("%", "")
+        accuracies = [row.accuracy for row in done[variant].values()]
+        f1s = [row.macro_f1 for row in done[variant].values()]
+        page.add_row(
+            variant,
+            f"{spec.multiply_adds / 1e6:.1f} M",
+            str(len(accuracies)),
+            _mean_and_spread(accuracies),
+            _mean_and_spread(f1s),
+            better,
+        )
+    return page
+
+
+def _network(trials: dict[tuple[str, int], Trial], variant: str) -> tuple[str, str]:
+    network = next(trial.config.network for (name, _), trial in trials.items() if name == variant)
+    return network.name, network.variant
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    """Per cent, with the standard deviation of the sample where there are two or more."""
+    if not values:
+        return "-"
+    spread = f" ± {statistics.stdev(values) * 100:.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values) * 100:.2f}{spread}"
+
+
+def _points(
+    variant: str, table: dict[str, Any], grid: dict[str, Any], path: Path
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A variant with each combination of the grid's values: its name and its tables."""
+    for key, values in grid.items():
+        if not (isinstance(values, list) and values and key.count(".") == 1):
+            raise ConfigError(f'[grid] must hold "section.key" = [values] in {path}, got {key} = {values}')
+    for chosen in itertools.product(*grid.values()):
+        name, point = variant, table
+        for key, value in zip(grid, chosen, strict=True):
+            section, _, field = key.partition(".")
+            name, point = f"{name}-{field}-{value}", _merged(point, {section: {field: value}})
+        yield name, point
+
+
+def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested tables in which the values of others have replaced what stood there."""
+    merged = dict(table)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+    return merged
+
+
+def _config(table: dict[str, Any], place: str) -> Config:
+    try:
+        config = configs.from_dict(table)
+        registry.find(config.network.name, config.network.variant)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    return config

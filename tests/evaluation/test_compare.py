@@ -1,0 +1,65 @@
+"""Whether one network is better than another."""
+
+import numpy as np
+import pytest
+
+from mien.errors import DataError
+from mien.evaluation.compare import difference
+from mien.types import Predictions
+
+N = 1000
+
+
+def predictions(right: np.ndarray, first: int = 0) -> Predictions:
+    """Predictions that are right where `right` is."""
+    targets = np.arange(len(right)) % 7
+    said = np.where(right, targets, (targets + 1) % 7)
+    return Predictions(np.arange(len(right)) + first, np.eye(7, dtype=np.float32)[said], targets)
+
+
+def chance(share: float, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(N) < share
+
+
+def test_a_network_does_not_differ_from_itself():
+    same = predictions(chance(0.7, 0))
+    found = difference([same], [same])
+    assert (found.accuracy, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+
+def test_the_interval_is_that_of_paired_faces():
+    """60 faces won and 30 lost of 1,000: a gain of 0.03 whose standard error is that of the gains by face."""
+    right = np.zeros(N, bool)
+    right[100:] = True
+    better = right.copy()
+    better[:60], better[100:130] = True, False
+    found = difference([predictions(right)], [predictions(better)])
+    error = np.sqrt((0.09 - 0.03**2) / N)
+    assert found.accuracy == pytest.approx(0.03)
+    assert found.low == pytest.approx(0.03 - 1.96 * error, abs=1.5e-3)
+    assert found.high == pytest.approx(0.03 + 1.96 * error, abs=1.5e-3)
+    assert found.p < 0.01
+
+
+def test_noise_is_not_significant_and_a_large_gain_is():
+    noise = difference([predictions(chance(0.7, 1))], [predictions(chance(0.7, 2))])
+    assert noise.low < 0 < noise.high
+    assert noise.p > 0.05
+    gain = difference([predictions(chance(0.6, 1))], [predictions(chance(0.8, 2))])
+    assert gain.low > 0.1
+    assert gain.p == pytest.approx(1e-4)
+
+
+def test_several_trainings_count_by_their_mean():
+    a = [predictions(chance(0.6, seed)) for seed in range(3)]
+    b = [predictions(chance(0.7, seed + 3)) for seed in range(2)]
+    expected = np.mean([(p.logits.argmax(1) == p.targets).mean() for p in b]) - np.mean(
+        [(p.logits.argmax(1) == p.targets).mean() for p in a]
+    )
+    assert difference(a, b).accuracy == pytest.approx(expected)
+    assert difference(b, a).accuracy == pytest.approx(-expected)
+
+
+def test_other_faces_are_refused():
+    with pytest.raises(DataError, match="evaluate both on the same split"):
+        difference([predictions(chance(0.7, 0))], [predictions(chance(0.7, 0), first=1)])

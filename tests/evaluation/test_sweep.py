@@ -1,0 +1,149 @@
+"""Many trainings from one file."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mien.errors import ConfigError
+from mien.evaluation import predictions as prediction_files
+from mien.evaluation import results, sweep
+from mien.training import run as runs
+
+SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.toml"))
+
+TEXT = """
+[sweep]
+seeds = [3, 4]
+splits = ["public", "private"]
+[data]
+path = "{path}"
+[network]
+variant = "mini"
+size = 16
+[loss]
+reconstruction = 0
+margin = 0
+[training]
+epochs = 1
+batch_size = 14
+threads = 1
+[variants.plain]
+network.name = "resnet18"
+[variants.masking]
+network.name = "resmasking18"
+training.learning_rate = 0.01
+"""
+
+
+@pytest.fixture
+def file(tmp_path, fer2013_csv, user_cache):
+    path = tmp_path / "ideas.toml"
+    path.write_text(TEXT.format(path=fer2013_csv))
+    return path
+
+
+@pytest.fixture
+def quiet():
+    return Console(quiet=True)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_sweeps_can_be_read_and_say_what_they_are(path):
+    assert sweep.load(path).trials
+    text = path.read_text(encoding="utf-8")
+    assert all(f"\n# {word}  " in text for word in ("command", "machine", "time", "result"))
+
+
+def test_each_variant_with_each_seed(file):
+    found = sweep.load(file, ("training.epochs=2",))
+    assert [trial.name for trial in found.trials] == ["plain-seed3", "masking-seed3", "plain-seed4", "masking-seed4"]
+    assert [trial.config.network.name for trial in found.trials[:2]] == ["resnet18", "resmasking18"]
+    assert [trial.config.training.learning_rate for trial in found.trials[:2]] == [0.1, 0.01]
+    assert {trial.config.training.epochs for trial in found.trials} == {2}
+
+
+def test_a_grid_multiplies_the_variants(file):
+    file.write_text(
+        file.read_text() + '[grid]\n"training.learning_rate" = [0.1, 0.2]\n"training.warmup" = [0.0, 0.3]\n'
+    )
+    found = sweep.load(file)
+    assert len(found.variants) == 8
+    assert found.variants[3] == "plain-learning_rate-0.2-warmup-0.3"
+    assert (found.trials[3].config.training.learning_rate, found.trials[3].config.training.warmup) == (0.2, 0.3)
+
+
+def test_trains_evaluates_and_compares(file, quiet, tmp_path):
+    table = tmp_path / "results" / "table.csv"
+    asked = sweep.load(file)
+    assert sweep.run(asked, tmp_path / "runs", table, quiet)
+    rows = results.load(table)
+    assert len(rows) == 8
+    assert {row.config for row in rows} == {"ideas:plain", "ideas:masking"}
+    for trial in asked.trials:
+        kept = prediction_files.load(sweep.predictions_of(table, asked, trial, "private"))
+        (row,) = [row for row in rows if row.key[:3] == (asked.label(trial), trial.config.training.seed, "private")]
+        assert row.accuracy == pytest.approx((kept.logits.argmax(1) == kept.targets).mean(), abs=5e-5)
+    page = sweep.comparison(asked, table, "private")
+    assert list(page.columns[0].cells) == ["plain", "masking"]
+    assert list(page.columns[2].cells) == ["2", "2"]
+    mean = np.mean([row.accuracy for row in rows if row.config == "ideas:plain" and row.split == "private"])
+    assert next(page.columns[3].cells).startswith(f"{mean * 100:.2f} ± ")
+    assert [cell[0] for cell in page.columns[5].cells][1] in "+-"
+
+
+def test_what_is_done_is_not_done_again(file, quiet, tmp_path, monkeypatch):
+    table = tmp_path / "table.csv"
+    asked = sweep.load(file)
+    assert sweep.run(asked, tmp_path / "runs", table, quiet)
+    first = table.read_text()
+    removed = asked.trials[2]
+    table.write_text("\n".join(line for line in first.splitlines() if "plain,4," not in line) + "\n")
+    shutil.rmtree(tmp_path / "runs" / removed.name)
+    trained = []
+    real = runs.train
+    monkeypatch.setattr(
+        runs, "train", lambda config, folder, *rest: trained.append(folder.name) or real(config, folder, *rest)
+    )
+    assert sweep.run(asked, tmp_path / "runs", table, quiet)
+    assert trained == [removed.name]
+    assert sorted(table.read_text().splitlines()) == sorted(first.splitlines())  # to the last digit
+
+
+def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "train", lambda *_: False)
+    assert not sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
+    assert not (tmp_path / "table.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[variants.plain]\n",
+            "[variants.plain]\ntraining.epoch = 3\n",
+            r"\[variants\.plain\].*unknown key training\.epoch",
+        ),
+        ('"resmasking18"', '"resmasking19"', r"\[variants\.masking\].*unknown network resmasking19: did you mean"),
+        ("seeds = [3, 4]", "seeds = 3", "seeds must be a list of whole numbers"),
+        ('["public", "private"]', '["test"]', "splits must be a list of training, public, private"),
+        ("seeds = [3, 4]", "seed = [3]", "unknown key sweep.seed"),
+    ],
+)
+def test_bad_files_are_one_sentence(file, old, new, message):
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        sweep.load(file)
+
+
+def test_a_file_without_variants_and_a_grid_of_no_lists(file):
+    text = file.read_text()
+    file.write_text(text.split("[variants.plain]")[0])
+    with pytest.raises(ConfigError, match=r"has no \[variants\.NAME\] table"):
+        sweep.load(file)
+    file.write_text(text + '[grid]\n"training.epochs" = 3\n')
+    with pytest.raises(ConfigError, match=r'\[grid\] must hold "section\.key" = \[values\]'):
+        sweep.load(file)
