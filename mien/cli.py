@@ -229,7 +229,7 @@ def evaluate(
     """Measure a model on a split of labelled faces."""
     from mien.data import load
     from mien.evaluation import metrics as metric
-    from mien.evaluation import predict, report, results
+    from mien.evaluation import predict, report, results, tables
 
     opened = predict.open_model(model, threads)
     faces = load(data).split(split.value)
@@ -245,7 +245,7 @@ def evaluate(
         report.write_sheet(folder, predictions.take(rows), shown, opened.masks(shown.images), about)
     if table:
         command = f"mien evaluate {model} --split {split.value} --view {view.value}"
-        results.add(table, results.row(found, opened.config, run.stem, split.value, view.value, command))
+        tables.add(table, results.row(found, opened.config, run.stem, split.value, view.value, command))
     if as_json:
         typer.echo(json.dumps(about | found.to_dict(), indent=2))
         return

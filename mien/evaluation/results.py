@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 from mien.config import Config
-from mien.errors import DataError
 from mien.evaluation.metrics import Metrics
-from mien.files import write_text
 
 
 @dataclass(frozen=True)
@@ -89,44 +84,3 @@ def row(metrics: Metrics, config: Config, name: str, split: str, view: str, comm
         ece=metrics.ece,
         command=command,
     )
-
-
-def load(path: Path) -> list[Result]:
-    """Reads a table; none is an empty one.
-
-    Raises:
-        DataError: A column is missing, or a value is of the wrong type; names the row, of which the header is the
-            first.
-    """
-    if not path.exists():
-        return []
-    kinds = {"int": int, "float": float, "str": str}
-    results = []
-    with path.open(encoding="utf-8", newline="") as stream:
-        for number, row in enumerate(csv.DictReader(stream), start=2):
-            try:
-                results.append(
-                    Result(**{field.name: kinds[str(field.type)](row[field.name]) for field in fields(Result)})
-                )
-            except (KeyError, ValueError, TypeError) as error:
-                raise DataError(f"row {number} of {path} is no result: {error!r}; mend it or remove it") from None
-    return results
-
-
-def add(path: Path, result: Result) -> None:
-    """Puts a row into a table, in the place of the one with the same config, seed, split and view if there is one.
-
-    Raises:
-        DataError: The table is damaged; nothing is written.
-        OSError: It cannot be written.
-    """
-    rows = {old.key: old for old in load(path)} | {result.key: result}
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Result)], lineterminator="\n")
-    writer.writeheader()
-    for row in rows.values():
-        writer.writerow(
-            {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in vars(row).items()}
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text.getvalue())

@@ -33,7 +33,7 @@ from mien import config as configs
 from mien.config import Config
 from mien.data import load as load_data
 from mien.errors import ConfigError
-from mien.evaluation import compare, results
+from mien.evaluation import compare, results, tables
 from mien.evaluation import predictions as prediction_files
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.predict import predict
@@ -143,7 +143,7 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
     """
     for number, trial in enumerate(sweep.trials, start=1):
         wanted = {(sweep.label(trial), trial.config.training.seed, split, VIEW) for split in sweep.splits}
-        if wanted <= {row.key for row in results.load(table)}:
+        if wanted <= {row.key for row in tables.load(table, Result)}:
             continue
         console.print(f"{number}/{len(sweep.trials)} {trial.name}", highlight=False)
         if not runs.train(trial.config, folder / trial.name, True, console):
@@ -159,7 +159,7 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
             prediction_files.save(predictions, target, about)
             command = f"mien sweep {sweep.path.as_posix()}"
             row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, command)
-            results.add(table, row)
+            tables.add(table, row)
             console.print(f"{trial.name}  {split} {metrics.accuracy:.2%}", highlight=False)
     return True
 
@@ -178,7 +178,7 @@ def comparison(sweep: Sweep, table: Path, split: str) -> Table:
     Raises:
         DataError: Predictions are missing or damaged.
     """
-    rows = {row.key: row for row in results.load(table)}
+    rows = {row.key: row for row in tables.load(table, Result)}
     done: dict[str, dict[int, Result]] = {variant: {} for variant in sweep.variants}
     trials = {(trial.variant, trial.config.training.seed): trial for trial in sweep.trials}
     for (variant, seed), trial in trials.items():

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from mien.errors import ConfigError
 from mien.evaluation import predictions as prediction_files
-from mien.evaluation import results, sweep
+from mien.evaluation import sweep, tables
+from mien.evaluation.results import Result
 from mien.training import run as runs
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.toml"))
@@ -79,7 +80,7 @@ def test_trains_evaluates_and_compares(file, quiet, tmp_path):
     table = tmp_path / "results" / "table.csv"
     asked = sweep.load(file)
     assert sweep.run(asked, tmp_path / "runs", table, quiet)
-    rows = results.load(table)
+    rows = tables.load(table, Result)
     assert len(rows) == 8
     assert {row.config for row in rows} == {"ideas:plain", "ideas:masking"}
     for trial in asked.trials:

@@ -1,0 +1,82 @@
+"""Tables of measured numbers as CSV: one row a dataclass, replaced where it is measured again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import types
+import typing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from mien.errors import DataError
+from mien.files import write_text
+
+
+class Row(Protocol):
+    """A frozen dataclass of numbers and texts."""
+
+    __dataclass_fields__: typing.ClassVar[dict[str, Any]]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What a table has one row of."""
+
+
+R = TypeVar("R", bound=Row)
+
+
+def load(path: Path, kind: type[R]) -> list[R]:
+    """Reads a table; one that does not exist is empty.
+
+    Args:
+        path: The file.
+        kind: The dataclass of its rows. An empty cell is None where the field may be that.
+
+    Raises:
+        DataError: A column is missing, or a value is of the wrong type; names the row, of which the header is the
+            first.
+    """
+    if not path.exists():
+        return []
+    hints = typing.get_type_hints(kind)
+    rows = []
+    with path.open(encoding="utf-8", newline="") as stream:
+        for number, cells in enumerate(csv.DictReader(stream), start=2):
+            try:
+                rows.append(
+                    kind(**{field.name: _value(cells[field.name], hints[field.name]) for field in fields(kind)})
+                )
+            except (KeyError, ValueError, TypeError) as error:
+                raise DataError(f"row {number} of {path} cannot be read: {error!r}; mend it or remove it") from None
+    return rows
+
+
+def add(path: Path, row: R) -> None:
+    """Puts a row into a table, in the place of the one with the same key if there is one.
+
+    Raises:
+        DataError: The table is damaged; nothing is written.
+        OSError: It cannot be written.
+    """
+    rows = {old.key: old for old in load(path, type(row))} | {row.key: row}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(row)], lineterminator="\n")
+    writer.writeheader()
+    for each in rows.values():
+        writer.writerow({name: _cell(value) for name, value in vars(each).items()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text.getvalue())
+
+
+def _value(text: str, hint: Any) -> object:
+    if isinstance(hint, types.UnionType):
+        if text == "":
+            return None
+        (hint,) = set(typing.get_args(hint)) - {type(None)}
+    return hint(text)
+
+
+def _cell(value: object) -> object:
+    return f"{value:.4f}" if isinstance(value, float) else value

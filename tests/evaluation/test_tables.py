@@ -1,0 +1,47 @@
+"""Tables of measured numbers."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from mien.errors import DataError
+from mien.evaluation import tables
+
+
+@dataclass(frozen=True)
+class Speed:
+    name: str
+    threads: int
+    seconds: float
+    spread: float | None
+
+    @property
+    def key(self):
+        return self.name, self.threads
+
+
+def test_rows_are_added_and_read_back(tmp_path):
+    table = tmp_path / "new" / "speed.csv"
+    assert tables.load(table, Speed) == []
+    rows = [Speed("a, b", 1, 0.12345, None), Speed("c", 2, 3.0, 0.5)]
+    for row in rows:
+        tables.add(table, row)
+    assert tables.load(table, Speed) == [Speed("a, b", 1, 0.1235, None), rows[1]]
+
+
+def test_measuring_again_replaces_the_row_in_its_place(tmp_path):
+    table = tmp_path / "speed.csv"
+    for row in (Speed("a", 1, 1.0, None), Speed("b", 1, 1.0, None), Speed("a", 1, 2.0, None)):
+        tables.add(table, row)
+    assert tables.load(table, Speed) == [Speed("a", 1, 2.0, None), Speed("b", 1, 1.0, None)]
+
+
+@pytest.mark.parametrize(("old", "new"), [(",1,", ",one,"), ("threads", "cores"), (",1.0000,", ",,")])
+def test_a_damaged_table_names_its_row_and_is_left_alone(tmp_path, old, new):
+    table = tmp_path / "speed.csv"
+    tables.add(table, Speed("a", 1, 1.0, 1.0))
+    text = table.read_text().replace(old, new)
+    table.write_text(text)
+    with pytest.raises(DataError, match=r"row 2 of .*speed\.csv cannot be read"):
+        tables.add(table, Speed("b", 1, 1.0, None))
+    assert table.read_text() == text
