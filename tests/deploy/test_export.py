@@ -64,21 +64,6 @@ def test_weights_take_two_bytes_each(exported, trained):
     assert 2 * weights < exported.stat().st_size < 2.2 * weights + 50_000
 
 
-def test_only_weights_that_lose_nothing_are_halved():
-    exact, inexact = np.array([[0.5, 2.0]], np.float32), np.array([[0.1, 1e6]], np.float32)
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Add", ["exact", "inexact"], ["y"])],
-        "g",
-        [],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 2])],
-        [onnx.numpy_helper.from_array(exact, "exact"), onnx.numpy_helper.from_array(inexact, "inexact")],
-    )
-    exports._halve_lossless(graph)
-    assert [node.op_type for node in graph.node] == ["Cast", "Add"]
-    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    assert types == {"exact_half": onnx.TensorProto.FLOAT16, "inexact": onnx.TensorProto.FLOAT}
-
-
 def test_a_file_that_differs_is_not_written(trained, public, tmp_path, monkeypatch):
     path = tmp_path / "old.onnx"
     path.write_bytes(b"what stood here before")
