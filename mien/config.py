@@ -98,7 +98,7 @@ class TrainingConfig:
     batch_size: int = 128
     """Images a step and device."""
     optimizer: str = "sgd"
-    """sgd (Nesterov momentum 0.9) or adamw."""
+    """sgd (Nesterov momentum 0.9), adamw, or radam (Liu et al., ICLR 2020), the base project's."""
     learning_rate: float = 0.1
     """The schedule's highest."""
     weight_decay: float = 5e-4
@@ -196,7 +196,7 @@ _CHOICES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("network", "mask_activation", ("", "sigmoid", "softmax")),
     ("loss", "class_weights", ("none", "balanced")),
     ("loss", "margin_reading", ("labels", "mask")),
-    ("training", "optimizer", ("sgd", "adamw")),
+    ("training", "optimizer", ("sgd", "adamw", "radam")),
     ("training", "schedule", ("one-cycle", "plateau")),
     ("training", "precision", ("32-true", "bf16-mixed", "16-mixed")),
 )

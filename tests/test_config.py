@@ -94,7 +94,7 @@ def test_wrong_overrides(tmp_path: Path, pair: str, words: str) -> None:
         ({"training": {"seed": -1}}, "training.seed must be 0.."),
         ({"augment": {"flip": 1.5}}, "augment.flip must be 0..1, got 1.5"),
         ({"augment": {"erase_area": 0.01}}, "augment.erase_area must be 0.02..1, got 0.01"),
-        ({"training": {"optimizer": "adam"}}, "training.optimizer must be one of sgd, adamw, got adam"),
+        ({"training": {"optimizer": "adam"}}, "training.optimizer must be one of sgd, adamw, radam, got adam"),
         ({"network": {"mask_activation": "relu"}}, "must be one of empty, sigmoid, softmax, got relu"),
         ({"training": {"precision": ""}}, "got empty"),
     ],

@@ -275,6 +275,8 @@ def _optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.Opti
     groups = [{"params": weights, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if training.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=training.learning_rate)
+    if training.optimizer == "radam":
+        return torch.optim.RAdam(groups, lr=training.learning_rate)
     return torch.optim.SGD(groups, lr=training.learning_rate, momentum=0.9, nesterov=True)
 
 

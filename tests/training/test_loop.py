@@ -73,7 +73,7 @@ def state_of(folder) -> tuple[dict, dict]:
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "plateau"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "radam"])
 def test_stop_and_resume_is_bit_exact(tmp_path, schedule, optimizer):
     config = replace(CONFIG, training=replace(CONFIG.training, schedule=schedule, optimizer=optimizer))
     whole = trainer_in(tmp_path / "whole", config)
