@@ -40,7 +40,6 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
     if begun and not resume:
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another folder with --run")
     dataset = load(config.data.path, config.data.ferplus if config.loss.ferplus else None)
-    folder.mkdir(parents=True, exist_ok=True)
     with Log(folder, config.training.epochs, console) as log, interruptible() as interrupt:
         trainer = Trainer(config, dataset, folder, log)
         if begun:
@@ -49,5 +48,6 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
             if config.network.weights:
                 spec = registry.find(config.network.name, config.network.variant)
                 start_from(trainer.network, spec, config.network.weights)
+            folder.mkdir(parents=True, exist_ok=True)  # not before: what cannot be trained leaves nothing behind
             write_text(folder / CONFIG, tomli_w.dumps(configs.to_dict(config)))
         return trainer.fit(interrupt)
