@@ -1,5 +1,8 @@
 """The registry is the test matrix: every network, every property."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -70,6 +73,15 @@ def test_the_smallest_images_are_borne_in_training_too(spec, network):
     assert torch.isfinite(network.train()(images).logits).all()
 
 
+@torch.inference_mode()
+def test_a_state_dict_holds_all_of_a_network(spec, network):
+    other = registry.create(spec)
+    images = small_images(spec)
+    assert not torch.equal(other.eval()(images).logits, network.eval()(images).logits)
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(other(images).logits, network(images).logits)
+
+
 def test_five_classes_and_one_channel(spec):
     with torch.device("meta"):
         network = registry.create(spec, num_classes=5, in_channels=1).eval()
@@ -135,3 +147,13 @@ def test_the_table_is_readable_without_torch():
 
     code = "import sys, mien.networks.registry as r; assert r.NETWORKS; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_document_has_the_registrys_numbers():
+    text = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)`(?: (\w+))? \| ([\d,]+) \| ([\d.]+) G \|", text, flags=re.MULTILINE)
+    assert len(rows) == 13
+    for name, variant, parameters, multiply_adds in rows:
+        spec = registry.find(name, variant)
+        assert parameters == f"{spec.parameters:,}"
+        assert multiply_adds == f"{spec.multiply_adds / 1e9:.2f}"

@@ -1,0 +1,51 @@
+"""Every network can learn: it comes to know 28 faces by heart."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mien.networks import registry
+from mien.networks.registry import NETWORKS, NetworkSpec
+from tests.networks.test_registry import name_of
+
+CLASSES = 7
+FACES = 4 * CLASSES
+MOST_STEPS = 60
+
+
+def faces(channels: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(28, channels, size, size), mean 0 and deviation 1, and their classes; drawn at 48 pixels, like FER2013's."""
+    generator = torch.Generator().manual_seed(0)
+    gray = F.interpolate(torch.randn(FACES, 1, 12, 12, generator=generator), size=48, mode="bicubic")
+    images = F.interpolate(gray, size=size, mode="bilinear").expand(-1, channels, -1, -1)
+    return (images - images.mean()) / images.std(), torch.arange(FACES) % CLASSES
+
+
+def steps_to_know(spec: NetworkSpec, learning_rate: float) -> int | None:
+    """Optimiser steps until every face is right, as training sees it; None where MOST_STEPS do not do."""
+    torch.manual_seed(0)
+    network = registry.create(spec).train()
+    images, targets = faces(spec.in_channels, max(32, spec.min_size))
+    optimiser = torch.optim.AdamW(network.parameters(), learning_rate)
+    for step in range(MOST_STEPS):
+        outputs = network(images)
+        if bool((outputs.logits.argmax(dim=1) == targets).all()):
+            return step
+        loss = sum(
+            (0.3 * F.cross_entropy(logits, targets) for logits in outputs.auxiliary_logits),
+            F.cross_entropy(outputs.logits, targets),
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", NETWORKS, ids=name_of)
+def test_it_learns(spec):
+    assert steps_to_know(spec, 1e-4 if spec.name == "vgg19" else 1e-3) is not None
+
+
+def test_it_does_not_know_them_without_learning():
+    assert steps_to_know(registry.find("resnet18", "mini"), 0) is None
