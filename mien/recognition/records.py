@@ -60,7 +60,7 @@ def to_csv(records: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
 
 def to_table(records: Sequence[dict[str, Any]]) -> Table:
     """One row a face, with its two most probable expressions."""
-    table = Table("picture", "face", "box, px", "expression", "confidence", "then", box=box.SIMPLE, pad_edge=False)
+    table = Table("picture", "face", "box, px", "expression", "then", box=box.SIMPLE, pad_edge=False)
     table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.no_wrap = True
@@ -68,11 +68,14 @@ def to_table(records: Sequence[dict[str, Any]]) -> Table:
     for record in records:
         picture = Text(record["path"])
         if not record["faces"]:
-            table.add_row(picture, "-", "", "no face", "", "")
+            table.add_row(picture, "-", "", "no face", "")
         for number, face in enumerate(record["faces"], start=1):
             corners = " ".join(f"{value:.0f}" for value in face["box"])
-            order = sorted(face["probabilities"].items(), key=lambda item: -item[1])
-            then = ", ".join(f"{name} {value:.0%}" for name, value in order[1:2])
-            name = Text(face["expression"], style=f"bold {COLOURS.get(face['expression'], '')}")
-            table.add_row(picture if number == 1 else "", str(number), corners, name, f"{face['confidence']:.0%}", then)
+            first, second = sorted(face["probabilities"].items(), key=lambda item: -item[1])[:2]
+            name = Text(_words(*first), style=f"bold {COLOURS.get(face['expression'], '')}")
+            table.add_row(picture if number == 1 else "", str(number), corners, name, _words(*second))
     return table
+
+
+def _words(name: str, probability: float) -> str:
+    return f"{name} {probability:.0%}"
