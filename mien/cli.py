@@ -264,16 +264,18 @@ def sweep(
     asked = sweeps.load(file, tuple(set_ or ()))
     console = _console()
     if not show and not sweeps.run(asked, runs or Path("runs") / asked.name, table, console):
-        typer.echo(f"stopped; go on with: mien sweep {file}")
+        typer.echo(f"stopped; go on with: {asked.command}, and the same --runs and --results if any")
         raise typer.Exit(130)
     for split in asked.splits:
-        console.print(sweeps.comparison(asked, table, split), highlight=False)
+        typer.echo(sweeps.comparison(asked, table, split))
 
 
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder, a checkpoint, an .onnx file or a shipped model's name.")],
-    data: Annotated[Path, typer.Option(help="FER2013 in any form, or class folders.")] = Path("fer2013.tar.gz"),
+    data: Annotated[
+        Path | None, typer.Option(help="FER2013 in any form, or class folders; what it was trained on when left out.")
+    ] = None,
     split: Annotated[Split, typer.Option(help="Choose on public; read private once, to publish.")] = Split.public,
     view: Annotated[View, typer.Option(help="How often each face is looked at; accuracies are not comparable.")] = (
         View.single
@@ -296,10 +298,12 @@ def evaluate(
     from mien.evaluation import predict, report, results, tables
 
     opened = predict.open_model(model, threads)
+    data = data or Path(opened.config.data.path)
     faces = load(data).split(split.value)
     predictions = predict.predict(opened, faces, view.value)
     found = metric.evaluate(predictions)
     about = {"model": model, "network": opened.title, "data": str(data), "split": split.value, "view": view.value}
+    about["weights"] = opened.digest
     run = Path(model)
     folder = output or (run / "evaluation" / f"{split.value}-{view.value}" if run.is_dir() else None)
     if folder:
@@ -308,8 +312,8 @@ def evaluate(
         shown = faces.take(rows)
         report.write_sheet(folder, predictions.take(rows), shown, opened.masks(shown.images), about)
     if table:
-        command = f"mien evaluate {model} --split {split.value} --view {view.value}"
-        tables.add(table, results.row(found, opened.config, run.stem, split.value, view.value, command))
+        command = f"mien evaluate {model} --data {data.name} --split {split.value} --view {view.value}"
+        tables.add(table, results.row(found, opened.config, _name_of(run), split.value, view.value, command))
     if as_json:
         typer.echo(json.dumps(about | found.to_dict(), indent=2))
         return
@@ -317,6 +321,55 @@ def evaluate(
     console.print(report.table(found, about))
     if folder:
         console.print(f"written: {folder}", highlight=False, markup=False)
+
+
+PredictionFiles = Annotated[
+    list[Path],
+    typer.Argument(metavar="PREDICTIONS...", help="predictions.parquet files, or the folders that hold one."),
+]
+
+
+@app.command()
+def compare(
+    files: PredictionFiles,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where ROC curves of all on one figure go.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set networks side by side on the same faces: accuracies, differences with their intervals, what each gains."""
+    from mien.evaluation import compare as comparing
+    from mien.evaluation import figures, style
+    from mien.evaluation import predictions as prediction_files
+
+    networks, split = prediction_files.load_all(files)
+    found = comparing.compare(networks)
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        style.save(figures.roc_comparison_figure(networks, split), output / "roc-comparison.png")
+    if as_json:
+        typer.echo(json.dumps([each.to_dict() for each in found], indent=2))
+    else:
+        _console().print(comparing.table(found))
+
+
+@app.command()
+def ensemble(
+    files: PredictionFiles,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The ensemble's predictions.")],
+) -> None:
+    """Take the mean of several networks' probabilities; its predictions can be compared like any network's."""
+    from mien.evaluation import compare as comparing
+    from mien.evaluation import ensemble as ensembles
+    from mien.evaluation import predictions as prediction_files
+
+    networks, split = prediction_files.load_all(files)
+    together = ensembles.ensemble(list(networks.values()))
+    about = {"network": f"ensemble of {len(networks)}", "members": list(networks), "split": split}
+    prediction_files.save(together, output, about)
+    console = _console()
+    console.print(comparing.table(comparing.compare(networks | {"ensemble": together})))
+    console.print(f"written: {output}", highlight=False, markup=False)
 
 
 @app.command()
@@ -341,7 +394,7 @@ def export(
     folder = run if run.is_dir() else run.parent
     path = output or folder / f"{folder.resolve().name}.onnx"
     public = load(data or trained.config.data.path).split("public")
-    difference = exports.export(trained, path, public, report.read_metrics(folder / "evaluation"))
+    difference = exports.export(trained, path, public, report.read_metrics(folder / "evaluation", trained.digest))
     console = _console()
     console.print(
         f"written: {path}, {path.stat().st_size / 1e6:.2f} MB; largest difference of a logit from torch's "
@@ -383,6 +436,9 @@ def main() -> None:
     """Runs the command line; an error raised on purpose becomes one sentence and exit code 2."""
     from mien.errors import MienError
 
+    # A file's name may hold bytes that are no text; it is still to be printed.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app()
     except MienError as error:
@@ -394,6 +450,13 @@ def main() -> None:
     except OSError as error:  # a full disk, a folder that may not be written: the machine's, not a bug
         typer.echo(f"mien: {error.filename or 'a file'} cannot be used: {error.strerror or error}", err=True)
         sys.exit(2)
+
+
+def _name_of(model: Path) -> str:
+    """What a table calls a model: its run's name, or a file's own."""
+    if model.suffix == ".safetensors":
+        return model.resolve().parent.name
+    return model.resolve().name if model.is_dir() else model.stem
 
 
 def _console() -> Console:

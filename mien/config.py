@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import math
 import sys
 import types
 import typing
@@ -102,7 +105,7 @@ class TrainingConfig:
     learning_rate: float = 0.1
     """The schedule's highest."""
     weight_decay: float = 5e-4
-    """Of weights; biases and batch norms have none."""
+    """Of weights; biases and batch norms have none. adamw and radam take it from the weight, not into the gradient."""
     schedule: str = "one-cycle"
     """one-cycle: up over `warmup`, then down along a cosine. plateau: divided by 10 when PublicTest stands still."""
     warmup: float = 0.15
@@ -142,7 +145,7 @@ class Config:
         """
         for section, name, low, high in _RANGES:
             value = getattr(getattr(self, section), name)
-            if not low <= value <= high:
+            if not (math.isfinite(value) and low <= value <= high):
                 raise ConfigError(f"{section}.{name} must be {low:g}..{high:g}, got {value:g}")
         for section, name, allowed in _CHOICES:
             value = getattr(getattr(self, section), name)
@@ -161,9 +164,11 @@ class Config:
             )
 
 
+MOST_SIZE = 1024
+"""Largest height and width of a network's input, pixels."""
 _INFINITY = float("inf")
 _RANGES: tuple[tuple[str, str, float, float], ...] = (
-    ("network", "size", 0, 1024),
+    ("network", "size", 0, MOST_SIZE),
     ("network", "dropout", 0, 0.95),
     ("loss", "label_smoothing", 0, 0.9),
     ("loss", "ferplus", 0, 1),
@@ -268,6 +273,27 @@ def from_dict(table: dict[str, Any]) -> Config:
 def to_dict(config: Config) -> dict[str, Any]:
     """Nested tables with every field, for TOML and JSON."""
     return dataclasses.asdict(config)
+
+
+def without_folders(config: Config) -> dict[str, Any]:
+    """As `to_dict`, with files' names alone: what is given to others says nothing of the machine it comes from."""
+    tables = to_dict(config)
+    for section, key in (("data", "path"), ("data", "ferplus"), ("network", "weights")):
+        tables[section][key] = Path(tables[section][key]).name
+    return tables
+
+
+def digest(config: Config) -> str:
+    """Eight hexadecimal digits that differ where two configs do.
+
+    Of what is not a field's default, so that a field that a later version adds changes nothing.
+    """
+    defaults = to_dict(Config())
+    changed = {
+        section: {key: value for key, value in table.items() if value != defaults[section][key]}
+        for section, table in without_folders(config).items()
+    }
+    return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _build(cls: type, table: object, place: str) -> object:

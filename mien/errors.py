@@ -4,6 +4,7 @@
       ImageError         a file that is no picture, or a picture that cannot be used
       DataError          a data set that is not what it should be
       ConfigError        a configuration that cannot be run
+      TrainingError      a training that cannot go on
       WeightsError       a model file that is missing, damaged or of another kind
       MissingExtraError  a package that this command needs is not installed
 
@@ -32,6 +33,10 @@ class DataError(MienError):
 
 class ConfigError(MienError):
     """A configuration that cannot be run."""
+
+
+class TrainingError(MienError):
+    """A training that cannot go on."""
 
 
 class WeightsError(MienError):

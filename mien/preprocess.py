@@ -14,6 +14,11 @@ from mien.types import Box
 
 Numbers = TypeVar("Numbers", bound=Any)
 
+MOST_AT_ONCE = 256
+"""Faces that go through a network together, to be recognised."""
+PIXELS_AT_ONCE = 48 * 224 * 224
+"""Most pixels of theirs: as many as one step of a full-size training has."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -34,6 +39,11 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if not (isinstance(self.size, int) and self.size > 0 and self.channels in (1, 3) and self.std > 0):
             raise ValueError(f"a face needs a whole size above 0, 1 or 3 channels and std above 0, got {self}")
+
+    @property
+    def at_once(self) -> int:
+        """Faces that go through a network together: fewer where they are large, since their maps would fill memory."""
+        return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // self.size**2))
 
     @classmethod
     def from_dict(cls, stored: object) -> Preprocessing:

@@ -94,13 +94,30 @@ def _absent(sentence: str) -> NoReturn:
     pytest.skip(sentence)
 
 
+def real_file(variable: str, what: str) -> Path:
+    """A file or folder that is not part of the project, where the environment says it is."""
+    path = os.environ.get(variable)
+    if not path or not Path(path).exists():
+        _absent(f"{what} is needed: name it in the environment variable {variable}, now {path or 'not set'}")
+    return Path(path)
+
+
 @pytest.fixture(scope="session")
 def fer2013_real() -> Path:
     """Where the real FER2013 is."""
-    path = Path(os.environ.get("MIEN_FER2013") or Path(__file__).parents[2] / "shared" / "fer2013" / "fer2013.tar.gz")
-    if not path.exists():
-        _absent(f"the real FER2013 is needed and {path} does not exist; name it in the variable MIEN_FER2013")
-    return path
+    return real_file("MIEN_FER2013", "the real FER2013")
+
+
+@pytest.fixture(scope="session")
+def yunet_file() -> Path:
+    """The second detector's file, which mien fetches when it is asked for."""
+    return real_file("MIEN_YUNET", "YuNet's file")
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """A folder of photographs whose rights do not allow to put them here."""
+    return real_file("MIEN_PHOTOGRAPHS", "a folder of photographs")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import numpy as np
 import mien
 from mien import config as configs
 from mien.data.dataset import FaceDataset
-from mien.errors import WeightsError
+from mien.errors import ConfigError, WeightsError
 from mien.files import replaced
 from mien.networks import onnx_file
 from mien.recognition.classifier import FORMAT, METADATA, Classifier
@@ -42,7 +42,10 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
 
     Raises:
         WeightsError: The difference is above TOLERANCE; nothing is written.
+        ConfigError: The file's name does not end in .onnx.
     """
+    if path.suffix != ".onnx":
+        raise ConfigError(f"an exported network is an ONNX file, so its name must end in .onnx, got {path.name}")
     preprocessing = trained.preprocessing
     metadata = {
         "format": FORMAT,
@@ -50,7 +53,9 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
         "network": trained.title,
         "classes": list(trained.classes),
         "preprocessing": preprocessing.to_dict(),
-        "config": configs.to_dict(trained.config),
+        "config": configs.without_folders(trained.config),
+        "weights": trained.digest,
+        "log_row": trained.row,
         "metrics": metrics,
         "licence": LICENCE,
     }

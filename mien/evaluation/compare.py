@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.table import Table
 
-from mien.errors import DataError
-from mien.evaluation.metrics import LEVEL
+from mien.evaluation.metrics import LEVEL, Metrics, evaluate
+from mien.evaluation.predictions import refuse_other_faces
 from mien.types import Predictions
 
 RESAMPLES = 10_000
@@ -32,6 +34,32 @@ class Difference:
     p: float
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A network beside the first of a comparison.
+
+    Attributes:
+        name: Its name.
+        metrics: Its own.
+        difference: From the first network; None for the first itself.
+        recall_gains: Class name -> recall less the first network's, fractions.
+    """
+
+    name: str
+    metrics: Metrics
+    difference: Difference | None
+    recall_gains: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "name": self.name,
+            "metrics": self.metrics.to_dict(),
+            "difference": self.difference and vars(self.difference),
+            "recall_gains": self.recall_gains,
+        }
+
+
 def difference(a: Sequence[Predictions], b: Sequence[Predictions], seed: int = 0) -> Difference:
     """Compares two networks, each given as the predictions of one or more trainings, on the same faces.
 
@@ -46,7 +74,8 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], seed: int = 0
     Raises:
         DataError: They are not of the same faces in the same order.
     """
-    gain = _right(b, a[0]) - _right(a, a[0])
+    refuse_other_faces([*a, *b])
+    gain = _right(b) - _right(a)
     n = len(gain)
     # Faces are exchangeable, so how often each distinct gain is drawn is all that a resample is.
     values, counts = np.unique(gain, return_counts=True)
@@ -56,12 +85,63 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], seed: int = 0
     return Difference(float(gain.mean()), float(low), float(high), p)
 
 
-def _right(runs: Sequence[Predictions], like: Predictions) -> NDArray[np.float64]:
+def compare(networks: Mapping[str, Predictions]) -> list[Compared]:
+    """Sets networks beside the first of them.
+
+    Args:
+        networks: Name -> predictions of the same faces.
+
+    Raises:
+        DataError: They are not of the same faces in the same order.
+    """
+    first, *_ = networks.values()
+    return [
+        Compared(
+            name,
+            evaluate(predictions),
+            None if predictions is first else difference([first], [predictions]),
+            recall_gains(first, predictions),
+        )
+        for name, predictions in networks.items()
+    ]
+
+
+def table(compared: Sequence[Compared]) -> Table:
+    """A comparison for the terminal, one row a network."""
+    page = Table(
+        "network", "accuracy", "95 % interval", "macro F1", "difference", "95 % interval", "p", "gains, loses most"
+    )
+    page.columns[0].overflow = "fold"
+    for column in page.columns[1:-1]:
+        column.justify = "right"
+    for each in compared:
+        low, high = each.metrics.intervals["accuracy"]
+        cells = ["", "", "", ""]
+        if found := each.difference:
+            most = sorted(each.recall_gains, key=lambda name: -each.recall_gains[name])
+            cells = [
+                f"{found.accuracy:+.2%}",
+                f"{found.low:+.2%} to {found.high:+.2%}",
+                f"{found.p:.2g}",
+                ", ".join(f"{name} {each.recall_gains[name]:+.1%}" for name in (most[0], most[-1])),
+            ]
+        accuracy, f1 = f"{each.metrics.accuracy:.2%}", f"{each.metrics.macro_f1:.2%}"
+        page.add_row(each.name, accuracy, f"{low:.2%} to {high:.2%}", f1, *cells)
+    return page
+
+
+def recall_gains(a: Predictions, b: Predictions) -> dict[str, float]:
+    """Class name -> share of its faces that B is right about less that of A; without the classes that have no face.
+
+    Raises:
+        DataError: They are not of the same faces in the same order.
+    """
+    refuse_other_faces([a, b])
+    gain = _right([b]) - _right([a])
+    of_class = {name: gain[a.targets == k] for k, name in enumerate(a.classes)}
+    return {name: float(gains.mean()) for name, gains in of_class.items() if gains.size}
+
+
+def _right(runs: Sequence[Predictions]) -> NDArray[np.float64]:
     """(N,) share of the runs that are right about each face."""
-    for run in runs:
-        if not (np.array_equal(run.index, like.index) and np.array_equal(run.targets, like.targets)):
-            raise DataError(
-                f"predictions are compared face by face, and these are of {len(like.index)} and {len(run.index)} faces "
-                "that are not the same in the same order: evaluate both on the same split of the same data"
-            )
     return np.asarray(np.mean([run.logits.argmax(axis=1) == run.targets for run in runs], axis=0))

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mien.errors import DataError, require
 from mien.evaluation.cost import Cost
 from mien.evaluation.literature import PEERS, TABLE_2
@@ -25,13 +22,8 @@ SIZE_INCHES = (9.0, 6.6)
 FLOOR = 0.54
 """The lowest accuracy that has room; what is worse stands on the edge with its accuracy in words."""
 
-MARKER_PX = 7
+ROOM_PX = 7
 """Half of the room that a point takes, pixels."""
-PASSES = 5
-"""How often each name looks for a better place."""
-
-Pixels = NDArray[np.float64]
-NOWHERE = np.full((1, 2), np.inf)
 
 
 @dataclass(frozen=True)
@@ -188,7 +180,8 @@ def _scatter(
         axes.set_ylim(bottom=FLOOR * 100)
     legend(axes, "upper left")
     named = [point if point.accuracy >= FLOOR else _on_the_edge(axes, point) for point in points]
-    _name(figure, axes, named)
+    figure.draw_without_rendering()  # places depend on the layout
+    _name(axes, named)
 
 
 def _on_the_edge(axes: Axes, point: Point) -> Point:
@@ -197,97 +190,41 @@ def _on_the_edge(axes: Axes, point: Point) -> Point:
     return Point(f"{point.name}, {point.accuracy:.2%}", point.cost, FLOOR)
 
 
-def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Writes names beside the points, each where it is near and covers little."""
-    figure.draw_without_rendering()  # places depend on the layout
-    pixels = axes.transData.transform([(point.cost, point.accuracy * 100) for point in points])
-    frame = np.asarray(axes.get_window_extent().extents)
-    places = [_places(place, *_size(axes, point.name)) for place, point in zip(pixels, points, strict=True)]
-    fixed = np.concatenate([pixels - MARKER_PX, pixels + MARKER_PX], axis=1)
-    if key := axes.get_legend():
-        fixed = np.vstack([fixed, key.get_window_extent().extents])
-    chosen = [each[0] for each in places]
-    for _ in range(PASSES):  # each moves away from where the others stand now
-        for i, place in enumerate(pixels):
-            others = [box for j, box in enumerate(chosen) if j != i]
-            lines = [_line(box, pixels[j]) for j, box in enumerate(chosen) if j != i] or [NOWHERE]
-            boxes = np.vstack([fixed, *others])
-            harms = [_harm(box, place, boxes, np.vstack(lines), frame) for box in places[i]]
-            chosen[i] = places[i][int(np.argmin(harms + np.arange(len(harms)) * 0.3))]  # of equals the first
-    for point, place, box in zip(points, pixels, chosen, strict=True):
-        _write(axes, point, place, box)
+def _name(axes: Axes, points: Sequence[Point]) -> None:
+    """Writes names beside the points, each at the first of some places where it covers no other name or point.
 
-
-def _size(axes: Axes, name: str) -> tuple[float, float]:
-    """Width and height of a name, pixels."""
-    text = axes.text(0, 0, name, size=SMALL_PT)
-    extent = text.get_window_extent()
-    text.remove()
-    return extent.width, extent.height
-
-
-def _places(point: Pixels, width: float, height: float) -> list[Pixels]:
-    """Boxes where the name of a point may stand: right and left of it, then around it and farther away."""
-    places, half = [], np.array([width, height]) / 2
-    for away in (0.0, 0.7, 1.5, 2.4, 3.4, 4.5):
-        for angle in np.deg2rad((0, 180, 90, -90, 35, -35, 145, -145, 65, -65, 115, -115)):
-            across, up = np.cos(angle), np.sin(angle)
-            middle = point + (MARKER_PX + 2 + away * height) * np.array([across, up])
-            middle += half * (across, up)
-            places.append(np.concatenate([middle - half, middle + half]))
-    return places
-
-
-def _harm(box: Pixels, point: Pixels, boxes: Pixels, lines: Pixels, frame: Pixels) -> float:
-    """How bad a place for a name is: what it and its line would cover, and then how far it is.
-
-    Args:
-        box: Its left, low, right and high end.
-        point: What it belongs to, (2,).
-        boxes: Names and points that are not to be covered, (M, 4).
-        lines: Places on the lines of other names, (L, 2).
-        frame: The figure's, as a box.
+    A library for this, adjustText, left names on each other here.
     """
-    line = _line(box, point)
-    outside = np.any(box[:2] < frame[:2]) or np.any(box[2:] > frame[2:])
-    covered = np.sum(np.all((box[:2] < boxes[:, 2:]) & (boxes[:, :2] < box[2:]), axis=1))
-    on_line = np.all((boxes[:, :2] < line[:, None]) & (line[:, None] < boxes[:, 2:]), axis=2)
-    crossed = np.sum(np.any(on_line[2:], axis=0))  # the first are at the point itself
-    struck = np.any(np.all((box[:2] < lines) & (lines < box[2:]), axis=1))
-    distance = np.hypot(*(line[-1] - line[0]))
-    return float(1000 * (outside + covered) + 200 * (crossed + struck) + distance)
-
-
-def _nearest(box: Pixels, point: Pixels) -> Pixels:
-    """The place of a box that is nearest to a point."""
-    return np.clip(point, box[:2], box[2:])
-
-
-def _line(box: Pixels, point: Pixels) -> Pixels:
-    """Places on the line from a point to its name, (12, 2)."""
-    return np.linspace(point, _nearest(box, point), 12)
-
-
-def _write(axes: Axes, point: Point, place: Pixels, box: Pixels) -> None:
-    """Writes a name into its box, with a line to its point where that is not beside it."""
+    pixels = axes.transData.transform([(point.cost, point.accuracy * 100) for point in points]).tolist()
+    taken: list[tuple[float, ...]] = [(x - ROOM_PX, y - ROOM_PX, x + ROOM_PX, y + ROOM_PX) for x, y in pixels]
+    if key := axes.get_legend():
+        taken.append(tuple(key.get_window_extent().extents))
+    frame = axes.get_window_extent()
     effects = require("matplotlib.patheffects", "train")
-    end = _nearest(box, place)
-    left, middle = axes.transData.inverted().transform((box[0], (box[1] + box[3]) / 2)).tolist()
-    line = {
-        "arrowstyle": "-",
-        "color": GRAY,
-        "linewidth": 0.6,
-        "shrinkA": 0,
-        "shrinkB": 3,
-        "relpos": tuple((end - box[:2]) / (box[2:] - box[:2])),
-    }
-    axes.annotate(
-        point.name,
-        (point.cost, point.accuracy * 100),
-        (left, middle),
-        size=SMALL_PT,
-        color=INK,
-        va="center",
-        arrowprops=line if np.hypot(*(end - place)) > 2 * MARKER_PX else None,
-        path_effects=[effects.withStroke(linewidth=2, foreground="white")],  # where it stands on a line of the grid
-    )
+    for point, (x, y) in zip(points, pixels, strict=True):
+        text = axes.text(0, 0, point.name, size=SMALL_PT)
+        width, height = text.get_window_extent().width, text.get_window_extent().height
+        text.remove()
+        right, left = x + 1.5 * ROOM_PX, x - 1.5 * ROOM_PX - width
+        heights = (y + step * height for step in (-0.5, 0.6, -1.6, 1.7, -2.7, 2.8, -3.8, 3.9))
+        places = [
+            (start, low, start + width, low + height) for low in heights for start in (right, left, x - width / 2)
+        ]
+        inside = [each for each in places if each[0] > frame.x0 and each[2] < frame.x1 and each[1] > frame.y0]
+        free = [each for each in inside if not any(_meet(each, other) for other in taken)]
+        chosen = (free or inside or places)[0]
+        taken.append(chosen)
+        start, low = axes.transData.inverted().transform(chosen[:2]).tolist()
+        axes.annotate(
+            point.name,
+            (point.cost, point.accuracy * 100),
+            (start, low),
+            size=SMALL_PT,
+            color=INK,
+            arrowprops={"arrowstyle": "-", "color": GRAY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4},
+            path_effects=[effects.withStroke(linewidth=2, foreground="white")],  # legible on a line of the grid
+        )
+
+
+def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

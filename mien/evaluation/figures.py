@@ -6,6 +6,7 @@ touches matplotlib's global state, so that a caller's own style and windows are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,45 @@ def roc_figure(predictions: Predictions, network: str, split: str) -> Figure:
     axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set_aspect("equal")
     legend(axes, "lower right")
+    return figure
+
+
+def roc_comparison_figure(networks: Mapping[str, Predictions], split: str) -> Figure:
+    """ROC curves of several networks on the same faces: a panel for each class, and their mean (Fig. 7).
+
+    Args:
+        networks: Name -> predictions of the split.
+        split: One of `mien.labels.SPLITS`, or any other name of the data.
+
+    Raises:
+        DataError: There are no predictions, or no two classes to tell apart.
+        MissingExtraError: matplotlib is not installed.
+    """
+    curves = {name: roc_curves(predictions) for name, predictions in networks.items()}
+    first = next(iter(networks.values()))
+    columns = 4
+    figure, grid = new_figure(
+        (11.0, 2.9 * math.ceil((len(first.classes) + 1) / columns)),
+        "ROC, each expression against the rest",
+        f"{', '.join(networks)}; {split_and_n(split, len(first.targets))}",
+        "Across: share of the faces without the expression that are taken for it. Up: share of the faces with it that "
+        "are found, as the threshold on its probability falls. Legends: area under the curve.",
+        nrows=math.ceil((len(first.classes) + 1) / columns),
+        ncols=columns,
+        squeeze=False,
+    )
+    panels = grid.ravel()
+    for axes in panels[len(first.classes) + 1 :]:
+        axes.set_visible(False)
+    for axes, title in zip(panels, (*first.classes, "mean of all"), strict=False):
+        axes.plot([0, 1], [0, 1], color=RULE, linewidth=1.2, zorder=1)
+        for k, (name, found) in enumerate(curves.items()):
+            curve = found.macro if title == "mean of all" else found.classes.get(title)
+            if curve:
+                axes.plot(curve.fpr, curve.tpr, color=f"C{k}", linewidth=1.4, label=f"{name}  {curve.auc:.3f}")
+        axes.set_title(title, size=LABEL_PT, color=INK)
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        legend(axes, "lower right")
     return figure
 
 

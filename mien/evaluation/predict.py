@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from mien.config import Config
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError, WeightsError, near, require
+from mien.evaluation.ensemble import ensemble
 from mien.preprocess import Preprocessing
 from mien.recognition.classifier import Classifier, shipped
-from mien.types import Predictions, softmax
+from mien.types import Predictions
 
 VIEWS = ("single", "flip", "ten-crop")
 """single: each face as it is. flip: it and its mirror image. ten-crop: four corners and centre, and their mirrors."""
@@ -35,6 +36,10 @@ class Model(Protocol):
     @property
     def config(self) -> Config:
         """What it was trained with."""
+
+    @property
+    def digest(self) -> str:
+        """Says which weights it has; the same in torch and in a file exported from there."""
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -88,18 +93,19 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single") -> Predict
 
     Raises:
         DataError: The data set's classes are not the model's.
+        WeightsError: It gives logits that are not finite.
     """
     if dataset.classes != model.classes:
         raise DataError(
             f"the data has the classes {', '.join(dataset.classes)} and the model {', '.join(model.classes)}"
         )
     images = model.preprocessing.resize(dataset.images)
-    if view == "single":
-        logits = model.logits(images)
-    else:
-        probabilities = [softmax(model.logits(seen)) for seen in _views(images, view)]
-        logits = np.log(np.mean(probabilities, axis=0)).astype(np.float32)
-    return Predictions(dataset.index, logits, dataset.targets, dataset.classes)
+    seen = [images] if view == "single" else _views(images, view)
+    logits = [model.logits(each) for each in seen]
+    if not all(np.isfinite(each).all() for each in logits):
+        raise WeightsError(f"{model.title} gives logits that are not finite: its training diverged, train it again")
+    predictions = [Predictions(dataset.index, each, dataset.targets, dataset.classes) for each in logits]
+    return predictions[0] if view == "single" else ensemble(predictions)
 
 
 def _views(images: NDArray[np.uint8], view: str) -> list[NDArray[np.uint8]]:

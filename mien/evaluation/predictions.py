@@ -10,6 +10,7 @@ The names of the classes in order, and whatever describes the predictions, are J
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,38 @@ def load_metadata(path: Path) -> dict[str, Any]:
     """
     with _open(path) as file:
         return dict(_description(file, path)["metadata"])
+
+
+def load_all(paths: Sequence[Path]) -> tuple[dict[str, Predictions], str]:
+    """Reads several files, or the folders of evaluations that hold one.
+
+    Returns:
+        What each was called on the command line -> predictions, of the same faces; and their split's name.
+
+    Raises:
+        DataError: A file cannot be read, or they are not of the same faces in the same order.
+    """
+    files = {str(path): path / "predictions.parquet" if path.is_dir() else path for path in paths}
+    found = {name: load(file) for name, file in files.items()}
+    refuse_other_faces(list(found.values()))
+    return found, load_metadata(next(iter(files.values()))).get("split", "")
+
+
+def refuse_other_faces(members: Sequence[Predictions]) -> None:
+    """Refuses predictions that cannot be set side by side, face by face.
+
+    Raises:
+        DataError: They are not of the same faces in the same order, or not of the same classes.
+    """
+    first = members[0]
+    for other in members:
+        same = np.array_equal(other.index, first.index) and np.array_equal(other.targets, first.targets)
+        if not same or other.classes != first.classes:
+            raise DataError(
+                f"predictions are compared face by face, and these are of {len(first.index):,} and "
+                f"{len(other.index):,} faces that are not the same, or of other classes: evaluate all on the same "
+                "split of the same data"
+            )
 
 
 def _column(name: str) -> str:

@@ -40,7 +40,7 @@ def write(
         folder: Is made.
         predictions: Of one split.
         metrics: Of these predictions.
-        about: Says where they come from; at least `network` and `split`. Stored beside both.
+        about: Says where they come from; at least `network`, `split` and `weights`. Stored beside both.
         log: One row an epoch of the run; without it the loss figures are left out.
 
     Raises:
@@ -101,8 +101,12 @@ def read_log(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def read_metrics(folder: Path) -> dict[str, dict[str, float]]:
-    """What evaluations below a folder found: evaluation's folder name -> n and headline metrics.
+def read_metrics(folder: Path, weights: str) -> dict[str, dict[str, float]]:
+    """What evaluations below a folder found of these weights: evaluation's folder name -> n and headline metrics.
+
+    Args:
+        folder: Holds a folder for each evaluation.
+        weights: The digest of the weights; evaluations of others, made before a training went on, are left out.
 
     Raises:
         DataError: One of the files is damaged.
@@ -111,7 +115,8 @@ def read_metrics(folder: Path) -> dict[str, dict[str, float]]:
     for file in sorted(folder.glob(f"*/{METRICS}")):
         try:
             stored = json.loads(file.read_text(encoding="utf-8"))
-            found[file.parent.name] = {name: stored[name] for name in ("n", *HEADLINES)}
+            if stored["weights"] == weights:
+                found[file.parent.name] = {name: stored[name] for name in ("n", *HEADLINES)}
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{file} is damaged ({error!r}); evaluate again") from None
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mien import config as configs
 from mien.config import Config
 from mien.evaluation.metrics import Metrics
 
@@ -28,6 +29,7 @@ class Result:
         macro_f1_high: Upper end.
         macro_auc: Mean of the classes' areas under the ROC curve.
         ece: Expected calibration error.
+        settings: The config's digest: rows of one name and other settings are not of one network.
         command: What made the row.
     """
 
@@ -46,6 +48,7 @@ class Result:
     macro_f1_high: float
     macro_auc: float
     ece: float
+    settings: str
     command: str
 
     @property
@@ -82,5 +85,6 @@ def row(metrics: Metrics, config: Config, name: str, split: str, view: str, comm
         macro_f1_high=f1_high,
         macro_auc=metrics.macro_auc,
         ece=metrics.ece,
+        settings=configs.digest(config),
         command=command,
     )

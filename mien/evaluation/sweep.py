@@ -25,14 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from mien import config as configs
 from mien.config import Config
 from mien.data import load as load_data
-from mien.errors import ConfigError
+from mien.errors import ConfigError, TrainingError
 from mien.evaluation import compare, results, tables
 from mien.evaluation import predictions as prediction_files
 from mien.evaluation.metrics import evaluate
@@ -75,6 +73,7 @@ class Sweep:
         splits: To evaluate each training on.
         trials: Every variant with the first seed, then every variant with the second, and so on: whenever the sweep is
             stopped, what is done can be compared.
+        command: What asks for it.
     """
 
     name: str
@@ -82,6 +81,7 @@ class Sweep:
     variants: tuple[str, ...]
     splits: tuple[str, ...]
     trials: tuple[Trial, ...]
+    command: str
 
     def label(self, trial: Trial) -> str:
         """What the table of results calls its config."""
@@ -99,29 +99,28 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
         ConfigError: It cannot be read, or one of its configs cannot be run; names the variant.
     """
     table = configs.read_table(path)
-    settings = table.pop("sweep", {})
-    variants = table.pop("variants", {})
-    grid = table.pop("grid", {})
+    settings, variants, grid = (_table(table.pop(name, {}), name, path) for name in ("sweep", "variants", "grid"))
     seeds, splits = settings.get("seeds", [0]), settings.get("splits", ["public"])
     if unknown := settings.keys() - {"seeds", "splits"}:
         raise ConfigError(f"unknown key sweep.{min(unknown)} in {path}: known are seeds, splits")
     if not variants:
         raise ConfigError(f"{path} has no [variants.NAME] table: name at least one")
-    if not (isinstance(splits, list) and splits and set(splits) <= set(SPLITS)):
+    if not (isinstance(splits, list) and splits and all(split in SPLITS for split in splits)):
         raise ConfigError(f"sweep.splits must be a list of {', '.join(SPLITS)} in {path}, got {splits}")
     if not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
         raise ConfigError(f"sweep.seeds must be a list of whole numbers in {path}, got {seeds}")
     points = {
         name: configs.overridden(point, overrides, path)
         for variant, changes in variants.items()
-        for name, point in _points(variant, _merged(table, changes), grid, path)
+        for name, point in _points(variant, _merged(table, _table(changes, f"variants.{variant}", path)), grid, path)
     }
     trials = tuple(
         Trial(name, _config(_merged(point, {"training": {"seed": seed}}), f"[variants.{name}] of {path}"))
         for seed in seeds
         for name, point in points.items()
     )
-    return Sweep(path.stem, path, tuple(points), tuple(splits), trials)
+    command = " ".join(["mien sweep", path.as_posix(), *(f"--set {pair}" for pair in overrides)])
+    return Sweep(path.stem, path, tuple(points), tuple(splits), trials, command)
 
 
 def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
@@ -138,16 +137,19 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
         Whether all is done; False after an interruption.
 
     Raises:
-        ConfigError: A trial's folder was trained with another config.
+        ConfigError: A trial's folder, or a row of its name, was trained with another config.
         DataError: The data or the table cannot be read.
     """
     for number, trial in enumerate(sweep.trials, start=1):
-        wanted = {(sweep.label(trial), trial.config.training.seed, split, VIEW) for split in sweep.splits}
-        if wanted <= {row.key for row in tables.load(table, Result)}:
+        if len(_rows_of(trial, sweep, table)) == len(sweep.splits):
             continue
         console.print(f"{number}/{len(sweep.trials)} {trial.name}", highlight=False)
-        if not runs.train(trial.config, folder / trial.name, True, console):
-            return False
+        try:
+            if not runs.train(trial.config, folder / trial.name, True, console):
+                return False
+        except TrainingError as error:  # it is of no use, and says nothing of the others
+            console.print(f"{trial.name}: {error}", highlight=False)
+            continue
         trained = TrainedNetwork.load(folder / trial.name)
         faces = load_data(trial.config.data.path)
         for split in sweep.splits:
@@ -157,8 +159,7 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
             target = predictions_of(table, sweep, trial, split)
             target.parent.mkdir(parents=True, exist_ok=True)
             prediction_files.save(predictions, target, about)
-            command = f"mien sweep {sweep.path.as_posix()}"
-            row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, command)
+            row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, sweep.command)
             tables.add(table, row)
             console.print(f"{trial.name}  {split} {metrics.accuracy:.2%}", highlight=False)
     return True
@@ -169,52 +170,64 @@ def predictions_of(table: Path, sweep: Sweep, trial: Trial, split: str) -> Path:
     return table.parent / "predictions" / sweep.name / f"{trial.name}-{split}.parquet"
 
 
-def comparison(sweep: Sweep, table: Path, split: str) -> Table:
+def comparison(sweep: Sweep, table: Path, split: str) -> str:
     """What is done of a sweep, one row a variant, in Markdown: mean and spread over seeds, and whether it is better.
 
     The last column is the difference from the first variant over the same seeds, with the paired 95 % interval of the
     faces.
 
     Raises:
+        ConfigError: A row of a trial's name was trained with another config.
         DataError: Predictions are missing or damaged.
     """
-    rows = {row.key: row for row in tables.load(table, Result)}
-    done: dict[str, dict[int, Result]] = {variant: {} for variant in sweep.variants}
-    trials = {(trial.variant, trial.config.training.seed): trial for trial in sweep.trials}
-    for (variant, seed), trial in trials.items():
-        if row := rows.get((sweep.label(trial), seed, split, VIEW)):
-            done[variant][seed] = row
+    done: dict[str, dict[int, tuple[Trial, Result]]] = {variant: {} for variant in sweep.variants}
+    for trial in sweep.trials:
+        if row := _rows_of(trial, sweep, table).get(split):
+            done[trial.variant][trial.config.training.seed] = trial, row
     first = sweep.variants[0]
-    page = Table("variant", "mult-adds", "seeds", f"{split}, %", "macro F1, %", f"more than {first}", box=box.MARKDOWN)
-    for column in page.columns[1:]:
-        column.justify = "right"
+    lines = [
+        f"| variant | mult-adds | seeds | {split}, % | macro F1, % | more than {first}, % |",
+        "|---|---|---|---|---|---|",
+    ]
     for variant in sweep.variants:
-        spec = registry.find(*_network(trials, variant))
+        found = [row for _, row in done[variant].values()]
         shared = sorted(done[variant].keys() & done[first].keys())
         better = "-"
         if shared and variant != first:
             theirs, mine = (
-                [prediction_files.load(predictions_of(table, sweep, trials[name, seed], split)) for seed in shared]
+                [prediction_files.load(predictions_of(table, sweep, done[name][seed][0], split)) for seed in shared]
                 for name in (first, variant)
             )
             gain = compare.difference(theirs, mine)
-            better = f"{gain.accuracy:+.2%} ({gain.low:+.2%} to {gain.high:+.2%}, p = {gain.p:.2g})".replace("%", "")
-        accuracies = [row.accuracy for row in done[variant].values()]
-        f1s = [row.macro_f1 for row in done[variant].values()]
-        page.add_row(
-            variant,
-            f"{spec.multiply_adds / 1e6:.1f} M",
-            str(len(accuracies)),
-            _mean_and_spread(accuracies),
-            _mean_and_spread(f1s),
-            better,
+            low, high = 100 * gain.low, 100 * gain.high
+            better = f"{100 * gain.accuracy:+.2f} ({low:+.2f} to {high:+.2f}), p = {gain.p:.2g}"
+        network = next(trial.config.network for trial in sweep.trials if trial.variant == variant)
+        multiply_adds = registry.find(network.name, network.variant).multiply_adds
+        accuracy = _mean_and_spread([row.accuracy for row in found])
+        f1 = _mean_and_spread([row.macro_f1 for row in found])
+        cells = (variant, f"{multiply_adds / 1e6:.1f} M", str(len(found)), accuracy, f1, better)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _rows_of(trial: Trial, sweep: Sweep, table: Path) -> dict[str, Result]:
+    """A trial's rows in a table of results, by split.
+
+    Raises:
+        ConfigError: There is one of another config.
+    """
+    seed, settings = trial.config.training.seed, configs.digest(trial.config)
+    found = {
+        row.split: row
+        for row in tables.load(table, Result)
+        if row.key[:2] == (sweep.label(trial), seed) and row.view == VIEW and row.split in sweep.splits
+    }
+    if others := [row for row in found.values() if row.settings != settings]:
+        raise ConfigError(
+            f"{table} has a row of {others[0].config}, seed {seed}, that was trained with other settings than "
+            f"{sweep.path} has now: remove it, or name another table with --results"
         )
-    return page
-
-
-def _network(trials: dict[tuple[str, int], Trial], variant: str) -> tuple[str, str]:
-    network = next(trial.config.network for (name, _), trial in trials.items() if name == variant)
-    return network.name, network.variant
+    return found
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
@@ -238,6 +251,12 @@ def _points(
             section, _, field = key.partition(".")
             name, point = f"{name}-{field}-{value}", _merged(point, {section: {field: value}})
         yield name, point
+
+
+def _table(value: object, name: str, path: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name} must be a table in {path}, got {value!r}")
+    return value
 
 
 def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The networks: backbones, masks, decoder, and the table of all of them. Torch only, and nothing else of mien."""
+"""The networks: backbones, masks, decoder, and the table of all. Torch only; of mien nothing but its errors."""

@@ -48,6 +48,11 @@ class NetworkSpec:
         """Name and variant."""
         return f"{self.name} {self.variant}".strip()
 
+    @property
+    def has_u_nets(self) -> bool:
+        """Whether its masks are U-Nets, whose activation can be chosen."""
+        return any(mask.get("kind", "u-net") == "u-net" for mask in self.parts.get("masks", ()))
+
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, without what it is built from."""
         return {name: value for name, value in vars(self).items() if name not in ("builder", "parts")}
@@ -252,14 +257,21 @@ def create(
 
     Args:
         spec: A row of the table.
-        num_classes: K.
-        in_channels: Channels of the images, where they are not the row's.
+        num_classes: K, 2 or more.
+        in_channels: Channels of the images, 1 or 3, where they are not the row's.
         dropout: Share of the pooled features that is dropped in training.
         parts: Replaces single parts of the row, such as `mask_activation`.
 
     Returns:
         A module (N, C, H, W) -> `mien.networks.outputs.Outputs`.
+
+    Raises:
+        ConfigError: Classes or channels are out of range.
     """
+    if num_classes < 2:
+        raise ConfigError(f"a network tells 2 classes or more apart, got {num_classes}")
+    if in_channels not in (None, 1, 3):
+        raise ConfigError(f"a network takes images of 1 or 3 channels, got {in_channels}")
     module, _, name = spec.builder.partition(":")
     builder = getattr(importlib.import_module(f"mien.networks.{module}"), name)
     network: nn.Module = builder(

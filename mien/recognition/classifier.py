@@ -72,6 +72,11 @@ class Classifier:
         self._refuse_other_shapes(path)
 
     @property
+    def digest(self) -> str:
+        """Says which weights the file has: the digest of those that it was exported from."""
+        return str(self.metadata.get("weights", ""))
+
+    @property
     def config(self) -> Config:
         """What the network was trained with.
 
@@ -84,11 +89,14 @@ class Classifier:
         """None: the file gives logits alone."""
         return ()
 
-    def logits(self, images: list[NDArray[np.uint8]] | NDArray[np.uint8], batch_size: int = 256) -> NDArray[np.float32]:
+    def logits(
+        self, images: list[NDArray[np.uint8]] | NDArray[np.uint8], batch_size: int | None = None
+    ) -> NDArray[np.float32]:
         """Gray faces, each (h, w), values 0..255 -> (N, K) class scores before softmax."""
         parts = [np.empty((0, len(self.classes)), np.float32)]
-        for start in range(0, len(images), batch_size):
-            batch = self.preprocessing(images[start : start + batch_size])
+        n = batch_size or self.preprocessing.at_once
+        for start in range(0, len(images), n):
+            batch = self.preprocessing(images[start : start + n])
             parts.append(self._session.run(["logits"], {"images": batch})[0])
         return np.concatenate(parts)
 

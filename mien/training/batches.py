@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -55,6 +56,7 @@ class Batches:
         self.distributions = target_distribution(
             self.targets, len(dataset.classes), loss.label_smoothing, votes, loss.ferplus
         )
+        self.digest = hashlib.blake2b(dataset.images.tobytes() + dataset.targets.tobytes(), digest_size=8).hexdigest()
         self.channels = preprocessing.channels
         self.batch_size = batch_size
         self.augment = augment

@@ -24,6 +24,9 @@ MATRIX_SIDE = 2048
 """Rows and columns of the matrix product that training is compared with."""
 
 
+NUMBER_FORMATS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
 @dataclass(frozen=True)
 class TrainingSpeed:
     """What `measure` found; medians over the timed steps.
@@ -91,8 +94,10 @@ def measure(config: Config, dataset: FaceDataset, steps: int = 30) -> TrainingSp
     (plain,) = _times([lambda: plain_trainer.train_step(noise, distributions, targets)], steps)
 
     n = len(targets)
-    matrix_32 = _matrix_flops_per_s(torch.float32)
-    matrix = _matrix_flops_per_s(torch.bfloat16) if config.training.precision == "bf16-mixed" else matrix_32
+    device = trainer.fabric.device
+    matrix_32 = _matrix_flops_per_s(torch.float32, device)
+    dtype = NUMBER_FORMATS[config.training.precision]
+    matrix = matrix_32 if dtype is torch.float32 else _matrix_flops_per_s(dtype, device)
     flops_per_s = 2 * multiply_adds * n / bare
     return TrainingSpeed(
         threads=torch.get_num_threads(),
@@ -174,8 +179,8 @@ def _times(actions: list[Callable[[], Any]], steps: int) -> list[float]:
     return [statistics.median(seen) for seen in times]
 
 
-def _matrix_flops_per_s(dtype: torch.dtype) -> float:
-    a, b = (torch.randn(MATRIX_SIDE, MATRIX_SIDE).to(dtype) for _ in range(2))
+def _matrix_flops_per_s(dtype: torch.dtype, device: torch.device) -> float:
+    a, b = (torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device).to(dtype) for _ in range(2))
 
     def product() -> Tensor:
         return a @ b

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from mien import config as configs
 from mien.config import Config, TrainingConfig
 from mien.data.dataset import FaceDataset
-from mien.errors import ConfigError
+from mien.errors import ConfigError, DataError, TrainingError
 from mien.training import checkpoint
 from mien.training.allocator import keep_freed_memory
 from mien.training.batches import Batches, seed_for
@@ -100,6 +101,10 @@ class Trainer:
                 f"training.batch_size is {training.batch_size} and the training split has "
                 f"{len(self.batches.images)} faces: choose at most that"
             )
+        if len(present := self.batches.targets.bincount().nonzero()) == 1:
+            raise DataError(
+                f"the training split must hold faces of 2 classes or more, got {dataset.classes[int(present)]} alone"
+            )
         self.public = dataset.split("public")
         self.scheduler = _scheduler(self.optimizer, training, len(self.batches))
         self.class_weights = None
@@ -120,10 +125,12 @@ class Trainer:
         training = self.config.training
         while not self._done():
             self.train_epoch(interrupt)
-            if interrupt.requested and self.step < len(self.batches):
+            if self.step < len(self.batches):
                 self.save()
                 return False
             accuracy, loss = self.validate()
+            if not math.isfinite(loss):
+                raise self._diverged()
             improved = accuracy > self.best_accuracy
             if improved:
                 self.best_accuracy, self.best_epoch = accuracy, self.epoch + 1
@@ -137,7 +144,7 @@ class Trainer:
                 if improved:
                     self._save_best(row)
             self.save()
-            if interrupt.requested:
+            if self._asked_to_stop(interrupt):
                 return self._done()
         return True
 
@@ -151,8 +158,9 @@ class Trainer:
             self.meters.add(parts, logits, batch[2], now - started)
             started = now
             self.step += 1
-            self.log.step(self.epoch + 1, self.step, len(self.batches), self.meters.means())
-            if interrupt.requested:
+            if self.fabric.is_global_zero:
+                self.log.step(self.epoch + 1, self.step, len(self.batches), self.meters.means())
+            if self._asked_to_stop(interrupt):
                 return
 
     def train_step(self, images: Tensor, distributions: Tensor, targets: Tensor) -> tuple[LossParts, Tensor]:
@@ -165,10 +173,15 @@ class Trainer:
 
         Returns:
             The loss and the logits (N, K).
+
+        Raises:
+            TrainingError: The logits are not finite.
         """
         # Dropout draws from the global state; set from the step's number, it needs no saving.
         torch.manual_seed(seed_for(self.config.training.seed, self.epoch, self.step, self.fabric.global_rank, 1))
         outputs = self.stepped(self.preprocessing.normalise(images))
+        if not outputs.logits.isfinite().all():
+            raise self._diverged()
         parts = total_loss(outputs, images, distributions, self.config.loss, self.class_weights)
         self.fabric.backward(parts.total)
         self.stepper.step()
@@ -198,6 +211,7 @@ class Trainer:
         state = {
             "config": configs.to_dict(self.config),
             "classes": list(self.public.classes),
+            "data": self.batches.digest,
             "epoch": self.epoch,
             "step": self.step,
             "meters": vars(self.meters),
@@ -222,6 +236,11 @@ class Trainer:
                 f"{self.folder} was trained with another config: {'; '.join(differing)}; resume with its own "
                 f"{CONFIG}, or train into another folder"
             )
+        if state["data"] != self.batches.digest:
+            raise ConfigError(
+                f"{self.folder} was trained on other faces than {self.config.data.path} holds now: bring the old ones "
+                "back, or train into another folder"
+            )
         self.network.load_state_dict(checkpoint.part(tensors, "network"))
         self.averaged.load_state_dict(checkpoint.part(tensors, "averaged"))
         optimizer = self.optimizer.state_dict()
@@ -237,6 +256,19 @@ class Trainer:
         self.meters = Meters(**state["meters"])
         self.best_accuracy, self.best_epoch = state["best_accuracy"], state["best_epoch"]
         self.log.restore(state["log"])
+
+    def _diverged(self) -> TrainingError:
+        return TrainingError(
+            f"the network's numbers are not finite in epoch {self.epoch + 1}: lower training.learning_rate, now "
+            f"{self.config.training.learning_rate:g}, and train into another folder"
+        )
+
+    def _asked_to_stop(self, interrupt: Interrupt) -> bool:
+        """Whether any of the processes was asked: one that stopped alone would leave the others waiting for it."""
+        if self.fabric.world_size == 1:
+            return interrupt.requested
+        asked = self.fabric.all_reduce(torch.tensor(float(interrupt.requested)), reduce_op="sum")
+        return bool(cast(Tensor, asked) > 0)
 
     def _done(self) -> bool:
         training = self.config.training
@@ -263,6 +295,8 @@ def _fabric(training: TrainingConfig) -> Fabric:
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
         devices=training.devices,
         precision=training.precision,  # type: ignore[arg-type]
+        # A decoder whose loss has weight 0 is no part of the backward pass.
+        strategy="ddp_find_unused_parameters_true" if training.devices > 1 else "auto",
     )
     fabric.launch()
     return fabric
@@ -276,7 +310,8 @@ def _optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.Opti
     if training.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=training.learning_rate)
     if training.optimizer == "radam":
-        return torch.optim.RAdam(groups, lr=training.learning_rate)
+        # Decoupled, as in the base project's own: added to the gradient, RAdam's normalisation would undo its size.
+        return torch.optim.RAdam(groups, lr=training.learning_rate, decoupled_weight_decay=True)
     return torch.optim.SGD(groups, lr=training.learning_rate, momentum=0.9, nesterov=True)
 
 
@@ -289,7 +324,8 @@ def _scheduler(optimizer: torch.optim.Optimizer, training: TrainingConfig, steps
         optimizer,
         max_lr=training.learning_rate,
         total_steps=training.epochs * steps + 1,  # it counts the state before the first step too
-        pct_start=training.warmup,
+        # torch divides by the climb's length less one step: a climb of exactly one would be a division by 0.
+        pct_start=training.warmup * (1 - 1e-9),
         cycle_momentum=False,
         final_div_factor=1e3,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import urllib.error
 from pathlib import Path
 
@@ -60,12 +61,20 @@ def _published(model: str) -> dict[str, Tensor]:
     weights = torchvision.models.get_model_weights(model)["IMAGENET1K_V1"]
     try:
         return dict(torchvision.models.get_model(model, weights=weights, progress=False).state_dict())
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{_place(weights.url)} is damaged ({reason}): remove it and get it again") from None
     except (urllib.error.URLError, OSError) as error:
         file = weights.url.rpartition("/")[2]
         raise WeightsError(
             f"{weights.url} cannot be fetched ({error}): get the file {file} elsewhere and put it into "
-            f"{Path(torch.hub.get_dir()) / 'checkpoints'}"
+            f"{_place(weights.url).parent}"
         ) from None
+
+
+def _place(url: str) -> Path:
+    """Where torchvision keeps what it fetched."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
 
 
 def _of_run(path: Path) -> dict[str, Tensor]:

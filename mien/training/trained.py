@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,19 @@ def build(config: Config, num_classes: int) -> tuple[nn.Module, Preprocessing]:
     """The network of a config, with new weights from torch's global random state, and its preprocessing.
 
     Raises:
-        ConfigError: There is no such network, or it cannot bear such small images.
+        ConfigError: There is no such network, or it cannot be had with such images, classes or masks.
     """
     spec = registry.find(config.network.name, config.network.variant)
     size, channels = config.network.size or spec.size, config.network.channels or spec.in_channels
     if size < spec.min_size:
-        raise ConfigError(f"network.size must be {spec.min_size} or more for {spec.name}, got {size}")
+        raise ConfigError(f"network.size must be {spec.min_size}..{configs.MOST_SIZE} for {spec.title}, got {size}")
     parts: dict[str, Any] = {"dropout": config.network.dropout}
     if config.network.mask_activation:
+        if not spec.has_u_nets:
+            raise ConfigError(
+                f"network.mask_activation must be empty for {spec.title}, which has no masks that it could be of, "
+                f"got {config.network.mask_activation}"
+            )
         parts["mask_activation"] = config.network.mask_activation
     network = registry.create(spec, num_classes, channels, **parts)
     return network, Preprocessing(size=size, channels=channels)
@@ -89,6 +96,14 @@ class TrainedNetwork:
         row = state["log"][-1] if state.get("log") else state.get("row", {})
         return cls(network.eval(), preprocessing, tuple(state["classes"]), config, row)
 
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that say which weights these are."""
+        hashed = hashlib.blake2b(digest_size=8)
+        for name, tensor in sorted(self.network.state_dict().items()):
+            hashed.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        return hashed.hexdigest()
+
     @property
     def title(self) -> str:
         """The network's name and variant."""
@@ -111,11 +126,11 @@ def logits_of(
     preprocessing: Preprocessing,
     images: NDArray[np.uint8],
     device: torch.device,
-    batch_size: int = 256,
 ) -> NDArray[np.float32]:
     """Logits of gray faces (N, h, w), values 0..255, in order; the network is in evaluation mode -> (N, K)."""
     parts: list[Tensor] = []
-    for start in range(0, len(images), batch_size):
-        batch = torch.from_numpy(preprocessing(images[start : start + batch_size])).to(device)
+    n = preprocessing.at_once
+    for start in range(0, len(images), n):
+        batch = torch.from_numpy(preprocessing(images[start : start + n])).to(device)
         parts.append(network(batch).logits.float().cpu())
     return np.asarray(torch.cat(parts).numpy(), np.float32)

@@ -11,7 +11,7 @@ import torch
 from mien.data import load
 from mien.deploy import export as exports
 from mien.deploy.export import export
-from mien.errors import WeightsError
+from mien.errors import ConfigError, WeightsError
 from mien.recognition.classifier import METADATA, Classifier
 from mien.training.trained import TrainedNetwork
 
@@ -72,3 +72,17 @@ def test_a_file_that_differs_is_not_written(trained, public, tmp_path, monkeypat
         export(trained, path, public, {})
     assert path.read_bytes() == b"what stood here before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_kind_of_file_is_refused_at_once(trained, public, tmp_path):
+    with pytest.raises(ConfigError, match=r"its name must end in \.onnx, got model\.bin"):
+        export(trained, tmp_path / "model.bin", public, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_says_nothing_of_the_machine_it_comes_from(exported, trained):
+    stored = Classifier(exported)
+    assert Path(trained.config.data.path).is_absolute()
+    assert stored.config.data.path == "fer2013.csv"
+    assert stored.digest == trained.digest
+    assert stored.metadata["log_row"]["epoch"] == trained.row["epoch"]

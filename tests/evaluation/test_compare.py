@@ -1,10 +1,13 @@
 """Whether one network is better than another."""
 
+import json
+
 import numpy as np
 import pytest
 
 from mien.errors import DataError
-from mien.evaluation.compare import difference
+from mien.evaluation.compare import compare, difference, recall_gains, table
+from mien.labels import EXPRESSIONS
 from mien.types import Predictions
 
 N = 1000
@@ -61,5 +64,26 @@ def test_several_trainings_count_by_their_mean():
 
 
 def test_other_faces_are_refused():
-    with pytest.raises(DataError, match="evaluate both on the same split"):
+    with pytest.raises(DataError, match="evaluate all on the same split"):
         difference([predictions(chance(0.7, 0))], [predictions(chance(0.7, 0), first=1)])
+
+
+def test_which_classes_gain():
+    right = np.zeros(70, bool)
+    better = right.copy()
+    better[[0, 7, 14]] = True  # three of the ten faces of class 0
+    gains = recall_gains(predictions(right), predictions(better))
+    assert gains == pytest.approx({"angry": 0.3} | dict.fromkeys(list(gains)[1:], 0))
+
+
+def test_networks_are_set_beside_the_first():
+    a, b = predictions(chance(0.6, 1)), predictions(chance(0.8, 2))
+    first, second = compare({"a": a, "b": b})
+    assert first.difference is None
+    assert second.difference == difference([a], [b])
+    assert second.metrics.accuracy - first.metrics.accuracy == pytest.approx(second.difference.accuracy)
+    assert set(second.recall_gains) == set(EXPRESSIONS)
+    json.dumps([first.to_dict(), second.to_dict()])
+    cells = [list(column.cells) for column in table([first, second]).columns]
+    assert cells[0] == ["a", "b"]
+    assert cells[4] == ["", f"{second.difference.accuracy:+.2%}"]

@@ -13,7 +13,7 @@ from mien.evaluation import report
 from mien.evaluation.metrics import HEADLINES, evaluate
 from mien.types import Predictions
 
-ABOUT = {"network": "tried", "split": "private", "view": "single"}
+ABOUT = {"network": "tried", "split": "private", "view": "single", "weights": "1f"}
 LOG = [
     {
         "epoch": str(epoch),
@@ -46,8 +46,13 @@ def test_everything_is_written_and_read_back(predictions, tmp_path):
     assert np.array_equal(prediction_files.load(folder / "predictions.parquet").logits, predictions.logits)
     assert prediction_files.load_metadata(folder / "predictions.parquet") == ABOUT
     assert json.loads((folder / "metrics.json").read_text()) == ABOUT | metrics.to_dict()
-    found = report.read_metrics(tmp_path / "evaluation")
+    found = report.read_metrics(tmp_path / "evaluation", ABOUT["weights"])
     assert found == {"private-single": {name: getattr(metrics, name) for name in ("n", *HEADLINES)}}
+
+
+def test_evaluations_of_other_weights_are_not_read_back(predictions, tmp_path):
+    report.write(tmp_path / "old", predictions, evaluate(predictions, resamples=20), ABOUT)
+    assert report.read_metrics(tmp_path, "2e") == {}
 
 
 def test_a_model_without_a_log_has_no_loss_figures(predictions, tmp_path):
@@ -77,7 +82,7 @@ def test_damaged_metrics_are_named(tmp_path):
     (tmp_path / "private-single").mkdir()
     (tmp_path / "private-single" / "metrics.json").write_text('{"n": 3')
     with pytest.raises(DataError, match=r"private-single/metrics\.json is damaged .*; evaluate again"):
-        report.read_metrics(tmp_path)
+        report.read_metrics(tmp_path, "")
 
 
 def test_no_log_no_rows(tmp_path):

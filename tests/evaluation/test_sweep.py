@@ -88,11 +88,14 @@ def test_trains_evaluates_and_compares(file, quiet, tmp_path):
         (row,) = [row for row in rows if row.key[:3] == (asked.label(trial), trial.config.training.seed, "private")]
         assert row.accuracy == pytest.approx((kept.logits.argmax(1) == kept.targets).mean(), abs=5e-5)
     page = sweep.comparison(asked, table, "private")
-    assert list(page.columns[0].cells) == ["plain", "masking"]
-    assert list(page.columns[2].cells) == ["2", "2"]
+    _, _, plain, masking = ([cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines())
+    assert (plain[0], masking[0]) == ("plain", "masking")
+    assert plain[2] == masking[2] == "2"
     mean = np.mean([row.accuracy for row in rows if row.config == "ideas:plain" and row.split == "private"])
-    assert next(page.columns[3].cells).startswith(f"{mean * 100:.2f} ± ")
-    assert [cell[0] for cell in page.columns[5].cells][1] in "+-"
+    assert plain[3].startswith(f"{mean * 100:.2f} ± ")
+    assert plain[5] == "-"
+    assert masking[5][0] in "+-"
+    assert "p = " in masking[5]
 
 
 def test_what_is_done_is_not_done_again(file, quiet, tmp_path, monkeypatch):
@@ -113,6 +116,21 @@ def test_what_is_done_is_not_done_again(file, quiet, tmp_path, monkeypatch):
     assert sorted(table.read_text().splitlines()) == sorted(first.splitlines())  # to the last digit
 
 
+def test_rows_of_other_settings_are_not_taken_for_done(file, quiet, tmp_path):
+    table = tmp_path / "table.csv"
+    assert sweep.run(sweep.load(file, ("training.warmup=0.5",)), tmp_path / "runs", table, quiet)
+    assert "mien sweep" in tables.load(table, Result)[0].command
+    assert "--set training.warmup=0.5" in tables.load(table, Result)[0].command
+    with pytest.raises(ConfigError, match=r"row of ideas:plain, seed 3, that was trained with other settings"):
+        sweep.run(sweep.load(file), tmp_path / "other", table, quiet)
+
+
+def test_a_trial_that_diverges_does_not_stop_the_others(file, quiet, tmp_path):
+    file.write_text(file.read_text().replace("learning_rate = 0.01", "learning_rate = 1e30"))
+    assert sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
+    assert {row.config for row in tables.load(tmp_path / "table.csv", Result)} == {"ideas:plain"}
+
+
 def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "train", lambda *_: False)
     assert not sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
@@ -131,6 +149,13 @@ def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path,
         ("seeds = [3, 4]", "seeds = 3", "seeds must be a list of whole numbers"),
         ('["public", "private"]', '["test"]', "splits must be a list of training, public, private"),
         ("seeds = [3, 4]", "seed = [3]", "unknown key sweep.seed"),
+        (
+            'splits = ["public", "private"]',
+            'splits = [["public"]]',
+            "splits must be a list of training, public, private",
+        ),
+        ("[variants.plain]", "[grid]\nx = 3\n[variants.plain]", r'\[grid\] must hold "section'),
+        ("[variants.plain]\n", "[variants]\nodd = 3\n[variants.plain]\n", "variants.odd must be a table"),
     ],
 )
 def test_bad_files_are_one_sentence(file, old, new, message):

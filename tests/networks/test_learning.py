@@ -12,6 +12,9 @@ CLASSES = 7
 FACES = 4 * CLASSES
 MOST_STEPS = 60
 
+LIGHT = [spec for spec in NETWORKS if spec.size == 48]
+"""The networks for gray faces; the full-size ones take minutes each on a CPU."""
+
 
 def faces(channels: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(28, channels, size, size), mean 0 and deviation 1, and their classes; drawn at 48 pixels, like FER2013's."""
@@ -42,9 +45,11 @@ def steps_to_know(spec: NetworkSpec, learning_rate: float) -> int | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spec", NETWORKS, ids=name_of)
+@pytest.mark.parametrize("spec", LIGHT, ids=name_of)
 def test_it_learns(spec):
-    assert steps_to_know(spec, 1e-4 if spec.name == "vgg19" else 1e-3) is not None
+    steps = steps_to_know(spec, 1e-4 if spec.name == "vgg19" else 1e-3)
+    assert steps is not None
+    assert steps > 0, "it knew them from the start: the test says nothing"
 
 
 def test_it_does_not_know_them_without_learning():

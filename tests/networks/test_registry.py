@@ -1,10 +1,10 @@
 """The registry is the test matrix: every network, every property."""
 
-import re
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
 from mien.errors import ConfigError
@@ -64,6 +64,7 @@ def test_shapes_and_ranges(spec, network):
 def test_decoder_and_auxiliary_heads_are_for_training_only(spec, network):
     with torch.inference_mode():
         outputs = network.eval()(small_images(spec))
+    assert torch.isfinite(outputs.logits).all()
     assert outputs.reconstruction is None
     assert outputs.auxiliary_logits == ()
 
@@ -82,21 +83,60 @@ def test_a_state_dict_holds_all_of_a_network(spec, network):
     assert torch.equal(other(images).logits, network(images).logits)
 
 
+@torch.inference_mode()
 def test_five_classes_and_one_channel(spec):
     with torch.device("meta"):
-        network = registry.create(spec, num_classes=5, in_channels=1).eval()
-        assert network(small_images(spec, channels=1)).logits.shape == (2, 5)
+        network = registry.create(spec, num_classes=5, in_channels=1)
+    network.to_empty(device="cpu").train()
+    for tensor in network.state_dict().values():  # drawing new weights would take most of the test
+        tensor.fill_(0.01)
+    images = small_images(spec, channels=1)
+    outputs = network(images)
+    for logits in (outputs.logits, *outputs.auxiliary_logits):
+        assert logits.shape == (2, 5)
+        assert torch.isfinite(logits).all()
+    assert outputs.reconstruction is None or outputs.reconstruction.shape == images.shape
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"num_classes": 1}, "2 classes or more apart, got 1"),
+        ({"num_classes": 0}, "2 classes or more apart, got 0"),
+        ({"in_channels": 2}, "images of 1 or 3 channels, got 2"),
+        ({"in_channels": 0}, "images of 1 or 3 channels, got 0"),
+    ],
+)
+def test_classes_and_channels_out_of_range(change, sentence):
+    for name in ("vgg19", "resattnet56", "resmasking"):
+        with pytest.raises(ConfigError, match=sentence):
+            registry.create(registry.find(name), **change)
 
 
 def test_every_parameter_receives_a_gradient(spec, network):
+    """And every convolution one that is not zero, once no batch norm starts at 0, as those that end a block do."""
     network.zero_grad()
-    images = small_images(spec)
-    outputs = network.train()(images)
+    norms = [part for part in network.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    before = [norm.weight.detach().clone() for norm in norms]
+    for norm in norms:
+        torch.nn.init.ones_(norm.weight)
+    network.train()
+    for part in network.modules():
+        if isinstance(part, torchvision.ops.StochasticDepth):  # it leaves out blocks at random
+            part.eval()
+    images = small_images(spec, n=3)
+    outputs = network(images)
     loss = outputs.logits.square().sum() + sum(logits.square().sum() for logits in outputs.auxiliary_logits)
     if outputs.reconstruction is not None:
         loss = loss + (outputs.reconstruction - images).abs().mean()
     loss.backward()
-    assert [name for name, p in network.named_parameters() if p.grad is None] == []
+    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
+    assert [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()] == []
+    assert [name for name, gradient in gradients.items() if gradient.ndim > 1 and not gradient.any()] == []
+    network.zero_grad()
+    for norm, weight in zip(norms, before, strict=True):
+        norm.weight.data.copy_(weight)
 
 
 @torch.inference_mode()
@@ -149,11 +189,50 @@ def test_the_table_is_readable_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_document_has_the_registrys_numbers():
-    text = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)`(?: (\w+))? \| ([\d,]+) \| ([\d.]+) G \|", text, flags=re.MULTILINE)
-    assert len(rows) == 13
-    for name, variant, parameters, multiply_adds in rows:
-        spec = registry.find(name, variant)
-        assert parameters == f"{spec.parameters:,}"
-        assert multiply_adds == f"{spec.multiply_adds / 1e9:.2f}"
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
+DOCUMENTED = [
+    [cell.strip() for cell in line.split("|")[1:-1]] for line in DOCUMENT.splitlines() if line.startswith("| `")
+]
+INCEPTIONS_AUXILIARY_HEAD = 3_326_696
+
+
+def test_the_document_has_the_thirteen_networks_of_table_2():
+    assert len({row[0] for row in DOCUMENTED}) == len(DOCUMENTED) == 13
+
+
+@pytest.mark.parametrize("row", DOCUMENTED, ids=lambda row: row[0].replace("`", ""))
+def test_the_document_has_the_registrys_numbers_and_torchvisions(row):
+    spec = registry.find(*row[0].replace("`", "").split())
+    title, parameters, multiply_adds, base_paper, against_it, published, at_seven, difference, why = row
+    assert title
+    assert parameters == f"{spec.parameters:,}"
+    assert multiply_adds == f"{spec.multiply_adds / 1e9:.2f} G"
+    assert against_it == _share(spec.parameters, base_paper)
+    if published == "-":
+        assert (at_seven, difference) == ("-", "-")
+        assert why
+        return
+    count, source = published.rsplit(", ", 1)
+    with torch.device("meta"):
+        linear = [part for part in registry.create(spec).modules() if isinstance(part, torch.nn.Linear)][-1]
+    last_layer = 993 * (linear.in_features + 1)
+    if source == "torchvision":
+        meta = torchvision.models.get_model_weights(spec.imagenet)["IMAGENET1K_V1"].meta
+        assert count == f"{meta['num_params']:,}"
+        seven = meta["num_params"] - last_layer - (INCEPTIONS_AUXILIARY_HEAD if spec.name == "inception_v3" else 0)
+        assert (at_seven, difference) == (f"{seven:,}", f"{spec.parameters - seven:,}")
+        if spec.name not in ("efficientnet_b2", "inception_v3"):  # given at other sizes
+            operations = spec.multiply_adds + 993 * linear.in_features
+            assert operations / 1e9 == pytest.approx(meta["_ops"], abs=6e-4)
+    else:
+        millions = float(count.removesuffix(" M"))
+        assert at_seven == f"{millions - last_layer / 1e6:.{len(count.split('.')[1]) - 2}f} M"
+        assert difference == _share(spec.parameters, at_seven)
+
+
+def _share(parameters: int, millions: str) -> str:
+    """By how much a count is above or below a printed number of millions, to a tenth of a per cent."""
+    if millions == "-":
+        return "-"
+    share = f"{parameters / 1e6 / float(millions.removesuffix(' M')) - 1:+.1%}".replace("%", " %")
+    return "0" if share[1:] == "0.0 %" else share

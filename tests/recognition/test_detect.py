@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,8 +16,6 @@ from mien.recognition.blazeface import MAX_CLOSER_LOOKS, MAX_TILES, MODEL, SIZE,
 from mien.recognition.detect import Detection, Detector, create_detector, framed, overlap, suppress_weighted
 from mien.recognition.yunet import YuNet
 
-SHARED = Path(__file__).parents[3] / "shared"
-YUNET = SHARED / "detectors" / "yunet_s_dynamic.onnx"
 BLAZEFACE_COUNTS = {
     "single_face.jpg": 1,
     "multi_face.jpg": 5,
@@ -26,6 +24,7 @@ BLAZEFACE_COUNTS = {
     "free-mountain-vector-01.jpg": 0,
 }
 YUNET_COUNTS = BLAZEFACE_COUNTS | {"selfie-many-people.jpg": 6}
+Photographs = Callable[[str], NDArray[np.uint8]]
 EYES_PX = {"right_eye": (202, 102), "left_eye": (246, 104)}  # of the astronaut, read off the picture by hand
 
 
@@ -40,18 +39,19 @@ def astronaut() -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def yunet() -> YuNet:
-    if not YUNET.is_file():
-        pytest.skip(f"YuNet's file is needed and {YUNET} does not exist")
-    return YuNet(YUNET, threads=1)
+def yunet(yunet_file: Path) -> YuNet:
+    return YuNet(yunet_file, threads=1)
 
 
-def photograph(name: str) -> NDArray[np.uint8]:
-    path = SHARED / "media" / name
-    if not path.is_file():
-        pytest.skip(f"the photograph {path} is needed and does not exist")
-    with Image.open(path) as picture:
-        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+@pytest.fixture
+def photograph(photographs: Path) -> Photographs:
+    """File name -> the photograph."""
+
+    def read(name: str) -> NDArray[np.uint8]:
+        with Image.open(photographs / name) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+
+    return read
 
 
 def resized(image_rgb: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
@@ -185,12 +185,12 @@ def test_the_smallest_and_the_widest_pictures_are_empty_and_no_error(
 
 
 @pytest.mark.parametrize("name", BLAZEFACE_COUNTS)
-def test_photographs(name: str, detector: BlazeFace) -> None:
+def test_photographs(name: str, detector: BlazeFace, photograph: Photographs) -> None:
     assert len(detector(photograph(name))) == BLAZEFACE_COUNTS[name]
 
 
 @pytest.mark.parametrize("name", YUNET_COUNTS)
-def test_photographs_with_yunet(name: str, yunet: YuNet) -> None:
+def test_photographs_with_yunet(name: str, yunet: YuNet, photograph: Photographs) -> None:
     assert len(yunet(photograph(name))) == YUNET_COUNTS[name]
 
 
@@ -208,7 +208,7 @@ def test_boxes_are_squares(name: str, request: pytest.FixtureRequest, astronaut:
     assert found.box.width == pytest.approx(found.box.height)
 
 
-def test_both_detectors_agree_on_where_faces_are(detector: BlazeFace, yunet: YuNet) -> None:
+def test_both_detectors_agree_on_where_faces_are(detector: BlazeFace, yunet: YuNet, photograph: Photographs) -> None:
     picture = photograph("multi_face.jpg")
     others = np.array([d.box.xyxy for d in yunet(picture)])
     for found in detector(picture):
@@ -221,8 +221,8 @@ def test_none_takes_the_whole_picture() -> None:
     assert (found.score, dict(found.landmarks)) == (1.0, {})
 
 
-def test_detectors_by_name_and_path(yunet: YuNet) -> None:
-    detectors: list[Detector] = [create_detector("blazeface", threads=1), create_detector(str(YUNET), threads=1)]
+def test_detectors_by_name_and_path(yunet_file: Path) -> None:
+    detectors: list[Detector] = [create_detector("blazeface", threads=1), create_detector(str(yunet_file), threads=1)]
     assert [type(detector) for detector in detectors] == [BlazeFace, YuNet]
 
 

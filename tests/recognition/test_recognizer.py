@@ -16,7 +16,7 @@ from PIL import Image
 
 from mien.errors import ImageError
 from mien.labels import EXPRESSIONS
-from mien.preprocess import crop
+from mien.preprocess import Preprocessing, crop
 from mien.recognition.classifier import Classifier
 from mien.recognition.detect import Detection
 from mien.recognition.recognizer import Recognizer
@@ -81,13 +81,13 @@ def test_all_faces_go_through_the_classifier_in_one_batch(
     by_brightness: Path, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recognizer = Recognizer(by_brightness, Squares([DARK, BRIGHT] * 20), threads=1)
-    preprocessing, batches = recognizer.classifier.preprocessing, []
+    whole, batches = Preprocessing.__call__, []
 
-    def counted(faces: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def counted(self: Preprocessing, faces: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         batches.append(len(faces))
-        return preprocessing(faces)
+        return whole(self, faces)
 
-    monkeypatch.setattr(recognizer.classifier, "preprocessing", counted)
+    monkeypatch.setattr(Preprocessing, "__call__", counted)
     assert len(recognizer(picture)) == 40
     assert batches == [40]
 

@@ -16,7 +16,6 @@ from mien.recognition.yunet import YuNet, fetched_yunet
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-YUNET = Path(__file__).parents[3] / "shared" / "detectors" / "yunet_s_dynamic.onnx"
 
 
 @dataclass
@@ -132,15 +131,13 @@ def test_a_missing_or_damaged_model_file_is_one_sentence(tmp_path: Path) -> None
 
 
 def test_yunet_is_fetched_from_the_address_in_the_environment(
-    server: Server, user_cache: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, user_cache: Path, monkeypatch: pytest.MonkeyPatch, yunet_file: Path
 ) -> None:
     monkeypatch.setenv("MIEN_YUNET_URL", f"{server.url}/y.onnx")
     server.files["/y.onnx"] = CONTENT
     with pytest.raises(WeightsError, match=r"yunet_s_dynamic\.onnx from .*/y\.onnx is not the file it should be"):
         fetched_yunet()
     assert nothing_left(user_cache)
-    if not YUNET.is_file():
-        pytest.skip(f"the real YuNet is needed for the rest and {YUNET} does not exist")
-    server.files["/y.onnx"] = YUNET.read_bytes()
+    server.files["/y.onnx"] = yunet_file.read_bytes()
     assert isinstance(create_detector("yunet"), YuNet)
-    assert (user_cache / "weights" / "yunet_s_dynamic.onnx").read_bytes() == YUNET.read_bytes()
+    assert (user_cache / "weights" / "yunet_s_dynamic.onnx").read_bytes() == yunet_file.read_bytes()

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from mien.config import AugmentConfig, Config, LossConfig, NetworkConfig, TrainingConfig
 from mien.data.dataset import FaceDataset
-from mien.errors import ConfigError
+from mien.errors import ConfigError, DataError, TrainingError
 from mien.training import checkpoint
 from mien.training.interrupt import Interrupt, interruptible
 from mien.training.log import CSV, Log
@@ -93,6 +93,26 @@ def test_stop_and_resume_is_bit_exact(tmp_path, schedule, optimizer):
     assert state == expected_state
     assert tensors.keys() == expected_tensors.keys()
     assert [name for name, tensor in expected_tensors.items() if not torch.equal(tensors[name], tensor)] == []
+
+
+def test_radam_decays_weights_as_the_base_projects_does(tmp_path):
+    """By lr * weight_decay of themselves, whatever the gradient: here there is none."""
+    training = replace(CONFIG.training, optimizer="radam", learning_rate=0.1, weight_decay=0.5, schedule="plateau")
+    trainer = trainer_in(tmp_path, replace(CONFIG, training=training))
+    weight, bias = trainer.network.fc.weight, trainer.network.fc.bias
+    torch.nn.init.ones_(bias)
+    before = weight.detach().clone()
+    for parameter in (weight, bias):
+        parameter.grad = torch.zeros_like(parameter)
+    trainer.optimizer.step()
+    torch.testing.assert_close(weight, before * (1 - 0.1 * 0.5))
+    assert (bias == 1).all()
+
+
+def test_faces_of_one_class_are_refused(tmp_path):
+    faces = made_up_faces()
+    with pytest.raises(DataError, match="must hold faces of 2 classes or more, got happy alone"):
+        trainer_in(tmp_path, dataset=replace(faces, targets=np.full_like(faces.targets, 3)))
 
 
 def test_it_learns_and_writes_what_others_read(tmp_path):
@@ -193,3 +213,22 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(tmp_path, fer2013_csv, number
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "already holds a run: go on with --resume" in refused.stderr
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_no_weights(tmp_path):
+    config = replace(CONFIG, training=replace(CONFIG.training, learning_rate=1e30))
+    with pytest.raises(TrainingError, match=r"not finite in epoch 1: lower training\.learning_rate, now 1e\+30"):
+        trainer_in(tmp_path, config).fit(Interrupt())
+    assert not (tmp_path / BEST).exists()
+
+
+def test_a_run_goes_on_with_its_own_faces_only(tmp_path):
+    trainer_in(tmp_path).fit(StopsAfter(4))
+    with pytest.raises(ConfigError, match="was trained on other faces than"):
+        trainer_in(tmp_path, dataset=made_up_faces(seed=1)).resume()
+    trainer_in(tmp_path).resume()
+
+
+def test_a_climb_of_one_step_is_no_division_by_zero(tmp_path):
+    training = replace(CONFIG.training, epochs=3, batch_size=56, warmup=0.25)
+    assert trainer_in(tmp_path, replace(CONFIG, training=training)).fit(Interrupt())

@@ -1,16 +1,20 @@
 """A backbone's weights arrive unchanged, and nothing arrives where they do not fit."""
 
+import re
 import urllib.error
 import urllib.request
 
 import pytest
 import torch
 import torchvision
+from rich.console import Console
 
+from mien.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from mien.errors import ConfigError, WeightsError
 from mien.networks import registry
-from mien.training import checkpoint
+from mien.training import checkpoint, run
 from mien.training.start import start_from
+from mien.training.trained import LAST, rounded
 
 
 @pytest.fixture(scope="module")
@@ -72,29 +76,68 @@ def test_gray_images_give_what_repeated_ones_gave(hub):
     torch.testing.assert_close(gray.eval()(images).logits, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_a_backbone_trained_here(tmp_path):
-    plain, masked = registry.find("resnet18", "mini"), registry.find("resnet18_masking_reconstruction", "mini")
+@pytest.mark.parametrize(
+    ("plain", "masked"),
+    [
+        (("resnet18", "mini"), ("resmasking18", "mini")),
+        (("resnet18", "mini"), ("resnet18_masking_reconstruction", "mini")),
+        (("resnet34", ""), ("resmasking", "")),
+        (("resnet34", ""), ("resnet34_masking_reconstruction", "paper")),
+    ],
+    ids=lambda pair: "-".join(pair).strip("-"),
+)
+def test_a_backbone_trained_here(tmp_path, plain, masked):
     torch.manual_seed(0)
-    source = registry.create(plain)
-    checkpoint.save(tmp_path / "plain.safetensors", source.state_dict(), {})
-    network = registry.create(masked)
-    masks = {key: tensor.clone() for key, tensor in network.masks.state_dict().items()}
-    start_from(network, masked, str(tmp_path / "plain.safetensors"))
-    expected = source.backbone.state_dict()
-    assert all(torch.equal(tensor, expected[key]) for key, tensor in network.backbone.state_dict().items())
-    assert all(torch.equal(tensor, masks[key]) for key, tensor in network.masks.state_dict().items())
+    source = registry.create(registry.find(*plain))
+    path = tmp_path / "plain.safetensors"
+    checkpoint.save(path, rounded(source.state_dict()), {})  # as BEST is written
+    network = registry.create(registry.find(*masked))
+    others = {key: tensor.clone() for key, tensor in network.state_dict().items() if not key.startswith("backbone.")}
+    start_from(network, registry.find(*masked), str(path))
+    given = (source.backbone if hasattr(source, "backbone") else source.network).state_dict()
+    after = network.backbone.state_dict()
+    assert after.keys() == {key for key in given if not key.startswith("fc.")}
+    assert all(torch.equal(tensor, rounded({key: given[key]})[key].float()) for key, tensor in after.items())
+    assert {key.partition(".")[0] for key in others} >= {"masks", "fc"}
+    assert all(torch.equal(network.state_dict()[key], tensor) for key, tensor in others.items())
 
 
-def test_another_networks_backbone_is_refused_and_nothing_loaded(tmp_path, hub):
+def test_a_whole_run_gives_its_averaged_weights(tmp_path):
     spec = registry.find("resnet18", "mini")
-    checkpoint.save(tmp_path / "mini.safetensors", registry.create(spec).state_dict(), {})
-    network = registry.create(registry.find("resnet34"))
+    network, averaged, target = (registry.create(spec) for _ in range(3))
+    tensors = checkpoint.with_prefix("network", network.state_dict())
+    tensors |= checkpoint.with_prefix("averaged.module", averaged.state_dict())
+    checkpoint.save(tmp_path / LAST, tensors, {})
+    start_from(target, spec, str(tmp_path / LAST))
+    assert torch.equal(target.backbone.layer4[1].conv2.weight, averaged.backbone.layer4[1].conv2.weight)
+
+
+REFUSED = [
+    (
+        ("resnet18", "mini"),
+        ("resnet34", ""),
+        r"96 missing \(layer1\.2\.conv1\.weight, layer1\.2\.bn1\.weight, layer1\.2\.bn1\.bias, \.\.\.\), 0 not in it$",
+    ),
+    (
+        ("resnet34_masking_reconstruction", "small"),
+        ("resnet18_masking_reconstruction", "small"),
+        r"0 missing, 96 not in it \(layer1\.2\.bn1\.bias, .*, .*, \.\.\.\)$",
+    ),
+    (("resnet18", "mini"), ("resnet18", "mini-wide"), r"\d+ of other size \(conv1\.weight, .*, \.\.\.\)$"),
+]
+
+
+@pytest.mark.parametrize(("given", "wanted", "sentence"), REFUSED, ids=["missing", "extra", "other-size"])
+def test_another_networks_backbone_is_refused_and_nothing_loaded(tmp_path, given, wanted, sentence):
+    path, spec = tmp_path / "given.safetensors", registry.find(*wanted)
+    checkpoint.save(path, registry.create(registry.find(*given)).state_dict(), {})
+    network = registry.create(spec)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    with pytest.raises(WeightsError, match=r"nothing was loaded: 96 missing \(layer1\.2\.conv1\.weight, .*, \.\.\.\)"):
-        start_from(network, registry.find("resnet34"), str(tmp_path / "mini.safetensors"))
-    wide = registry.create(registry.find("resnet18", "mini-wide"))
-    with pytest.raises(WeightsError, match=r"nothing was loaded: \d+ of other size \(conv1\.weight, "):
-        start_from(wide, registry.find("resnet18", "mini-wide"), str(tmp_path / "mini.safetensors"))
+    with pytest.raises(WeightsError) as caught:
+        start_from(network, spec, str(path))
+    assert re.match(
+        rf"{re.escape(str(path))} does not fit {spec.title}, nothing was loaded: {sentence}", str(caught.value)
+    )
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
 
 
@@ -104,17 +147,32 @@ def test_a_network_without_published_weights_says_so():
         start_from(registry.create(spec), spec, "imagenet")
 
 
-def test_offline_the_file_and_its_place_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """No published weights on this machine, and none to be fetched; where they would be looked for."""
 
     def refuse(*_, **__):
         raise urllib.error.URLError("no route to host")
 
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setattr(torch.hub, "urlopen", refuse)
+    return tmp_path / "hub" / "checkpoints"
+
+
+def test_offline_the_file_and_its_place_are_named(offline):
     spec = registry.find("resnet34")
-    sentence = (
-        rf"no route to host.*: get the file resnet34-b627a593\.pth elsewhere and put it into {tmp_path}/checkpoints"
-    )
+    sentence = rf"no route to host.*: get the file resnet34-b627a593\.pth elsewhere and put it into {offline}$"
     with pytest.raises(WeightsError, match=sentence):
         start_from(registry.create(spec), spec, "imagenet")
+
+
+def test_a_training_that_cannot_start_leaves_no_folder(offline, fer2013_csv, user_cache, tmp_path):
+    config = Config(
+        data=DataConfig(path=str(fer2013_csv)),
+        network=NetworkConfig("resnet34", "", size=32, weights="imagenet"),
+        training=TrainingConfig(batch_size=14, threads=1),
+    )
+    with pytest.raises(WeightsError, match=r"put it into .*checkpoints$"):
+        run.train(config, tmp_path / "runs" / "never", False, Console(quiet=True))
+    assert not (tmp_path / "runs").exists()

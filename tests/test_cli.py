@@ -1,0 +1,317 @@
+"""The command line, as people and scripts call it."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien import cli
+from mien.labels import EXPRESSIONS
+
+ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
+
+
+@pytest.fixture
+def mien(monkeypatch, capsys):
+    """Calls mien in this process -> exit code, output, errors."""
+
+    def call(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "100")
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures") / "notes.jpg"
+    path.write_text("no picture at all")
+    return path
+
+
+@pytest.fixture(scope="module")
+def mountain(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures") / "mountain.png"
+    Image.fromarray(np.tile(np.linspace(0, 255, 200, dtype=np.uint8)[:, None, None], (1, 300, 3))).save(path)
+    return path
+
+
+def assert_sentence(err: str, *words: str) -> None:
+    """One line for the person, without a traceback."""
+    assert err.startswith("mien: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert all(word in err for word in words), err
+
+
+def test_json_is_what_scripts_rely_on(mien):
+    code, out, err = mien("recognize", ASTRONAUT, "--json", "--threads", 1)
+    assert (code, err) == (0, "")
+    (picture,) = json.loads(out)
+    assert (picture["path"], picture["width"], picture["height"]) == (str(ASTRONAUT), 512, 512)
+    (face,) = picture["faces"]
+    x0, y0, x1, y1 = face["box"]
+    assert x0 < 202 < x1  # her right eye, read off the picture by hand
+    assert y0 < 102 < y1
+    assert 0.5 < face["score"] <= 1
+    assert list(face["probabilities"]) == list(EXPRESSIONS)
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert face["expression"] == "happy" == max(face["probabilities"], key=face["probabilities"].get)
+    assert face["confidence"] == face["probabilities"]["happy"]
+
+
+def test_csv_has_a_line_a_face(mien, mountain):
+    code, out, _ = mien("recognize", ASTRONAUT, mountain, "--csv", "--threads", 1)
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert code == 0
+    assert row["path"] == str(ASTRONAUT)
+    assert row["expression"] == "happy"
+    assert sum(float(row[name]) for name in EXPRESSIONS) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_table_and_the_annotated_pictures(mien, mountain, tmp_path):
+    code, out, _ = mien("recognize", ASTRONAUT, mountain, "-o", tmp_path / "new" / "out", "--threads", 1)
+    assert code == 0
+    assert "happy" in out
+    assert "no face" in out
+    written = sorted(path.name for path in (tmp_path / "new" / "out").iterdir())
+    assert written == ["astronaut-faces.jpg", "mountain-faces.jpg"]
+    with Image.open(tmp_path / "new" / "out" / "astronaut-faces.jpg") as annotated, Image.open(ASTRONAUT) as plain:
+        difference = np.abs(np.asarray(annotated, int) - np.asarray(plain, int)).max(axis=2)
+        assert 500 < (difference > 60).sum() < 20_000  # a box and a label, no more
+
+
+def test_pictures_of_one_name_do_not_replace_each_other(mien, mountain, tmp_path):
+    other = tmp_path / "elsewhere" / mountain.name
+    other.parent.mkdir()
+    other.write_bytes(mountain.read_bytes())
+    mien("recognize", mountain, other, "-o", tmp_path / "out", "--threads", 1)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"mountain-faces.jpg", "mountain-faces-2.jpg"}
+
+
+def test_one_bad_file_does_not_stop_the_others(mien, damaged):
+    code, out, err = mien("recognize", damaged, ASTRONAUT, "nowhere.jpg", "--json", "--threads", 1)
+    assert code == 2
+    assert [picture["path"] for picture in json.loads(out)] == [str(ASTRONAUT)]
+    first, second = err.splitlines()
+    assert_sentence(first + "\n", str(damaged))
+    assert_sentence(second + "\n", "nowhere.jpg", "no such file")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model", "smal"], ["unknown model smal", "small"]),
+        (["--model", "gone.onnx"], ["gone.onnx"]),
+        (["--detector", "yunett"], ["there is no detector yunett", "yunet"]),
+        (["-o", str(ASTRONAUT)], [str(ASTRONAUT)]),
+    ],
+)
+def test_bad_options_are_one_sentence(mien, options, words):
+    code, out, err = mien("recognize", ASTRONAUT, *options)
+    assert (code, out) == (2, "")
+    assert_sentence(err, *words)
+
+
+def test_json_and_csv_together_are_refused(mien):
+    code, _, err = mien("recognize", ASTRONAUT, "--json", "--csv")
+    assert code == 2
+    assert "choose one of --json and --csv" in err
+
+
+def test_a_name_that_is_no_text_is_still_printed(mien, tmp_path):
+    odd = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    odd.write_bytes(ASTRONAUT.read_bytes())
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "mien", "recognize", odd, "--csv", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"caf\udce9.jpg" in done.stdout
+
+
+def test_faces_cut_out_before(mien, tmp_path):
+    with Image.open(ASTRONAUT) as picture:
+        picture.crop((168, 56, 285, 173)).save(tmp_path / "face.png")
+    code, out, _ = mien("recognize", tmp_path / "face.png", "--detector", "none", "--json", "--threads", 1)
+    assert code == 0
+    assert json.loads(out)[0]["faces"][0]["box"] == [0, 0, 117, 117]
+    assert json.loads(out)[0]["faces"][0]["expression"] == "happy"
+
+
+def test_networks(mien):
+    _, out, _ = mien("networks", "--json")
+    rows = {(row["name"], row["variant"]): row for row in json.loads(out)}
+    assert rows["resmasking", ""]["parameters"] == 137_796_423
+    small = rows["resnet18_masking_reconstruction", "small"]
+    assert (small["size"], small["in_channels"]) == (48, 1)
+    assert small["multiply_adds"] <= 100e6
+    assert small["parameters"] <= 4e6
+    _, out, _ = mien("networks")
+    assert all(name in out for name, _ in rows)
+
+
+def test_inspect(mien, fer2013_csv, user_cache, tmp_path):
+    code, out, _ = mien("data", "inspect", fer2013_csv, "--json")
+    assert code == 0
+    assert json.loads(out)["totals"] == {"training": 28, "public": 14, "private": 14}
+    code, out, _ = mien("data", "inspect", fer2013_csv, "-o", tmp_path / "out")
+    assert code == 0
+    assert "training" in out
+    with Image.open(tmp_path / "out" / "contact-sheet.png") as sheet:
+        assert sheet.width > 500
+
+
+def test_inspect_of_nothing(mien, tmp_path):
+    code, _, err = mien("data", "inspect", tmp_path / "nowhere.csv")
+    assert code == 2
+    assert_sentence(err, "nowhere.csv does not exist")
+
+
+def test_evaluate_a_run_writes_below_it(mien, trained_run, fer2013_csv, user_cache):
+    code, out, _ = mien(
+        "evaluate", trained_run, "--data", fer2013_csv, "--split", "private", "--view", "flip", "--json"
+    )
+    assert code == 0
+    found = json.loads(out)
+    assert found["n"] == 14
+    assert {"accuracy", "macro_f1", "macro_auc", "ece"} <= found.keys()
+    folder = trained_run / "evaluation" / "private-flip"
+    names = {path.name for path in folder.iterdir()}
+    figures = {"roc", "confusion", "reliability", "loss", "margin", "reconstruction", "faces"}
+    assert names == {"predictions.parquet", "metrics.json"} | {f"{name}.png" for name in figures}
+    assert json.loads((folder / "metrics.json").read_text()) == found
+
+
+def test_a_published_row(mien, trained_run, user_cache, tmp_path):
+    table = tmp_path / "results.csv"
+    for model in (trained_run, trained_run / "best.safetensors"):  # the run's own data, since none is named
+        code, _, _ = mien("evaluate", model, "--split", "private", "--results", table, "--json")
+        assert code == 0
+    (row,) = csv.DictReader(table.open())
+    assert (row["config"], row["seed"], row["split"], row["n"]) == ("tried", "0", "private", "14")
+    assert "--data fer2013.csv --split private" in row["command"]
+
+
+def test_the_shipped_model_says_nothing_of_the_machine_it_comes_from():
+    from mien.recognition.classifier import Classifier
+
+    stored = Classifier("small")
+    assert stored.config.data.path == "fer2013.tar.gz"
+    assert stored.metadata["metrics"]["public-single"]["n"] == 3589
+
+
+def test_evaluate_the_shipped_model(mien, fer2013_csv, user_cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = mien("evaluate", "small", "--data", fer2013_csv, "--split", "public", "--threads", 1)
+    assert code == 0
+    assert "accuracy" in out
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"fer2013.csv", "user-cache"}  # nothing is written where no folder is named
+
+
+def test_compare_and_ensemble(mien, trained_run, fer2013_csv, user_cache, tmp_path):
+    folders = [tmp_path / view for view in ("single", "flip")]
+    for folder in folders:
+        mien("evaluate", trained_run, "--data", fer2013_csv, "--split", "private", "--view", folder.name, "-o", folder)
+    code, out, _ = mien("compare", *folders, "-o", tmp_path / "figures", "--json")
+    assert code == 0
+    first, second = json.loads(out)
+    assert (first["name"], first["difference"]) == (str(folders[0]), None)
+    assert second["difference"]["low"] <= second["difference"]["accuracy"] <= second["difference"]["high"]
+    with Image.open(tmp_path / "figures" / "roc-comparison.png") as figure:
+        assert figure.width > 1000
+    code, out, _ = mien("ensemble", *folders, "-o", tmp_path / "both.parquet")
+    assert code == 0
+    assert "ensemble" in out
+    code, _, err = mien("compare", tmp_path / "both.parquet", tmp_path / "gone.parquet")
+    assert code == 2
+    assert_sentence(err, "there is no file of predictions", "gone.parquet")
+
+
+def test_export_holds_what_evaluation_found(mien, trained_run, fer2013_csv, user_cache, tmp_path):
+    mien("evaluate", trained_run, "--data", fer2013_csv, "--split", "public", "--json")
+    code, out, _ = mien("export", trained_run, "-o", tmp_path / "mine.onnx")
+    assert code == 0
+    assert "largest difference" in out
+    from mien.recognition.classifier import Classifier
+
+    stored = Classifier(tmp_path / "mine.onnx").metadata
+    assert stored["metrics"]["public-single"]["n"] == 14
+    code, out, _ = mien("recognize", ASTRONAUT, "--model", tmp_path / "mine.onnx", "--json", "--threads", 1)
+    assert len(json.loads(out)[0]["faces"]) == 1
+
+
+def test_train_evaluate_from_a_config(mien, fer2013_csv, user_cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "mine.toml"
+    config.write_text(
+        f'[data]\npath = "{fer2013_csv}"\n[network]\nsize = 24\n[training]\nbatch_size = 14\nthreads = 1\n'
+    )
+    code, out, _ = mien("train", config, "--set", "training.epochs=1")
+    assert code == 0
+    assert "done: runs/mine" in out
+    assert (tmp_path / "runs" / "mine" / "log.csv").read_text().count("\n") == 2
+    code, _, err = mien("train", config, "--set", "training.epochs=1")
+    assert code == 2
+    assert_sentence(err, "runs/mine already holds a run", "--resume")
+    code, _, err = mien("train", config, "--resume")
+    assert code == 2
+    assert_sentence(err, "training.epochs is 60 and was 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[training]\nepoch = 3", ["unknown key training.epoch", "epochs"]),
+        ("[network]\nname = 'resmask'", ["unknown network resmask", "resmasking"]),
+        ("[data]\npath = 'nowhere.tar.gz'", ["nowhere.tar.gz does not exist"]),
+        ("[loss]\nferplus = 0.5", ["data.ferplus is empty"]),
+        ("[training", ["mine.toml is not TOML"]),
+    ],
+)
+def test_bad_configs_are_one_sentence(mien, text, words, fer2013_csv, user_cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "mine.toml"
+    config.write_text(text if "[data]" in text or text == "[training" else f'{text}\n[data]\npath = "{fer2013_csv}"')
+    code, _, err = mien("train", config)
+    assert code == 2
+    assert_sentence(err, *words)
+    assert not (tmp_path / "runs" / "mine" / "config.toml").exists()
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['mien', '--help']; from mien.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'onnxruntime', 'numpy', 'PIL', 'pyarrow', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_recognising_needs_no_torch():
+    code = (
+        f"import sys; from mien import Recognizer; Recognizer(threads=1)({str(ASTRONAUT)!r})\n"
+        "print(sorted({'torch', 'pyarrow', 'matplotlib', 'onnx', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_version(mien):
+    import mien as package
+
+    assert mien("--version")[1] == f"mien {package.__version__}\n"

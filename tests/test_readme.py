@@ -1,0 +1,54 @@
+"""What the README says is so."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAP = dict(re.findall(r"^(\S+/\S*) {2,}(\S.*)$", README.split("## What is where")[1], flags=re.MULTILINE))
+
+
+def test_the_map_names_every_file_and_folder():
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / "mien").rglob("*.py")}
+    made = {"mien", "runs", "demo", "build", "dist"}  # the package, and what git ignores
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and "." not in path.name} - made
+    assert MAP.keys() == files | {f"{name}/" for name in folders} | {"mien/recognition/zoo/"}
+
+
+def test_the_map_is_no_longer_than_its_lines():
+    assert all(len(line) <= 120 for line in README.split("```")[-2].splitlines())
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("command", re.findall(r"^    mien (.+?)(?: +#.*)?$", README, flags=re.MULTILINE))
+def test_every_command_is_one(command):
+    from typer.main import get_command
+
+    from mien.cli import app
+
+    words = command.split()
+    group = get_command(app)
+    while words and hasattr(group, "commands"):
+        assert words[0] in group.commands, command
+        group = group.commands[words.pop(0)]
+    options = {option for parameter in group.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= options, command
+
+
+def test_results_are_those_of_the_table():
+    with (ROOT / "results" / "fer2013.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["split"] == "private"]
+    assert rows
+    for row in rows:
+        value = f"{float(row['accuracy']):.2%}".replace("%", " %")
+        interval = f"{float(row['accuracy_low']) * 100:.1f} to {float(row['accuracy_high']) * 100:.1f}"
+        line = next(line for line in README.splitlines() if line.startswith("|") and value in line)
+        assert interval in line
+        assert row["view"] in line

@@ -1,0 +1,51 @@
+"""A network that cannot be had is refused with what can be."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from mien.config import Config, NetworkConfig
+from mien.errors import ConfigError
+from mien.networks import registry
+from mien.training.trained import build
+
+
+def config_of(spec: registry.NetworkSpec, **network: object) -> Config:
+    return Config(network=replace(NetworkConfig(spec.name, spec.variant), **network))
+
+
+@pytest.mark.parametrize("spec", registry.NETWORKS, ids=lambda spec: spec.title)
+def test_too_small_images_are_told_the_range(spec):
+    sentence = f"network.size must be {spec.min_size}..1024 for {spec.title}, got {spec.min_size - 1}"
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        build(config_of(spec, size=spec.min_size - 1), 7)
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        ({"size": 1025}, "network.size must be 0..1024, got 1025"),
+        ({"size": -1}, "network.size must be 0..1024, got -1"),
+        ({"channels": 2}, "network.channels must be one of 0, 1, 3, got 2"),
+        ({"dropout": 1.0}, "network.dropout must be 0..0.95, got 1"),
+    ],
+)
+def test_values_that_no_network_has(network, sentence):
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        config_of(registry.find("resnet18", "mini"), **network)
+
+
+def test_one_class_is_none_to_tell_apart():
+    with pytest.raises(ConfigError, match="tells 2 classes or more apart, got 1"):
+        build(config_of(registry.find("resnet18", "mini")), 1)
+
+
+@pytest.mark.parametrize("spec", registry.NETWORKS, ids=lambda spec: spec.title)
+def test_an_activation_needs_masks_that_have_one(spec):
+    if not spec.has_u_nets:
+        with pytest.raises(ConfigError, match=r"network\.mask_activation must be empty for .*, got softmax"):
+            build(config_of(spec, mask_activation="softmax"), 7)
+    elif spec.size < 64:
+        network, _ = build(config_of(spec, mask_activation="softmax"), 7)
+        assert all(mask.softmax for mask in network.masks)
