@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchvision
 from torch.nn import functional as F
 
 from mien.networks import registry
@@ -11,9 +12,6 @@ from tests.networks.test_registry import name_of
 CLASSES = 7
 FACES = 4 * CLASSES
 MOST_STEPS = 60
-
-LIGHT = [spec for spec in NETWORKS if spec.size == 48]
-"""The networks for gray faces; the full-size ones take minutes each on a CPU."""
 
 
 def faces(channels: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,11 +23,18 @@ def faces(channels: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def steps_to_know(spec: NetworkSpec, learning_rate: float) -> int | None:
-    """Optimiser steps until every face is right, as training sees it; None where MOST_STEPS do not do."""
+    """Optimiser steps until every face is right, as training sees it; None where MOST_STEPS do not do.
+
+    Batch norms use the batch, as in training, since a few steps are too few for running means. Nothing is left out at
+    random: that would make the answer a matter of luck.
+    """
     torch.manual_seed(0)
     network = registry.create(spec).train()
+    for part in network.modules():
+        if isinstance(part, (torch.nn.Dropout, torchvision.ops.StochasticDepth)):
+            part.eval()
     images, targets = faces(spec.in_channels, max(32, spec.min_size))
-    optimiser = torch.optim.AdamW(network.parameters(), learning_rate)
+    optimiser = torch.optim.AdamW(network.parameters(), learning_rate, fused=True)
     for step in range(MOST_STEPS):
         outputs = network(images)
         if bool((outputs.logits.argmax(dim=1) == targets).all()):
@@ -45,9 +50,9 @@ def steps_to_know(spec: NetworkSpec, learning_rate: float) -> int | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spec", LIGHT, ids=name_of)
+@pytest.mark.parametrize("spec", NETWORKS, ids=name_of)
 def test_it_learns(spec):
-    steps = steps_to_know(spec, 1e-4 if spec.name == "vgg19" else 1e-3)
+    steps = steps_to_know(spec, 5e-5 if spec.name == "vgg19" else 1e-3)  # VGG-19 has no batch norm
     assert steps is not None
     assert steps > 0, "it knew them from the start: the test says nothing"
 
