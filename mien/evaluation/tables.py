@@ -35,21 +35,23 @@ def load(path: Path, kind: type[R]) -> list[R]:
         kind: The dataclass of its rows. An empty cell is None where the field may be that.
 
     Raises:
-        DataError: A column is missing, or a value is of the wrong type; names the row, of which the header is the
-            first.
+        DataError: It is no text, a column is missing, or a value is of the wrong type; names the row, of which the
+            header is the first.
     """
     if not path.exists():
         return []
     hints = typing.get_type_hints(kind)
     rows = []
-    with path.open(encoding="utf-8", newline="") as stream:
-        for number, cells in enumerate(csv.DictReader(stream), start=2):
-            try:
-                rows.append(
-                    kind(**{field.name: _value(cells[field.name], hints[field.name]) for field in fields(kind)})
-                )
-            except (KeyError, ValueError, TypeError) as error:
-                raise DataError(f"row {number} of {path} cannot be read: {error!r}; mend it or remove it") from None
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            found = list(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no table: {error}; name another one") from None
+    for number, cells in enumerate(found, start=2):
+        try:
+            rows.append(kind(**{field.name: _value(cells[field.name], hints[field.name]) for field in fields(kind)}))
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f"row {number} of {path} cannot be read: {error!r}; mend it or remove it") from None
     return rows
 
 

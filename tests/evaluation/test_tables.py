@@ -45,3 +45,10 @@ def test_a_damaged_table_names_its_row_and_is_left_alone(tmp_path, old, new):
     with pytest.raises(DataError, match=r"row 2 of .*speed\.csv cannot be read"):
         tables.add(table, Speed("b", 1, 1.0, None))
     assert table.read_text() == text
+
+
+def test_a_file_that_is_no_table_is_one_sentence(tmp_path):
+    table = tmp_path / "speed.csv"
+    table.write_bytes(b"\xdb\xff\x00")
+    with pytest.raises(DataError, match=r"speed\.csv is no table: "):
+        tables.load(table, Speed)
