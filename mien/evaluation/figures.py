@@ -7,6 +7,7 @@ touches matplotlib's global state, so that a caller's own style and windows are 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ from mien.types import Predictions
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+NAME_LETTERS = 36
+"""Letters of a network's name on one line of a legend."""
 
 
 def loss_figure(rows: Sequence[Mapping[str, Any]], network: str, n: Mapping[str, int] | None = None) -> Figure:
@@ -155,29 +159,33 @@ def roc_comparison_figure(networks: Mapping[str, Predictions], split: str) -> Fi
     """
     curves = {name: roc_curves(predictions) for name, predictions in networks.items()}
     first = next(iter(networks.values()))
-    columns = 4
+    titles = (*first.classes, "mean of all")
+    rows, columns = math.ceil((len(titles) + 1) / 3), 3
     figure, grid = new_figure(
-        (11.0, 2.9 * math.ceil((len(first.classes) + 1) / columns)),
+        (9.6, 3.1 * rows),
         "ROC, each expression against the rest",
-        f"{', '.join(networks)}; {split_and_n(split, len(first.targets))}",
+        split_and_n(split, len(first.targets)),
         "Across: share of the faces without the expression that are taken for it. Up: share of the faces with it that "
-        "are found, as the threshold on its probability falls. Legends: area under the curve.",
-        nrows=math.ceil((len(first.classes) + 1) / columns),
+        "are found, as the threshold on its probability falls. Numbers: area under the curve.",
+        nrows=rows,
         ncols=columns,
         squeeze=False,
     )
     panels = grid.ravel()
-    for axes in panels[len(first.classes) + 1 :]:
-        axes.set_visible(False)
-    for axes, title in zip(panels, (*first.classes, "mean of all"), strict=False):
+    for axes in panels[len(titles) :]:
+        axes.set_axis_off()
+    for axes, title in zip(panels, titles, strict=False):
         axes.plot([0, 1], [0, 1], color=RULE, linewidth=1.2, zorder=1)
-        for k, (name, found) in enumerate(curves.items()):
+        for k, found in enumerate(curves.values()):
             curve = found.macro if title == "mean of all" else found.classes.get(title)
             if curve:
-                axes.plot(curve.fpr, curve.tpr, color=f"C{k}", linewidth=1.4, label=f"{name}  {curve.auc:.3f}")
+                axes.plot(curve.fpr, curve.tpr, color=f"C{k}", linewidth=1.4, label=f"{curve.auc:.3f}")
         axes.set_title(title, size=LABEL_PT, color=INK)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
         legend(axes, "lower right")
+    for k, name in enumerate(curves):  # names may be long, so they have a panel to themselves
+        panels[-1].plot([], [], color=f"C{k}", linewidth=1.4, label=textwrap.fill(name, NAME_LETTERS))
+    legend(panels[-1], "upper left")
     return figure
 
 
