@@ -104,7 +104,7 @@ def latency_figure(costs: Sequence[Cost], results: Sequence[Result]) -> Figure:
     figure, axes = _new_figure(
         "Accuracy against latency",
         f"Across: median time of one face in ONNX Runtime, threads: {threads}. What others ship runs as it is shipped, "
-        "one face at a time on one thread, and was measured on another day on a machine of the same kind.",
+        "one face at a time on one thread, and was measured elsewhere, so only large gaps mean much.",
         "their time is measured on mien's same network",
     )
     axes.set_xlabel("one face, milliseconds")

@@ -64,4 +64,4 @@ PEERS = (
     Peer("what-the-face 0.0.27", 0.5653, 0.5237, 281),
     Peer("facex 1.1.0", 0.4335, 0.3866, 25),
 )
-"""Each run once with one thread on two cores of an AMD EPYC; other machines differ, so only large gaps mean much."""
+"""Each run once with one thread; on which machine is not recorded, so beside mien's times only large gaps mean much."""
