@@ -338,9 +338,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Set networks side by side on the same faces: accuracies, differences with their intervals, what each gains."""
+    from mien import predictions as prediction_files
     from mien.evaluation import compare as comparing
     from mien.evaluation import figures, style
-    from mien.evaluation import predictions as prediction_files
 
     networks, split = prediction_files.load_all(files)
     found = comparing.compare(networks)
@@ -359,9 +359,9 @@ def ensemble(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The ensemble's predictions.")],
 ) -> None:
     """Take the mean of several networks' probabilities; its predictions can be compared like any network's."""
+    from mien import predictions as prediction_files
     from mien.evaluation import compare as comparing
     from mien.evaluation import ensemble as ensembles
-    from mien.evaluation import predictions as prediction_files
 
     networks, split = prediction_files.load_all(files)
     together = ensembles.ensemble(list(networks.values()))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from mien.evaluation.metrics import LEVEL, Metrics, evaluate
-from mien.evaluation.predictions import refuse_other_faces
+from mien.predictions import refuse_other_faces
 from mien.types import Predictions
 
 RESAMPLES = 10_000

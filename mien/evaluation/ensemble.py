@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mien.evaluation.predictions import refuse_other_faces
+from mien.predictions import refuse_other_faces
 from mien.types import Predictions
 
 

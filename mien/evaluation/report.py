@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
+from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
 from mien.evaluation import figures, sheet, style
-from mien.evaluation import predictions as prediction_files
 from mien.evaluation.metrics import HEADLINES, Metrics
 from mien.files import write_text
 from mien.labels import COLOURS

@@ -28,11 +28,11 @@ from typing import Any
 from rich.console import Console
 
 from mien import config as configs
+from mien import predictions as prediction_files
 from mien.config import Config
 from mien.data import load as load_data
 from mien.errors import ConfigError, TrainingError
 from mien.evaluation import compare, results, tables
-from mien.evaluation import predictions as prediction_files
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.predict import predict
 from mien.evaluation.results import Result

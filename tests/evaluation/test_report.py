@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
-from mien.evaluation import predictions as prediction_files
 from mien.evaluation import report
 from mien.evaluation.metrics import HEADLINES, evaluate
 from mien.types import Predictions

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from mien import predictions as prediction_files
 from mien.errors import ConfigError
-from mien.evaluation import predictions as prediction_files
 from mien.evaluation import sweep, tables
 from mien.evaluation.results import Result
 from mien.training import run as runs

@@ -7,8 +7,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from mien import predictions as files
 from mien.errors import DataError, MissingExtraError
-from mien.evaluation import predictions as files
 from mien.types import Predictions
 
 
@@ -151,7 +151,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
 
 def test_metrics_and_files_need_nothing_at_import():
     code = (
-        "import sys, mien.evaluation.metrics, mien.evaluation.predictions, mien.evaluation.figures;"
+        "import sys, mien.evaluation.metrics, mien.predictions, mien.evaluation.figures;"
         "print([name for name in ('torch', 'pyarrow', 'matplotlib', 'sklearn') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
