@@ -29,6 +29,9 @@ class DataConfig:
     """FER2013 in any form that `mien data inspect` reads, or a folder of class folders."""
     ferplus: str = ""
     """FER+'s fer2013new.csv, needed where loss.ferplus is above 0."""
+    teacher: str = ""
+    """Predictions of the training split, as `mien evaluate TEACHER --split training -o DIR` or `mien ensemble` writes
+    them, needed where loss.distillation is above 0."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class LossConfig:
     """Weight of L_margin (Eq. 4)."""
     margin_reading: str = "labels"
     """labels: cross-entropy of each class against the rest; mask: between masks and the image's saliency."""
+    distillation: float = 0.0
+    """Share of the cross-entropy that a teacher's predictions take from the targets, 0..1; needs data.teacher."""
+    temperature: float = 2.0
+    """What teacher and network are divided by before softmax, for distillation: above 1 stresses the lesser classes."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,11 @@ class Config:
             raise ConfigError(
                 "loss.ferplus is above 0 but data.ferplus is empty: name FER+'s fer2013new.csv there, or set it to 0"
             )
+        if self.loss.distillation > 0 and not self.data.teacher:
+            raise ConfigError(
+                "loss.distillation is above 0 but data.teacher is empty: name predictions of the training split there, "
+                "or set it to 0"
+            )
         if self.loss.ferplus + self.loss.label_smoothing >= 1:
             raise ConfigError("loss.ferplus and loss.label_smoothing must leave a share to the labels: sum below 1")
         if self.training.stop_after and self.training.schedule == "one-cycle":
@@ -166,6 +178,7 @@ class Config:
 
 MOST_SIZE = 1024
 """Largest height and width of a network's input, pixels."""
+_FILES = (("data", "path"), ("data", "ferplus"), ("data", "teacher"), ("network", "weights"))
 _INFINITY = float("inf")
 _RANGES: tuple[tuple[str, str, float, float], ...] = (
     ("network", "size", 0, MOST_SIZE),
@@ -174,6 +187,8 @@ _RANGES: tuple[tuple[str, str, float, float], ...] = (
     ("loss", "ferplus", 0, 1),
     ("loss", "reconstruction", 0, _INFINITY),
     ("loss", "margin", 0, _INFINITY),
+    ("loss", "distillation", 0, 1),
+    ("loss", "temperature", 0.1, 100),
     ("augment", "flip", 0, 1),
     ("augment", "rotation_deg", 0, 180),
     ("augment", "scale", 0, 0.9),
@@ -278,7 +293,7 @@ def to_dict(config: Config) -> dict[str, Any]:
 def without_folders(config: Config) -> dict[str, Any]:
     """As `to_dict`, with files' names alone: what is given to others says nothing of the machine it comes from."""
     tables = to_dict(config)
-    for section, key in (("data", "path"), ("data", "ferplus"), ("network", "weights")):
+    for section, key in _FILES:
         tables[section][key] = Path(tables[section][key]).name
     return tables
 

@@ -60,7 +60,7 @@ def test_two_steps(path, tmp_path):
     for part in trainer.network.modules():
         if isinstance(part, torchvision.ops.StochasticDepth):  # with two faces a block may be left out in every step
             part.eval()
-    losses = [float(trainer.train_step(*batch)[0].total.detach()) for batch in trainer.batches.epoch(0, 0, "cpu")]
+    losses = [float(trainer.train_step(batch)[0].total.detach()) for batch in trainer.batches.epoch(0, 0, "cpu")]
     assert len(losses) == 2
     assert np.isfinite(losses).all()
     # Weight decay alone would change a weight: the optimiser's moments tell whether a gradient came to it.

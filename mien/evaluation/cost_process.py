@@ -111,7 +111,7 @@ def in_training(spec: NetworkSpec, faces: FaceDataset, threads: int, seconds: fl
     while time.perf_counter() - started < seconds or len(losses) < LEAST_STEPS:
         if trainer.step == 0:
             batches = trainer.batches.epoch(trainer.epoch, 0, trainer.fabric.device)
-        losses.append(float(trainer.train_step(*next(batches))[0].cross_entropy.detach()))
+        losses.append(float(trainer.train_step(next(batches))[0].cross_entropy.detach()))
         epochs, trainer.step = divmod(trainer.step + 1, len(trainer.batches))
         trainer.epoch += epochs
     taken = time.perf_counter() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,22 @@ def generator_for(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed_for(*numbers))
 
 
+class Batch(NamedTuple):
+    """What one step learns from.
+
+    Attributes:
+        images: (N, C, H, W), augmented, values in [0, 1].
+        distributions: (N, K) targets of the cross-entropy.
+        targets: (N,) class ids.
+        teacher: (N, K) a teacher's probabilities; None where there is none.
+    """
+
+    images: Tensor
+    distributions: Tensor
+    targets: Tensor
+    teacher: Tensor | None = None
+
+
 class Batches:
     """The training split as augmented batches.
 
@@ -35,6 +52,7 @@ class Batches:
         batch_size: Images a batch. What is left at an epoch's end is left out of that epoch.
         loss: How targets are made.
         augment: How images are changed.
+        teacher: (faces, K) a teacher's probabilities of each face; None where there is none.
         seed: Of shuffling and augmentation.
         rank: This process among `world_size`, which share each step's images.
     """
@@ -46,6 +64,7 @@ class Batches:
         batch_size: int,
         loss: LossConfig,
         augment: AugmentConfig,
+        teacher: Tensor | None,
         seed: int,
         rank: int = 0,
         world_size: int = 1,
@@ -56,7 +75,11 @@ class Batches:
         self.distributions = target_distribution(
             self.targets, len(dataset.classes), loss.label_smoothing, votes, loss.ferplus
         )
-        self.digest = hashlib.blake2b(dataset.images.tobytes() + dataset.targets.tobytes(), digest_size=8).hexdigest()
+        self.teacher = teacher
+        digest = hashlib.blake2b(dataset.images.tobytes() + dataset.targets.tobytes(), digest_size=8)
+        if teacher is not None:
+            digest.update(teacher.numpy().tobytes())
+        self.digest = digest.hexdigest()
         self.channels = preprocessing.channels
         self.batch_size = batch_size
         self.augment = augment
@@ -68,13 +91,17 @@ class Batches:
         """Steps an epoch."""
         return len(self.images) // (self.batch_size * self.world_size)
 
-    def epoch(self, epoch: int, first_step: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Batches of one epoch from a step on: images (N, C, H, W) in [0, 1], distributions (N, K), targets (N,)."""
+    def epoch(self, epoch: int, first_step: int, device: torch.device) -> Iterator[Batch]:
+        """Batches of one epoch from a step on."""
         order = torch.randperm(len(self.images), generator=generator_for(self.seed, epoch))
         shares = order[: len(self) * self.batch_size * self.world_size].view(len(self), self.world_size, -1)
         for step in range(first_step, len(self)):
             rows = shares[step, self.rank]
             generator = generator_for(self.seed, epoch, step, self.rank)
             images = self.images[rows].to(device)[:, None].float().div_(255)
-            images, distributions = augment(images, self.distributions[rows].to(device), self.augment, generator)
-            yield images.expand(-1, self.channels, -1, -1), distributions, self.targets[rows].to(device)
+            # Side by side, so that mixup mixes the teacher's as it mixes the targets.
+            both = [part[rows] for part in (self.distributions, self.teacher) if part is not None]
+            images, mixed = augment(images, torch.cat(both, dim=1).to(device), self.augment, generator)
+            distributions, *teacher = torch.split(mixed, self.distributions.shape[1], dim=1)
+            images = images.expand(-1, self.channels, -1, -1)
+            yield Batch(images, distributions, self.targets[rows].to(device), *teacher)

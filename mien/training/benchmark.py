@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mien.config import Config
 from mien.data.dataset import FaceDataset
+from mien.training.batches import Batch
 from mien.training.log import Log
 from mien.training.loop import Trainer
 
@@ -76,24 +77,24 @@ def measure(config: Config, dataset: FaceDataset, steps: int = 30) -> TrainingSp
     """
     trainer = _trainer(config, dataset)
     batches = _endless(trainer)
-    images, distributions, targets = next(batches)
-    noise = torch.rand_like(images.contiguous())
+    batch = next(batches)
+    noise = batch._replace(images=torch.rand_like(batch.images.contiguous()))
     with FlopCounterMode(display=False) as counter:
-        trainer.train_step(noise, distributions, targets)
-    multiply_adds = counter.get_total_flops() // 2 // len(targets)
+        trainer.train_step(noise)
+    multiply_adds = counter.get_total_flops() // 2 // len(batch.targets)
 
     bare, whole = _times(
         [
-            lambda: trainer.train_step(noise, distributions, targets),
-            lambda: trainer.train_step(*next(batches)),
+            lambda: trainer.train_step(noise),
+            lambda: trainer.train_step(next(batches)),
         ],
         steps,
     )
     plain_config = replace(config, training=replace(config.training, precision="32-true", compile=False))
     plain_trainer = _trainer(plain_config, dataset)
-    (plain,) = _times([lambda: plain_trainer.train_step(noise, distributions, targets)], steps)
+    (plain,) = _times([lambda: plain_trainer.train_step(noise)], steps)
 
-    n = len(targets)
+    n = len(batch.targets)
     device = trainer.fabric.device
     matrix_32 = _matrix_flops_per_s(torch.float32, device)
     dtype = NUMBER_FORMATS[config.training.precision]
@@ -121,10 +122,10 @@ def profile(config: Config, dataset: FaceDataset, rows: int = 15) -> str:
     trainer = _trainer(config, dataset)
     batch = next(_endless(trainer))
     for _ in range(3):
-        trainer.train_step(*batch)
+        trainer.train_step(batch)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         for _ in range(3):
-            trainer.train_step(*batch)
+            trainer.train_step(batch)
     table: str = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=rows, max_name_column_width=40)
     return table
 
@@ -158,7 +159,7 @@ def _trainer(config: Config, dataset: FaceDataset) -> Trainer:
     return trainer
 
 
-def _endless(trainer: Trainer) -> Any:
+def _endless(trainer: Trainer) -> Iterator[Batch]:
     while True:
         yield from trainer.batches.epoch(0, 0, trainer.fabric.device)
 

@@ -20,7 +20,8 @@ from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, TrainingError
 from mien.training import checkpoint
 from mien.training.allocator import keep_freed_memory
-from mien.training.batches import Batches, seed_for
+from mien.training.batches import Batch, Batches, seed_for
+from mien.training.distill import taught
 from mien.training.interrupt import Interrupt
 from mien.training.log import Log
 from mien.training.losses import LossParts, balanced_weights, total_loss
@@ -39,6 +40,7 @@ class Meters:
     cross_entropy: float = 0.0
     reconstruction: float = 0.0
     margin: float = 0.0
+    distillation: float = 0.0
     seconds: float = 0.0
 
     def add(self, parts: LossParts, logits: Tensor, targets: Tensor, seconds: float) -> None:
@@ -46,7 +48,7 @@ class Meters:
         n = len(targets)
         self.images += n
         self.correct += int((logits.argmax(dim=1) == targets).sum())
-        for name in ("total", "cross_entropy", "reconstruction", "margin"):
+        for name in ("total", "cross_entropy", "reconstruction", "margin", "distillation"):
             setattr(self, name, getattr(self, name) + getattr(parts, name).item() * n)
         self.seconds += seconds
 
@@ -58,6 +60,7 @@ class Meters:
             "train_cross_entropy": self.cross_entropy / n,
             "train_reconstruction": self.reconstruction / n,
             "train_margin": self.margin / n,
+            "train_distillation": self.distillation / n,
             "train_accuracy": self.correct / n,
             "images_per_s": self.images / max(self.seconds, 1e-9),
             "train_s": self.seconds,
@@ -86,12 +89,14 @@ class Trainer:
         self.network.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedModel(self.network, multi_avg_fn=_moving_average(training.ema_decay), use_buffers=True)
         self.optimizer = _optimizer(self.network, training)
+        faces = dataset.split("training")
         self.batches = Batches(
-            dataset.split("training"),
+            faces,
             self.preprocessing,
             training.batch_size,
             config.loss,
             config.augment,
+            taught(Path(config.data.teacher), faces, config.loss.temperature) if config.loss.distillation else None,
             training.seed,
             self.fabric.global_rank,
             self.fabric.world_size,
@@ -153,9 +158,9 @@ class Trainer:
         self.network.train()
         started = time.perf_counter()
         for batch in self.batches.epoch(self.epoch, self.step, self.fabric.device):
-            parts, logits = self.train_step(*batch)
+            parts, logits = self.train_step(batch)
             now = time.perf_counter()
-            self.meters.add(parts, logits, batch[2], now - started)
+            self.meters.add(parts, logits, batch.targets, now - started)
             started = now
             self.step += 1
             if self.fabric.is_global_zero:
@@ -163,13 +168,8 @@ class Trainer:
             if self._asked_to_stop(interrupt):
                 return
 
-    def train_step(self, images: Tensor, distributions: Tensor, targets: Tensor) -> tuple[LossParts, Tensor]:
+    def train_step(self, batch: Batch) -> tuple[LossParts, Tensor]:
         """One step of the optimizer.
-
-        Args:
-            images: (N, C, H, W), values in [0, 1].
-            distributions: (N, K) targets for the loss.
-            targets: (N,) class ids.
 
         Returns:
             The loss and the logits (N, K).
@@ -179,10 +179,12 @@ class Trainer:
         """
         # Dropout draws from the global state; set from the step's number, it needs no saving.
         torch.manual_seed(seed_for(self.config.training.seed, self.epoch, self.step, self.fabric.global_rank, 1))
-        outputs = self.stepped(self.preprocessing.normalise(images))
+        outputs = self.stepped(self.preprocessing.normalise(batch.images))
         if not outputs.logits.isfinite().all():
             raise self._diverged()
-        parts = total_loss(outputs, images, distributions, self.config.loss, self.class_weights)
+        parts = total_loss(
+            outputs, batch.images, batch.distributions, self.config.loss, self.class_weights, batch.teacher
+        )
         self.fabric.backward(parts.total)
         self.stepper.step()
         self.stepper.zero_grad()
@@ -238,8 +240,8 @@ class Trainer:
             )
         if state["data"] != self.batches.digest:
             raise ConfigError(
-                f"{self.folder} was trained on other faces than {self.config.data.path} holds now: bring the old ones "
-                "back, or train into another folder"
+                f"{self.folder} was trained on other faces, or by another teacher, than its config's files hold now: "
+                "bring the old ones back, or train into another folder"
             )
         self.network.load_state_dict(checkpoint.part(tensors, "network"))
         self.averaged.load_state_dict(checkpoint.part(tensors, "averaged"))

@@ -1,4 +1,4 @@
-"""The training loss: cross-entropy + w_rec * L_rec + w_margin * L_margin.
+"""The training loss: cross-entropy + w_rec * L_rec + w_margin * L_margin; a teacher may share in the first.
 
 Shen and Li, "Facial Expression Recognition Method Based on Residual Masking Reconstruction Network", section 3.2. The
 paper gives no weights; they are fields of `mien.config.LossConfig`.
@@ -122,6 +122,21 @@ def saliency(images: Tensor) -> Tensor:
     return length / length.amax(dim=(2, 3), keepdim=True).clamp(min=LEAST)
 
 
+def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 * KL(teacher || softmax(logits / T)), the mean over the batch (Hinton, Vinyals and Dean, 2015, section 2).
+
+    T^2 keeps its gradient as large as the labels' whatever T is. The teacher's own entropy, which no network can
+    change, is taken off the paper's cross-entropy, so that 0 is a network that says what the teacher says.
+
+    Args:
+        logits: (N, K).
+        teacher: (N, K) the teacher's probabilities at the same temperature.
+        temperature: T, above 0.
+    """
+    said = F.log_softmax(logits / temperature, dim=1)
+    return temperature**2 * F.kl_div(said, teacher, reduction="batchmean")
+
+
 @dataclass(frozen=True)
 class LossParts:
     """The weighted sum, to be minimised, and its parts before weighting, to be logged; scalars.
@@ -133,10 +148,16 @@ class LossParts:
     cross_entropy: Tensor
     reconstruction: Tensor
     margin: Tensor
+    distillation: Tensor
 
 
 def total_loss(
-    outputs: Outputs, images: Tensor, distribution: Tensor, config: LossConfig, class_weights: Tensor | None = None
+    outputs: Outputs,
+    images: Tensor,
+    distribution: Tensor,
+    config: LossConfig,
+    class_weights: Tensor | None = None,
+    teacher: Tensor | None = None,
 ) -> LossParts:
     """The whole training loss.
 
@@ -146,17 +167,22 @@ def total_loss(
         distribution: (N, K) targets.
         config: Weights and readings. A part of weight 0, or one the network has no output for, is 0.
         class_weights: (K,), for the cross-entropy.
+        teacher: (N, K) the teacher's probabilities at `config.temperature`; None where there is no teacher.
     """
     entropy = cross_entropy(outputs.logits, distribution, class_weights)
     zero = entropy.new_zeros(())
-    reconstruction = margin = zero
+    reconstruction = margin = distillation = zero
     if config.reconstruction and outputs.reconstruction is not None:
         reconstruction = reconstruction_loss(images, outputs.reconstruction)
     if config.margin and config.margin_reading == "labels":
         margin = margin_loss_labels(outputs.logits, distribution)
     elif config.margin and outputs.masks:
         margin = margin_loss_mask(outputs.masks, images)
-    total = entropy + config.reconstruction * reconstruction + config.margin * margin
+    fitted = entropy
+    if teacher is not None:
+        distillation = distillation_loss(outputs.logits, teacher, config.temperature)
+        fitted = torch.lerp(entropy, distillation, config.distillation)
+    total = fitted + config.reconstruction * reconstruction + config.margin * margin
     for logits in outputs.auxiliary_logits:
         total = total + AUXILIARY * cross_entropy(logits, distribution, class_weights)
-    return LossParts(total, entropy, reconstruction, margin)
+    return LossParts(total, entropy, reconstruction, margin, distillation)

@@ -167,12 +167,12 @@ def test_batches_of_an_epoch_hold_every_face_once_and_two_processes_share_them()
     still = AugmentConfig(flip=0)
 
     def seen(rank: int, world_size: int, epoch: int) -> list[int]:
-        batches = Batches(dataset, Preprocessing(24), 8, LossConfig(), still, 0, rank, world_size)
+        batches = Batches(dataset, Preprocessing(24), 8, LossConfig(), still, None, 0, rank, world_size)
         faces = {image.tobytes(): row for row, image in enumerate(dataset.images)}
         return [
             faces[(image[0] * 255).round().byte().numpy().tobytes()]
-            for images, _, _ in batches.epoch(epoch, 0, torch.device("cpu"))
-            for image in images
+            for batch in batches.epoch(epoch, 0, torch.device("cpu"))
+            for image in batch.images
         ]
 
     assert sorted(seen(0, 1, 0)) == list(range(64))

@@ -109,3 +109,24 @@ def test_parts_without_weight_or_output_are_nought():
     assert parts.margin.item() == 0
     assert parts.reconstruction.item() == 0
     assert parts.total.item() == pytest.approx(math.log(2))
+
+
+def test_distillation_is_hintons_cross_entropy_without_the_teachers_entropy():
+    logits, teacher_logits, temperature = torch.randn(5, 7), torch.randn(5, 7), 3.0
+    teacher = (teacher_logits / temperature).softmax(dim=1)
+    entropy = -(teacher * teacher.log()).sum(dim=1).mean()
+    cross = -(teacher * (logits / temperature).log_softmax(dim=1)).sum(dim=1).mean()
+    value = losses.distillation_loss(logits, teacher, temperature)
+    torch.testing.assert_close(value, temperature**2 * (cross - entropy))
+    torch.testing.assert_close(losses.distillation_loss(teacher_logits, teacher, temperature), torch.tensor(0.0))
+
+
+def test_a_teacher_takes_its_share_of_the_cross_entropy_alone():
+    logits, teacher = torch.tensor([[math.log(3.0), 0.0]]), torch.tensor([[0.2, 0.8]])
+    outputs = Outputs(logits, (), torch.full((1, 1, 2, 2), 0.3))
+    images, distribution = torch.zeros(1, 1, 2, 2), torch.tensor([[1.0, 0.0]])
+    config = LossConfig(reconstruction=2.0, margin=0, distillation=0.3, temperature=1.0)
+    parts = losses.total_loss(outputs, images, distribution, config, None, teacher)
+    expected = losses.distillation_loss(logits, teacher, 1.0)
+    assert parts.distillation.item() == pytest.approx(expected.item())
+    assert parts.total.item() == pytest.approx(0.7 * -math.log(0.75) + 0.3 * expected.item() + 2 * 0.3, abs=1e-6)
