@@ -141,6 +141,46 @@ def inspect(
     console.print(sheet, highlight=False, markup=False)
 
 
+@data_app.command()
+def audit(
+    path: Annotated[Path, typer.Argument(help="FER2013 in any form, or class folders.")],
+    ferplus: Annotated[Path | None, typer.Option(help="FER+'s fer2013new.csv, joined by row.")] = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Say how accurate these are without faces that also stand in Training."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Gets the list of copies, and some drawn.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find repeated pictures, mirrored and slightly changed ones too, disputed labels, and pictures without a face."""
+    from mien.data import audit as auditing
+    from mien.data import ferplus as votes
+    from mien.data import load
+    from mien.evaluation import unseen
+    from mien.files import replaced, write_text
+
+    dataset = load(path, ferplus)
+    networks = unseen.load(predictions or [])
+    found = auditing.audit(dataset, votes.not_a_face(dataset, ferplus) if ferplus else None)
+    accuracies = [unseen.measure(name, each, found.in_training()) for name, each in networks.items()]
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        write_text(output / "copies.csv", auditing.to_csv(found))
+        with replaced(output / "copies.png") as part:
+            auditing.sheet(found).save(part, "PNG")
+    if as_json:
+        typer.echo(json.dumps(found.to_dict() | {"predictions": [vars(each) for each in accuracies]}, indent=2))
+        return
+    console = _console()
+    console.print(auditing.table(found))
+    if accuracies:
+        console.print(unseen.table(accuracies))
+    for name in ("copies.csv", "copies.png") if output else ():
+        console.print(f"written: {output}/{name}", highlight=False, markup=False)
+
+
 @app.command()
 def networks(as_json: AsJson = False) -> None:
     """List the networks with their size and cost."""
@@ -304,10 +344,11 @@ def evaluate(
     found = metric.evaluate(predictions)
     about = {"model": model, "network": opened.title, "data": str(data), "split": split.value, "view": view.value}
     about["weights"] = opened.digest
+    confidence = {"temperature": opened.calibration.temperature, "uncertain_below": opened.calibration.uncertain_below}
     run = Path(model)
     folder = output or (run / "evaluation" / f"{split.value}-{view.value}" if run.is_dir() else None)
     if folder:
-        report.write(folder, predictions, found, about, report.read_log(run / "log.csv"))
+        report.write(folder, predictions, found, about | confidence, report.read_log(run / "log.csv"))
         rows = report.sheet_rows(faces.targets, len(faces.classes))
         shown = faces.take(rows)
         report.write_sheet(folder, predictions.take(rows), shown, opened.masks(shown.images), about)
@@ -315,7 +356,7 @@ def evaluate(
         command = f"mien evaluate {model} --data {data.name} --split {split.value} --view {view.value}"
         tables.add(table, results.row(found, opened.config, _name_of(run), split.value, view.value, command))
     if as_json:
-        typer.echo(json.dumps(about | found.to_dict(), indent=2))
+        typer.echo(json.dumps(about | confidence | found.to_dict(), indent=2))
         return
     console = _console()
     console.print(report.table(found, about))
@@ -402,6 +443,38 @@ def export(
         highlight=False,
         markup=False,
         soft_wrap=True,
+    )
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="An .onnx file of mien export, or a shipped model's name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The calibrated copy, an .onnx file.")],
+    data: Annotated[Path, typer.Option(help="Labelled faces that it was not trained on, of the kind it will see.")],
+    split: Annotated[Split, typer.Option(help="Which of them.")] = Split.public,
+    coverage: Annotated[
+        float, typer.Option(help="Share of the faces that it should be certain of; the others are uncertain.")
+    ] = 0.8,
+) -> None:
+    """Fit a model's confidence, and when it is uncertain, to labelled faces of your own."""
+    from mien.errors import require
+
+    require("onnx", "train")
+    from mien.data import load
+    from mien.deploy.export import recalibrate
+    from mien.evaluation.metrics import evaluate
+    from mien.evaluation.predict import open_model, predict
+
+    faces = load(data).split(split.value)
+    before = evaluate(predict(open_model(model), faces), resamples=0)
+    found = recalibrate(model, output, faces, coverage)
+    after = evaluate(predict(open_model(str(output)), faces), resamples=0)
+    typer.echo(
+        f"temperature {found.temperature:.3f}; calibration error {before.ece:.4f} before, {after.ece:.4f} now, on the "
+        f"{found.faces:,} faces it was fitted to\n"
+        f"certain at {found.uncertain_below:.1%} or more: {found.coverage:.1%} of the faces, of which "
+        f"{found.accuracy:.1%} are right; of all, {after.accuracy:.1%}\n"
+        f"written: {output}"
     )
 
 

@@ -31,7 +31,10 @@ FERPLUS_COLUMNS = {
     "disgust": "disgust",
     "fear": "fear",
 }
-"""FER+ vote columns and the class each counts for. `contempt`, `unknown` and `NF` (no face) have no class here."""
+"""FER+ vote columns and the class each counts for."""
+
+FERPLUS_OTHERS = ("contempt", "unknown", "NF")
+"""FER+ vote columns that have no class here; NF is no face."""
 
 FOLDER_NAMES = {name: name for name in EXPRESSIONS} | {
     "anger": "angry",

@@ -47,9 +47,12 @@ class Expression:
 
     Attributes:
         probabilities: Class name -> probability, in the order of `mien.labels.EXPRESSIONS`; they sum to 1.
+        uncertain: Whether even the most probable class is too improbable to be relied on, as the network's calibration
+            says.
     """
 
     probabilities: Mapping[str, float]
+    uncertain: bool = False
 
     def __post_init__(self) -> None:
         total = sum(self.probabilities.values())

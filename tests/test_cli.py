@@ -71,6 +71,7 @@ def test_json_is_what_scripts_rely_on(mien):
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert face["expression"] == "happy" == max(face["probabilities"], key=face["probabilities"].get)
     assert face["confidence"] == face["probabilities"]["happy"]
+    assert face["uncertain"] is False
 
 
 def test_csv_has_a_line_a_face(mien, mountain):
@@ -78,7 +79,7 @@ def test_csv_has_a_line_a_face(mien, mountain):
     (row,) = csv.DictReader(io.StringIO(out))
     assert code == 0
     assert row["path"] == str(ASTRONAUT)
-    assert row["expression"] == "happy"
+    assert (row["expression"], row["uncertain"]) == ("happy", "false")
     assert sum(float(row[name]) for name in EXPRESSIONS) == pytest.approx(1, abs=1e-5)
 
 
@@ -174,6 +175,19 @@ def test_inspect(mien, fer2013_csv, user_cache, tmp_path):
         assert sheet.width > 500
 
 
+def test_audit(mien, trained_run, fer2013_csv, user_cache, tmp_path):
+    mien("evaluate", trained_run, "--data", fer2013_csv, "--split", "private", "-o", tmp_path / "evaluation")
+    predictions = tmp_path / "evaluation" / "predictions.parquet"
+    code, out, _ = mien("data", "audit", fer2013_csv, "-o", tmp_path / "new", "--predictions", predictions)
+    assert code == 0
+    assert "0 pairs of copies" in out
+    assert "not in Training" in out
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["copies.csv", "copies.png"]
+    code, out, _ = mien("data", "audit", fer2013_csv, "--predictions", predictions, "--json")
+    (accuracy,) = json.loads(out)["predictions"]
+    assert (accuracy["n"], accuracy["n_unseen"]) == (14, 14)
+
+
 def test_inspect_of_nothing(mien, tmp_path):
     code, _, err = mien("data", "inspect", tmp_path / "nowhere.csv")
     assert code == 2
@@ -190,7 +204,7 @@ def test_evaluate_a_run_writes_below_it(mien, trained_run, fer2013_csv, user_cac
     assert {"accuracy", "macro_f1", "macro_auc", "ece"} <= found.keys()
     folder = trained_run / "evaluation" / "private-flip"
     names = {path.name for path in folder.iterdir()}
-    figures = {"roc", "confusion", "reliability", "loss", "margin", "reconstruction", "faces"}
+    figures = {"roc", "confusion", "reliability", "risk-coverage", "loss", "margin", "reconstruction", "faces"}
     assert names == {"predictions.parquet", "metrics.json"} | {f"{name}.png" for name in figures}
     assert json.loads((folder / "metrics.json").read_text()) == found
 
@@ -252,6 +266,19 @@ def test_export_holds_what_evaluation_found(mien, trained_run, fer2013_csv, user
     assert stored["metrics"]["public-single"]["n"] == 14
     code, out, _ = mien("recognize", ASTRONAUT, "--model", tmp_path / "mine.onnx", "--json", "--threads", 1)
     assert len(json.loads(out)[0]["faces"]) == 1
+
+
+def test_calibrate_on_own_faces(mien, fer2013_csv, user_cache, tmp_path):
+    mine = tmp_path / "mine.onnx"
+    code, out, _ = mien("calibrate", "small", "--data", fer2013_csv, "--coverage", 0.5, "-o", mine)
+    assert code == 0
+    assert "temperature" in out
+    assert "50.0% of the faces" in out
+    code, out, _ = mien("recognize", ASTRONAUT, "--model", mine, "--json", "--threads", 1)
+    assert json.loads(out)[0]["faces"][0]["expression"] == "happy"
+    code, _, err = mien("calibrate", "small", "--data", fer2013_csv, "--coverage", 0, "-o", mine)
+    assert code == 2
+    assert_sentence(err, "the coverage must be above 0 and at most 1, got 0")
 
 
 def test_train_evaluate_from_a_config(mien, fer2013_csv, user_cache, tmp_path, monkeypatch):

@@ -16,22 +16,37 @@ MAY_IMPORT = {
     "config": {"errors"},
     "preprocess": {"types"},
     "predictions": {"errors", "files", "types"},
+    "calibration": {"errors", "types"},
     "data": {"errors", "files", "labels", "types", "pixels", "config", "preprocess"},
     "networks": {"errors"},
-    "recognition": {"errors", "files", "labels", "types", "pixels", "config", "preprocess"},
-    "training": {"errors", "files", "labels", "types", "config", "preprocess", "predictions", "data", "networks"},
+    "recognition": {"errors", "files", "labels", "types", "pixels", "config", "preprocess", "calibration"},
+    "training": {
+        *{"errors", "files", "labels", "types", "config", "preprocess", "predictions", "calibration"},
+        *{"data", "networks"},
+    },
     "evaluation": {
-        *{"errors", "files", "labels", "types", "config", "preprocess", "predictions", "data", "networks"},
-        *{"recognition", "training"},
+        *{"errors", "files", "labels", "types", "config", "preprocess", "predictions", "calibration"},
+        *{"data", "networks", "recognition", "training"},
     },
     "deploy": {
-        *{"errors", "files", "labels", "types", "config", "preprocess", "predictions", "data", "networks"},
-        *{"recognition", "training", "evaluation"},
+        *{"errors", "files", "labels", "types", "config", "preprocess", "predictions", "calibration"},
+        *{"data", "networks", "recognition", "training", "evaluation"},
     },
 }
 """Room or file of mien -> the others that it may import. `cli`, `__init__` and `__main__` may import all."""
 
-TORCH_FREE = ("errors", "labels", "files", "types", "pixels", "config", "preprocess", "predictions", "recognition")
+TORCH_FREE = (
+    "errors",
+    "labels",
+    "files",
+    "types",
+    "pixels",
+    "config",
+    "preprocess",
+    "predictions",
+    "calibration",
+    "recognition",
+)
 """What must not import torch anywhere, not even inside a function."""
 
 TRAIN_ONLY = {"torch", "torchvision", "lightning_fabric", "safetensors", "tensorboard", "onnx", "onnxscript"}

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
-from mien.labels import FERPLUS_COLUMNS, USAGES
+from mien.labels import FERPLUS_COLUMNS, FERPLUS_OTHERS, USAGES
 
 
 def join(dataset: FaceDataset, path: Path) -> FaceDataset:
@@ -21,12 +22,31 @@ def join(dataset: FaceDataset, path: Path) -> FaceDataset:
     Raises:
         DataError: The file is not FER+, or its rows are not those of the data set.
     """
+    votes = np.zeros((len(dataset), len(dataset.classes)), np.float32)
+    read = _votes(dataset, path, tuple(FERPLUS_COLUMNS))
+    for column, expression in enumerate(FERPLUS_COLUMNS.values()):
+        votes[:, dataset.classes.index(expression)] = read[:, column]
+    return replace(dataset, votes=votes)
+
+
+def not_a_face(dataset: FaceDataset, path: Path) -> NDArray[np.bool_]:
+    """(N,) whether most of FER+'s taggers found no face in a picture of FER2013.
+
+    Raises:
+        DataError: As for `join`.
+    """
+    votes = _votes(dataset, path, (*FERPLUS_COLUMNS, *FERPLUS_OTHERS))
+    return np.asarray(votes[:, -1] * 2 > votes.sum(axis=1))
+
+
+def _votes(dataset: FaceDataset, path: Path, columns: tuple[str, ...]) -> NDArray[np.int64]:
+    """(N, columns) the votes of each row of the data."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"the FER+ file {path} cannot be read: {error}; expected fer2013new.csv") from None
-    needed = ("Usage", *FERPLUS_COLUMNS)
+    needed = ("Usage", *columns)
     if not rows or not rows[0].keys() >= set(needed):
         raise DataError(f"{path.name} is not FER+'s fer2013new.csv: it must have the columns {', '.join(needed)}")
     if len(rows) != len(dataset):
@@ -35,8 +55,7 @@ def join(dataset: FaceDataset, path: Path) -> FaceDataset:
             "join it to the whole fer2013.csv in its original order"
         )
     usages = list(USAGES)
-    columns = {column: dataset.classes.index(expression) for column, expression in FERPLUS_COLUMNS.items()}
-    votes = np.zeros((len(rows), len(dataset.classes)), np.float32)
+    votes = np.zeros((len(rows), len(columns)), np.int64)
     for number, (row, split) in enumerate(zip(rows, dataset.splits.tolist(), strict=True)):
         where = f"row {number + 2} of {path.name}"  # the header is row 1
         if row["Usage"] != usages[split]:
@@ -44,9 +63,9 @@ def join(dataset: FaceDataset, path: Path) -> FaceDataset:
                 f"FER+ is joined by row: {where} is {row['Usage']} and the data's is {usages[split]}; "
                 "join it to fer2013.csv in its original order"
             )
-        for column, k in columns.items():
+        for k, column in enumerate(columns):
             text = row[column] or ""
             if not (text.isascii() and text.isdigit()):
                 raise DataError(f"votes must be whole numbers, got {text or 'nothing'} for {column} in {where}")
             votes[number, k] = int(text)
-    return replace(dataset, votes=votes)
+    return votes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 
 import mien
 from mien import config as configs
+from mien.calibration import COVERAGE, Calibration, calibrate
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, WeightsError
+from mien.evaluation.predict import predict
 from mien.files import replaced
 from mien.networks import onnx_file
-from mien.recognition.classifier import FORMAT, METADATA, Classifier
+from mien.recognition.classifier import FORMAT, METADATA, Classifier, find
 from mien.training.trained import TrainedNetwork
 
 TOLERANCE = 1e-4
@@ -44,8 +47,7 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
         WeightsError: The difference is above TOLERANCE; nothing is written.
         ConfigError: The file's name does not end in .onnx.
     """
-    if path.suffix != ".onnx":
-        raise ConfigError(f"an exported network is an ONNX file, so its name must end in .onnx, got {path.name}")
+    _refuse_other_suffix(path)
     preprocessing = trained.preprocessing
     metadata = {
         "format": FORMAT,
@@ -53,6 +55,7 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
         "network": trained.title,
         "classes": list(trained.classes),
         "preprocessing": preprocessing.to_dict(),
+        "calibration": trained.calibration.to_dict(),
         "config": configs.without_folders(trained.config),
         "weights": trained.digest,
         "log_row": trained.row,
@@ -71,3 +74,39 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
                 f"{path} was not written"
             )
     return difference
+
+
+def recalibrate(model: str, path: Path, faces: FaceDataset, coverage: float = COVERAGE) -> Calibration:
+    """Writes an exported file again, with a temperature and a threshold found on other faces.
+
+    What its metadata said of its calibration error is taken out, since it holds no more.
+
+    Args:
+        model: A shipped model's name, or the path of an .onnx file.
+        path: The file to write, whole or not at all; may be that of the model.
+        faces: Labelled faces that it was not trained on, of the kind that it will see.
+        coverage: Share of them that it should be certain of, above 0, at most 1.
+
+    Raises:
+        WeightsError: There is no such model, or its file cannot be used.
+        DataError: The faces have other classes, or there are none.
+        ConfigError: The coverage is out of range, or the file's name does not end in .onnx.
+    """
+    _refuse_other_suffix(path)
+    classifier = Classifier(model)
+    found = calibrate(predict(classifier, faces), coverage)
+    # Predictions are already divided by the temperature that it has.
+    calibration = replace(found, temperature=found.temperature * classifier.calibration.temperature)
+    metrics = {
+        name: {key: value for key, value in values.items() if key not in ("ece", "nll")}
+        for name, values in classifier.metadata.get("metrics", {}).items()
+    }
+    metadata = classifier.metadata | {"calibration": calibration.to_dict(), "metrics": metrics}
+    with replaced(path) as part:
+        onnx_file.restamp(find(model), part, {METADATA: json.dumps(metadata)})
+    return calibration
+
+
+def _refuse_other_suffix(path: Path) -> None:
+    if path.suffix != ".onnx":
+        raise ConfigError(f"an exported network is an ONNX file, so its name must end in .onnx, got {path.name}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.calibration import risk_coverage
 from mien.errors import DataError
 from mien.evaluation.metrics import confusion_matrix, reliability, roc_curves
 from mien.evaluation.style import (
@@ -297,6 +298,44 @@ def reliability_figure(predictions: Predictions, network: str, split: str) -> Fi
         lower.axvline(value, color=INK, linestyle=style, linewidth=1.2, label=f"{name} {value:.1%}")
     lower.set(xlabel="confidence", ylabel="faces, %", xlim=(0, 1))
     legend(lower, "upper left")
+    return figure
+
+
+def risk_coverage_figure(predictions: Predictions, network: str, split: str, uncertain_below: float = 0.0) -> Figure:
+    """Risk against coverage: how often a network is wrong when it may leave out what it is least sure of.
+
+    Args:
+        predictions: Of the split.
+        network: Its name, for the title.
+        split: One of `mien.labels.SPLITS`, or any other name of the data.
+        uncertain_below: The confidence below which it calls a face uncertain; 0 marks none.
+
+    Raises:
+        DataError: There are no predictions.
+        MissingExtraError: matplotlib is not installed.
+    """
+    curve = risk_coverage(predictions)
+    figure, axes = new_figure(
+        (6.4, 5.0),
+        "Risk and coverage",
+        f"{network}, {split_and_n(split, len(predictions.targets))}",
+        "Across: share of the faces that are kept, the surest first. Up: share of these that are wrong. A confidence "
+        "that said nothing would give the dashed line.",
+    )
+    risk, whole = 100 * curve.risk, 100 * float(curve.risk[-1])
+    axes.axhline(whole, color=GRAY, linestyle="--", linewidth=1.0, label=f"all faces, {whole:.1f} % wrong")
+    axes.plot(100 * curve.coverage, risk, color=BLUE, linewidth=1.8)
+    certain = np.flatnonzero(curve.confidence >= uncertain_below)
+    if uncertain_below > 0 and certain.size:
+        point = certain[-1]
+        label = (
+            f"certain, confidence {uncertain_below:.1%} or more: "
+            f"{curve.coverage[point]:.1%} of the faces, {risk[point]:.1f} % wrong"
+        )
+        axes.plot(100 * curve.coverage[point], risk[point], "o", color=ORANGE, label=label)
+    axes.set(xlabel="coverage, %", ylabel="wrong, %", xlim=(0, 101))
+    axes.set_ylim(0, max(1.0, 1.35 * max(whole, float(risk[len(risk) // 20 :].max(initial=0)))))
+    legend(axes, "upper left")
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.calibration import Calibration
 from mien.config import Config
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError, WeightsError, near, require
@@ -44,6 +45,10 @@ class Model(Protocol):
     @property
     def preprocessing(self) -> Preprocessing:
         """What its images go through."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """What its confidence is worth."""
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Gray faces (N, h, w), values 0..255 -> (N, K)."""
@@ -91,6 +96,9 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single") -> Predict
         view: One of VIEWS. Where a face has several, its probabilities are their mean, and its logits the mean's
             logarithm. All views are deterministic.
 
+    Returns:
+        With logits that are divided by the model's temperature: their softmax is what a recogniser would say.
+
     Raises:
         DataError: The data set's classes are not the model's.
         WeightsError: It gives logits that are not finite.
@@ -101,7 +109,7 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single") -> Predict
         )
     images = model.preprocessing.resize(dataset.images)
     seen = [images] if view == "single" else _views(images, view)
-    logits = [model.logits(each) for each in seen]
+    logits = [model.logits(each) / np.float32(model.calibration.temperature) for each in seen]
     if not all(np.isfinite(each).all() for each in logits):
         raise WeightsError(f"{model.title} gives logits that are not finite: its training diverged, train it again")
     predictions = [Predictions(dataset.index, each, dataset.targets, dataset.classes) for each in logits]

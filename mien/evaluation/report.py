@@ -40,7 +40,8 @@ def write(
         folder: Is made.
         predictions: Of one split.
         metrics: Of these predictions.
-        about: Says where they come from; at least `network`, `split` and `weights`. Stored beside both.
+        about: Says where they come from; at least `network`, `split` and `weights`, and `uncertain_below` where the
+            network has it. Stored beside both.
         log: One row an epoch of the run; without it the loss figures are left out.
 
     Raises:
@@ -54,6 +55,8 @@ def write(
     style.save(figures.roc_figure(predictions, network, split), folder / "roc.png")
     style.save(figures.confusion_figure(predictions, network, split), folder / "confusion.png")
     style.save(figures.reliability_figure(predictions, network, split), folder / "reliability.png")
+    risk = figures.risk_coverage_figure(predictions, network, split, about.get("uncertain_below", 0.0))
+    style.save(risk, folder / "risk-coverage.png")
     if not log:
         return
     style.save(figures.loss_figure(log, network), folder / "loss.png")

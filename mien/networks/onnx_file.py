@@ -62,6 +62,13 @@ def write(network: nn.Module, channels: int, size: int, path: Path, metadata: di
     path.write_bytes(model.SerializeToString())
 
 
+def restamp(source: Path, path: Path, metadata: dict[str, str]) -> None:
+    """Copies a file with other texts kept in it; the network stays as it is, to the bit."""
+    model = onnx.load(source)
+    onnx.helper.set_model_props(model, metadata)
+    path.write_bytes(model.SerializeToString())
+
+
 def _halve_lossless(graph: onnx.GraphProto) -> None:
     """Stores weights in half precision where each is the same number there, with a Cast back to single.
 

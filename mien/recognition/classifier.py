@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import config as configs
+from mien.calibration import Calibration
 from mien.config import Config
 from mien.errors import WeightsError, near
 from mien.preprocess import Preprocessing
 from mien.recognition.weights import open_session
 
 METADATA = "mien"
-"""The key of the ONNX metadata that holds mien's JSON: format, network, classes, preprocessing, config, metrics."""
+"""The key of the ONNX metadata that holds mien's JSON: format, network, classes, preprocessing, calibration, config,
+metrics."""
 FORMAT = 1
 DEFAULT = "small"
 """The shipped model that is used when none is named."""
@@ -61,12 +63,13 @@ class Classifier:
     def __init__(self, model: str | Path = DEFAULT, threads: int | None = None) -> None:
         path = find(model)
         self._session = open_session(path, threads)
-        stored = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
-        self.metadata = _metadata(stored, path)
+        self.metadata = _metadata(self._session.get_modelmeta().custom_metadata_map.get(METADATA), path)
         self.title: str = self.metadata["network"]
         self.classes: tuple[str, ...] = tuple(self.metadata["classes"])
         try:
             self.preprocessing = Preprocessing.from_dict(self.metadata["preprocessing"])
+            stored = self.metadata.get("calibration")
+            self.calibration = Calibration() if stored is None else Calibration.from_dict(stored)
         except ValueError as error:
             raise WeightsError(f"{path} cannot be used: {error}; export it again") from None
         self._refuse_other_shapes(path)

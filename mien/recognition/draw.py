@@ -21,6 +21,8 @@ SMALLEST_TEXT = 6
 def annotate(image_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> Image.Image:
     """A copy of a picture with a box around each face, and its expression and confidence above or below the box.
 
+    An uncertain expression has a question mark.
+
     Args:
         image_rgb: (H, W, 3), values 0..255.
         faces: In pixels of that picture.
@@ -64,7 +66,8 @@ def _colour(face: Face) -> str:
 
 def _label(draw: ImageDraw.ImageDraw, picture: Image.Image, face: Face) -> None:
     """Writes above the box, below it where there is no room, and inside at its top where there is none either."""
-    text = f"{face.expression.name} {face.expression.confidence:.0%}"
+    doubt = "?" if face.expression.uncertain else ""
+    text = f"{face.expression.name}{doubt} {face.expression.confidence:.0%}"
     shorter = min(picture.size)
     # In proportion to the face, but still legible where the whole picture is looked at, and no wider than that.
     size = round(np.clip(face.box.width / 7, max(11, shorter / 100), max(11, shorter / 20)))

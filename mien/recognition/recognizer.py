@@ -8,7 +8,7 @@ from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.classifier import DEFAULT, Classifier
 from mien.recognition.detect import Detector, create_detector
-from mien.types import Expression, Face, softmax
+from mien.types import Expression, Face
 
 
 class Recognizer:
@@ -43,13 +43,14 @@ class Recognizer:
         detections = sorted(self.detector(image_rgb), key=lambda detection: detection.box.x0)
         gray = photo.gray(image_rgb)
         crops = [crop(gray, detection.box) for detection in detections]
-        probabilities = softmax(self.classifier.logits(crops)).tolist()
+        calibration = self.classifier.calibration
+        probabilities = calibration.probabilities(self.classifier.logits(crops))
+        uncertain = calibration.uncertain(probabilities)
+        expressions = [
+            Expression(dict(zip(self.classifier.classes, row, strict=True)), doubtful)
+            for row, doubtful in zip(probabilities.tolist(), uncertain.tolist(), strict=True)
+        ]
         return tuple(
-            Face(
-                detection.box,
-                detection.landmarks,
-                detection.score,
-                Expression(dict(zip(self.classifier.classes, row, strict=True))),
-            )
-            for detection, row in zip(detections, probabilities, strict=True)
+            Face(detection.box, detection.landmarks, detection.score, expression)
+            for detection, expression in zip(detections, expressions, strict=True)
         )

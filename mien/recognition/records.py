@@ -27,7 +27,7 @@ def to_record(path: str, image_rgb: NDArray[np.uint8], faces: Sequence[Face]) ->
 
     Returns:
         path, width and height in pixels, and faces, each with box (x0, y0, x1, y1) and landmarks in pixels, score,
-        expression, confidence and probabilities, in [0, 1].
+        expression, confidence and probabilities, in [0, 1], and whether it is uncertain.
     """
     height, width = image_rgb.shape[:2]
     return {"path": path, "width": width, "height": height, "faces": [_face(face) for face in faces]}
@@ -39,6 +39,7 @@ def _face(face: Face) -> dict[str, Any]:
         "score": round(face.score, 6),
         "expression": face.expression.name,
         "confidence": round(face.expression.confidence, 6),
+        "uncertain": face.expression.uncertain,
         "probabilities": {name: round(value, 6) for name, value in face.expression.probabilities.items()},
         "landmarks": {name: [round(x, 2), round(y, 2)] for name, (x, y) in face.landmarks.items()},
     }
@@ -48,13 +49,13 @@ def to_csv(records: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
     """One line a face; a picture without faces has none."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "face", "x0", "y0", "x1", "y1", "score", "expression", "confidence", *classes])
+    columns = ("path", "face", "x0", "y0", "x1", "y1", "score", "expression", "confidence", "uncertain")
+    writer.writerow([*columns, *classes])
     for record in records:
         for number, face in enumerate(record["faces"], start=1):
+            said = face["expression"], face["confidence"], str(face["uncertain"]).lower()
             values = [face["probabilities"][name] for name in classes]
-            writer.writerow(
-                [record["path"], number, *face["box"], face["score"], face["expression"], face["confidence"], *values]
-            )
+            writer.writerow([record["path"], number, *face["box"], face["score"], *said, *values])
     return text.getvalue()
 
 
@@ -72,7 +73,10 @@ def to_table(records: Sequence[dict[str, Any]]) -> Table:
         for number, face in enumerate(record["faces"], start=1):
             corners = " ".join(f"{value:.0f}" for value in face["box"])
             first, second = sorted(face["probabilities"].items(), key=lambda item: -item[1])[:2]
-            name = Text(_words(*first), style=f"bold {COLOURS.get(face['expression'], '')}")
+            colour = COLOURS.get(face["expression"], "")
+            name = Text(_words(*first), style=colour if face["uncertain"] else f"bold {colour}")
+            if face["uncertain"]:
+                name.append(", uncertain", style="dim")
             table.add_row(picture if number == 1 else "", str(number), corners, name, _words(*second))
     return table
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from mien import config as configs
+from mien.calibration import calibrate
 from mien.config import Config, TrainingConfig
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, TrainingError
@@ -26,6 +27,7 @@ from mien.training.interrupt import Interrupt
 from mien.training.log import Log
 from mien.training.losses import LossParts, balanced_weights, total_loss
 from mien.training.trained import BEST, LAST, build, logits_of, rounded
+from mien.types import Predictions
 
 CONFIG = "config.toml"
 
@@ -133,9 +135,10 @@ class Trainer:
             if self.step < len(self.batches):
                 self.save()
                 return False
-            accuracy, loss = self.validate()
-            if not math.isfinite(loss):
-                raise self._diverged()
+            predictions = self.validate()
+            logits, targets = torch.from_numpy(predictions.logits), torch.from_numpy(predictions.targets)
+            loss = float(nn.functional.cross_entropy(logits, targets))
+            accuracy = int((logits.argmax(dim=1) == targets).sum()) / len(targets)
             improved = accuracy > self.best_accuracy
             if improved:
                 self.best_accuracy, self.best_epoch = accuracy, self.epoch + 1
@@ -147,7 +150,7 @@ class Trainer:
             if self.fabric.is_global_zero:
                 self.log.epoch(row)
                 if improved:
-                    self._save_best(row)
+                    self._save_best(row, predictions)
             self.save()
             if self._asked_to_stop(interrupt):
                 return self._done()
@@ -194,13 +197,17 @@ class Trainer:
         return parts, outputs.logits.detach()
 
     @torch.inference_mode()
-    def validate(self) -> tuple[float, float]:
-        """Accuracy and cross-entropy of the averaged weights on PublicTest, over all its faces."""
+    def validate(self) -> Predictions:
+        """What the averaged weights say of PublicTest, all its faces.
+
+        Raises:
+            TrainingError: The logits are not finite.
+        """
         self.averaged.eval()
-        logits = torch.from_numpy(logits_of(self.averaged, self.preprocessing, self.public.images, self.fabric.device))
-        targets = torch.from_numpy(self.public.targets)
-        correct = int((logits.argmax(dim=1) == targets).sum())
-        return correct / len(targets), float(nn.functional.cross_entropy(logits, targets))
+        logits = logits_of(self.averaged, self.preprocessing, self.public.images, self.fabric.device)
+        if not np.isfinite(logits).all():
+            raise self._diverged()
+        return Predictions(self.public.index, logits, self.public.targets, self.public.classes)
 
     def save(self) -> None:
         """Writes the run's whole state to LAST."""
@@ -277,10 +284,11 @@ class Trainer:
         stalled = training.stop_after and self.epoch - self.best_epoch >= training.stop_after
         return bool(self.epoch >= training.epochs or stalled)
 
-    def _save_best(self, row: dict[str, float]) -> None:
+    def _save_best(self, row: dict[str, float], public: Predictions) -> None:
         state = {
             "config": configs.to_dict(self.config),
             "classes": list(self.public.classes),
+            "calibration": calibrate(public).to_dict(),
             "row": row,
         }
         checkpoint.save(self.folder / BEST, rounded(self.averaged.module.state_dict()), state)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien import config as configs
+from mien.calibration import Calibration
 from mien.config import Config
 from mien.errors import ConfigError, WeightsError
 from mien.networks import registry
@@ -65,6 +66,7 @@ class TrainedNetwork:
         preprocessing: What its images go through.
         classes: K class names.
         config: What it was trained with.
+        calibration: Found on PublicTest; none in LAST, whose weights are not chosen.
         row: The log's row of the epoch that the weights are from.
     """
 
@@ -72,6 +74,7 @@ class TrainedNetwork:
     preprocessing: Preprocessing
     classes: tuple[str, ...]
     config: Config
+    calibration: Calibration
     row: dict[str, Any]
 
     @classmethod
@@ -93,8 +96,9 @@ class TrainedNetwork:
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise WeightsError(f"{file} does not fit {config.network.name}: {reason}") from None
+        calibration = Calibration.from_dict(state["calibration"]) if "calibration" in state else Calibration()
         row = state["log"][-1] if state.get("log") else state.get("row", {})
-        return cls(network.eval(), preprocessing, tuple(state["classes"]), config, row)
+        return cls(network.eval(), preprocessing, tuple(state["classes"]), config, calibration, row)
 
     @cached_property
     def digest(self) -> str:

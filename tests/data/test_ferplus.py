@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mien.data import FaceDataset, load
+from mien.data.ferplus import not_a_face
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS
 from tests.conftest import Row
@@ -106,3 +107,10 @@ def test_real_votes(real_dataset: FaceDataset) -> None:
     assert first == {"angry": 3, "disgust": 2, "fear": 0, "happy": 0, "sad": 1, "surprise": 0, "neutral": 4}
     agreement = (votes.argmax(axis=1) == real_dataset.targets).mean()
     assert 0.6 < agreement < 0.7  # rows joined out of step would agree by chance, below 0.25
+
+
+def test_no_face_is_what_most_taggers_say(fer2013_csv: Path, table: Table, write: Write) -> None:
+    table[5] |= {"NF": "12"}  # of 21 votes
+    table[6] |= {"NF": "9"}  # half of 18 is not most
+    dataset = load(fer2013_csv, cache=False)
+    assert np.flatnonzero(not_a_face(dataset, write(table))).tolist() == [5]

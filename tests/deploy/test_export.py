@@ -1,6 +1,7 @@
 """An exported file says what torch says, and holds all that its user needs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,14 @@ import onnx
 import pytest
 import torch
 
+from mien.calibration import calibrate
 from mien.data import load
 from mien.deploy import export as exports
-from mien.deploy.export import export
-from mien.errors import ConfigError, WeightsError
+from mien.deploy.export import export, recalibrate
+from mien.errors import ConfigError, DataError, WeightsError
 from mien.recognition.classifier import METADATA, Classifier
 from mien.training.trained import TrainedNetwork
+from mien.types import Predictions
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def public(trained, trained_run):
 @pytest.fixture(scope="module")
 def exported(trained, public, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "tried.onnx"
-    assert export(trained, path, public, {"public-single": {"n": 14, "accuracy": 0.5}}) <= exports.TOLERANCE
+    assert export(trained, path, public, {"public-single": {"n": 14, "accuracy": 0.5, "ece": 0.1}}) <= exports.TOLERANCE
     return path
 
 
@@ -48,8 +51,33 @@ def test_the_file_says_what_it_is(exported, trained):
     assert stored["preprocessing"] == trained.preprocessing.to_dict()
     assert stored["network"] == "resnet18_masking_reconstruction small"
     assert stored["config"]["training"]["epochs"] == 2
-    assert stored["metrics"] == {"public-single": {"n": 14, "accuracy": 0.5}}
+    assert stored["metrics"] == {"public-single": {"n": 14, "accuracy": 0.5, "ece": 0.1}}
     assert "FER2013" in stored["licence"]
+
+
+def test_the_file_is_calibrated_as_the_run_is(exported, trained, public):
+    assert Classifier(exported).calibration == trained.calibration
+    # The run's was found with the weights before they were rounded to half precision.
+    expected = calibrate(Predictions(public.index, trained.logits(public.images), public.targets))
+    assert trained.calibration.faces == len(public)
+    assert trained.calibration.temperature == pytest.approx(expected.temperature, rel=0.05)
+
+
+def test_a_file_is_calibrated_again_and_stays_the_same_network(exported, public, tmp_path):
+    other = replace(public, targets=(public.targets + 1) % 7)
+    found = recalibrate(str(exported), tmp_path / "mine.onnx", other, coverage=0.5)
+    mine = Classifier(tmp_path / "mine.onnx")
+    assert mine.calibration == found
+    logits = mine.logits(public.images)
+    assert np.array_equal(logits, Classifier(exported).logits(public.images))
+    expected = calibrate(Predictions(public.index, logits, other.targets), 0.5)
+    assert found.temperature == pytest.approx(expected.temperature, rel=1e-3)
+    assert found.coverage >= 0.5
+    assert mine.metadata["metrics"] == {"public-single": {"n": 14, "accuracy": 0.5}}
+    before = (tmp_path / "mine.onnx").read_bytes()
+    with pytest.raises(DataError, match="the data has the classes"):
+        recalibrate(str(exported), tmp_path / "mine.onnx", replace(public, classes=tuple("abcdefg")))
+    assert (tmp_path / "mine.onnx").read_bytes() == before
 
 
 def test_it_tells_nothing_of_the_machine_it_was_made_on(exported):

@@ -55,6 +55,9 @@ FIGURES = {
     "roc": lambda: figures.roc_figure(random_predictions(), NETWORK, "private"),
     "confusion": lambda: figures.confusion_figure(random_predictions(), NETWORK, "private"),
     "reliability": lambda: figures.reliability_figure(random_predictions(), NETWORK, "private"),
+    "risk": lambda: figures.risk_coverage_figure(random_predictions(), NETWORK, "private"),
+    "risk with a threshold": lambda: figures.risk_coverage_figure(random_predictions(), NETWORK, "private", 0.5),
+    "risk of few faces": lambda: figures.risk_coverage_figure(random_predictions(3), NETWORK, "private", 0.99999),
     "faces": lambda: faces_figure(*sheet(), NETWORK, "private"),
     "a face without masks": lambda: faces_figure(*sheet(1, 0), "resnet34", "private"),
 }
@@ -185,6 +188,16 @@ def test_the_reliability_figure_ends_its_bars_at_accuracy_or_confidence():
     assert f"ECE {table.ece:.2%}" in figure.texts[1].get_text()
 
 
+def test_the_risk_figure_marks_what_is_certain():
+    predictions = random_predictions()
+    (axes,) = figures.risk_coverage_figure(predictions, NETWORK, "private", 0.5).axes
+    ((coverage, wrong),) = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "o"]
+    certain = predictions.probabilities.max(axis=1) >= 0.5
+    assert coverage == pytest.approx(100 * certain.mean())
+    missed = predictions.logits.argmax(axis=1) != predictions.targets
+    assert wrong == pytest.approx(100 * missed[certain].mean())
+
+
 def test_a_sheet_has_a_row_a_face_and_a_column_a_stage():
     images, predictions, masks = sheet()
     axes = faces_figure(images, predictions, masks, NETWORK, "private").axes
@@ -239,6 +252,10 @@ IMPOSSIBLE = {
     "no predictions for confusion": (lambda: figures.confusion_figure(nothing(), NETWORK, "private"), "no predictions"),
     "no predictions for reliability": (
         lambda: figures.reliability_figure(nothing(), NETWORK, "private"),
+        "no predictions",
+    ),
+    "no predictions for risk": (
+        lambda: figures.risk_coverage_figure(nothing(), NETWORK, "private"),
         "no predictions",
     ),
     "images of floats": (lambda: sheet_with(images=np.zeros((3, 48, 48))), "of type uint8, got .* float64"),

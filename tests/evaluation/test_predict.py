@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from mien.calibration import Calibration
 from mien.data.dataset import FaceDataset
 from mien.deploy.export import export
 from mien.errors import DataError, WeightsError
@@ -26,6 +27,7 @@ class Corners:
     title = "corners"
     classes = ("a", "b", "c", "d")
     preprocessing = Preprocessing(size=48)
+    calibration = Calibration()
 
     def __init__(self):
         self.seen = []
@@ -52,6 +54,12 @@ def test_predictions_keep_the_rows_and_targets_of_the_data():
     assert np.array_equal(predictions.targets, data.targets)
     assert predictions.classes == data.classes
     assert np.allclose(predictions.logits, Corners().logits(data.images))
+
+
+def test_logits_are_divided_by_the_models_temperature():
+    data, model = quartered(9), Corners()
+    model.calibration = Calibration(temperature=2.0)
+    assert np.allclose(predict(model, data).logits, Corners().logits(data.images) / 2)
 
 
 def test_flip_is_the_mean_of_a_face_and_its_mirror_image():

@@ -41,7 +41,7 @@ def test_everything_is_written_and_read_back(predictions, tmp_path):
     metrics = evaluate(predictions, resamples=20)
     report.write(folder, predictions, metrics, ABOUT, LOG)
     names = {path.name for path in folder.iterdir()}
-    figures = {"roc.png", "confusion.png", "reliability.png", "loss.png", "reconstruction.png"}
+    figures = {"roc.png", "confusion.png", "reliability.png", "risk-coverage.png", "loss.png", "reconstruction.png"}
     assert names == {"predictions.parquet", "metrics.json"} | figures  # no margin.png: its loss was 0 throughout
     assert np.array_equal(prediction_files.load(folder / "predictions.parquet").logits, predictions.logits)
     assert prediction_files.load_metadata(folder / "predictions.parquet") == ABOUT
@@ -57,7 +57,7 @@ def test_evaluations_of_other_weights_are_not_read_back(predictions, tmp_path):
 
 def test_a_model_without_a_log_has_no_loss_figures(predictions, tmp_path):
     report.write(tmp_path, predictions, evaluate(predictions, resamples=20), ABOUT)
-    assert {path.stem for path in tmp_path.glob("*.png")} == {"roc", "confusion", "reliability"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"roc", "confusion", "reliability", "risk-coverage"}
 
 
 def test_the_sheet_shows_two_faces_a_class(predictions, tmp_path):

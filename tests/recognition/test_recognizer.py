@@ -21,6 +21,7 @@ from mien.recognition.classifier import Classifier
 from mien.recognition.detect import Detection
 from mien.recognition.recognizer import Recognizer
 from mien.types import Box, Face, softmax
+from tests.recognition.conftest import WriteClassifier
 
 DARK, BRIGHT = Box(60, 20, 90, 50), Box(5, 10, 35, 40)
 
@@ -69,6 +70,21 @@ def test_probabilities_are_those_of_the_crop(by_brightness: Path, picture: NDArr
     assert list(face.expression.probabilities) == list(EXPRESSIONS)
     assert list(face.expression.probabilities.values()) == pytest.approx(softmax(logits)[0].tolist())
     assert 0.5 < face.expression.confidence < 0.9999
+
+
+def test_confidence_and_doubt_are_those_of_the_files_calibration(
+    write_classifier: WriteClassifier, picture: NDArray[np.uint8]
+) -> None:
+    weights, bias = np.zeros((64, 7)), np.zeros(7)
+    weights[:, 3] = 4 / 64  # happy, up to 4 for a white face
+    logits = np.array([4 * 250 / 255, 4 * 5 / 255])
+    cooled = np.exp(logits / 2) / (np.exp(logits / 2) + 6)
+    stored = {"temperature": 2.0, "uncertain_below": 0.5, "coverage": 0.8, "accuracy": 0.9, "faces": 10}
+    path = write_classifier(weights, bias, calibration=stored)
+    faces = recognise(path, [BRIGHT, DARK], picture)
+    assert [face.expression.confidence for face in faces] == pytest.approx(cooled.tolist(), abs=1e-4)
+    assert [face.expression.uncertain for face in faces] == [False, True]
+    assert not any(face.expression.uncertain for face in recognise(write_classifier(weights), [DARK], picture))
 
 
 def test_faces_over_the_edge_and_outside(by_brightness: Path, picture: NDArray[np.uint8]) -> None:

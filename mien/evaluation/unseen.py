@@ -1,0 +1,80 @@
+"""How accurate a network is on the faces that it cannot have seen in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from mien import predictions as prediction_files
+from mien.evaluation.metrics import evaluate
+from mien.types import Predictions
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Accuracy on all faces, and on those that do not also stand in the training split.
+
+    Attributes:
+        name: The file of predictions.
+        n: Faces.
+        accuracy: Share of them that is right.
+        n_unseen: Faces of which no copy was trained on.
+        accuracy_unseen: Share of these that is right; None where there are none.
+        low: Lower end of its 95 % bootstrap interval.
+        high: Upper end.
+    """
+
+    name: str
+    n: int
+    accuracy: float
+    n_unseen: int
+    accuracy_unseen: float | None
+    low: float | None
+    high: float | None
+
+
+def load(files: Sequence[Path]) -> dict[str, Predictions]:
+    """Reads predictions: name on the command line -> predictions; they may be of different splits.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    return {str(file): prediction_files.load(file) for file in files}
+
+
+def measure(name: str, predictions: Predictions, in_training: NDArray[np.int64]) -> Unseen:
+    """Compares the accuracy on all faces with that on unseen ones.
+
+    Args:
+        name: What the result is called.
+        predictions: Of at least one face.
+        in_training: `index` of the faces that also stand in the training split.
+
+    Raises:
+        DataError: There are no predictions.
+    """
+    whole = evaluate(predictions, resamples=0)
+    rows = np.flatnonzero(~np.isin(predictions.index, in_training))
+    if not rows.size:
+        return Unseen(name, whole.n, whole.accuracy, 0, None, None, None)
+    unseen = evaluate(predictions.take(rows))
+    return Unseen(name, whole.n, whole.accuracy, unseen.n, unseen.accuracy, *unseen.intervals["accuracy"])
+
+
+def table(accuracies: Sequence[Unseen]) -> Table:
+    """One row a file, for the terminal."""
+    page = Table("predictions", "faces", "accuracy", "not in Training", "accuracy", "95 % interval")
+    page.columns[0].overflow = "fold"
+    for column in page.columns[1:]:
+        column.justify = "right"
+    for each in accuracies:
+        cells = ("-", "")
+        if each.accuracy_unseen is not None:
+            cells = (f"{each.accuracy_unseen:.2%}", f"{each.low:.2%} to {each.high:.2%}")
+        page.add_row(each.name, f"{each.n:,}", f"{each.accuracy:.2%}", f"{each.n_unseen:,}", *cells)
+    return page
