@@ -364,6 +364,44 @@ def evaluate(
         console.print(f"written: {folder}", highlight=False, markup=False)
 
 
+@app.command()
+def robustness(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Run folders, checkpoints, .onnx files or shipped names.")
+    ],
+    data: Annotated[Path, typer.Option(help="FER2013 in any form, or class folders.")],
+    split: Annotated[Split, typer.Option(help="Of the data.")] = Split.public,
+    file: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="CSV", help="Gets a row for each accuracy; a figure goes beside it."),
+    ] = Path("results/robustness.csv"),
+    threads: Threads = None,
+) -> None:
+    """Measure how accuracy falls under blur, noise, JPEG, low light, occlusion, rotation, shift and low resolution."""
+    from mien.data import load
+    from mien.evaluation import predict, style, tables
+    from mien.evaluation import robustness as sheets
+
+    tables.load(file, sheets.Robustness)
+    faces = load(data).split(split.value)
+    for model in models:
+        typer.echo(f"{model}:", nl=False, err=True)
+        opened = predict.open_model(model, threads)
+        command = f"mien robustness {model} --data {data.name} --split {split.value}"
+        name = _name_of(Path(model))
+        for row in sheets.measure(
+            name, opened, faces, split.value, command, lambda what: typer.echo(f" {what}", nl=False, err=True)
+        ):
+            tables.add(file, row)
+        typer.echo(err=True)
+    rows = [row for row in tables.load(file, sheets.Robustness) if row.split == split.value]
+    picture = style.save(sheets.figure(rows), file.with_suffix(".png"))
+    console = _console()
+    console.print(sheets.table(rows))
+    for path in (file, picture):
+        console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
 PredictionFiles = Annotated[
     list[Path],
     typer.Argument(metavar="PREDICTIONS...", help="predictions.parquet files, or the folders that hold one."),

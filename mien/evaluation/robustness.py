@@ -1,0 +1,140 @@
+"""How accuracy falls as faces get worse: a sheet of all corruptions in all strengths, and its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.table import Table
+
+from mien.data.dataset import FaceDataset
+from mien.errors import DataError
+from mien.evaluation.corruptions import CORRUPTIONS, corrupt
+from mien.evaluation.metrics import evaluate
+from mien.evaluation.predict import Model, predict
+from mien.evaluation.style import INK, LABEL_PT, legend, new_figure, split_and_n
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CLEAN = "none"
+"""What the row of uncorrupted faces calls its corruption; its strength is 0."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Accuracy of one network under one corruption.
+
+    Attributes:
+        model: What the network is called.
+        corruption: Name of one of `mien.evaluation.corruptions.CORRUPTIONS`, or CLEAN.
+        strength: 1..5, or 0 for CLEAN.
+        split: Of FER2013.
+        n: Faces.
+        accuracy: Share of right faces.
+        accuracy_low: Lower end of its 95 % bootstrap interval.
+        accuracy_high: Upper end.
+        command: What makes the row again.
+    """
+
+    model: str
+    corruption: str
+    strength: int
+    split: str
+    n: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    command: str
+
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        """What the table has one row of."""
+        return self.model, self.corruption, self.strength, self.split
+
+
+def measure(
+    name: str, model: Model, faces: FaceDataset, split: str, command: str, tell: Callable[[str], object]
+) -> list[Robustness]:
+    """Measures one network on faces as they are and under every corruption in every strength.
+
+    Args:
+        name: What the rows call it.
+        model: The network.
+        faces: Of one split.
+        split: Its name.
+        command: What measures it.
+        tell: Called with what is measured next.
+
+    Raises:
+        DataError: The data set's classes are not the model's.
+    """
+    rows = []
+    for corruption, strength in [(CLEAN, 0), *((each, strength) for each in CORRUPTIONS for strength in range(1, 6))]:
+        tell(f"{corruption} {strength}")
+        images = faces.images if corruption == CLEAN else corrupt(faces.images, corruption, strength)
+        metrics = evaluate(predict(model, replace(faces, images=images)))
+        low, high = metrics.intervals["accuracy"]
+        rows.append(Robustness(name, corruption, strength, split, metrics.n, metrics.accuracy, low, high, command))
+    return rows
+
+
+def table(rows: Sequence[Robustness]) -> Table:
+    """Per cent right: a row for each network and corruption, a column for each strength."""
+    page = Table("network", "corruption", *map(str, range(6)))
+    for column in page.columns[2:]:
+        column.justify = "right"
+    found = {(row.model, row.corruption, row.strength): row.accuracy for row in rows}
+    for model in dict.fromkeys(row.model for row in rows):
+        for corruption in CORRUPTIONS:
+            accuracies = [found.get((model, CLEAN, 0)), *(found.get((model, corruption, i)) for i in range(1, 6))]
+            page.add_row(model, corruption, *("-" if value is None else f"{100 * value:.1f}" for value in accuracies))
+    return page
+
+
+def figure(rows: Sequence[Robustness]) -> Figure:
+    """Accuracy against strength, a panel for each corruption.
+
+    Args:
+        rows: Of one split.
+
+    Raises:
+        DataError: There is no row.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if not rows:
+        raise DataError("there is no row to draw, expected those of one network or more")
+    drawn, panels = new_figure(
+        (10.0, 5.6),
+        "Accuracy as faces get worse",
+        f"{split_and_n(rows[0].split, rows[0].n)}, single view",
+        "Across: strength, from none to five, with its value below. Up: share of faces that are right, in per cent, "
+        "with the 95 % bootstrap interval of the faces. Networks see the same corrupted faces.",
+        nrows=2,
+        ncols=4,
+        sharey=True,
+    )
+    models = list(dict.fromkeys(row.model for row in rows))
+    for axes, corruption in zip(panels.ravel(), CORRUPTIONS.values(), strict=True):
+        for k, model in enumerate(models):
+            line = sorted(
+                (row for row in rows if row.model == model and row.corruption in (CLEAN, corruption.name)),
+                key=lambda row: row.strength,
+            )
+            strength = [row.strength for row in line]
+            low, accuracy, high = (
+                100 * np.array([getattr(row, name) for row in line])
+                for name in ("accuracy_low", "accuracy", "accuracy_high")
+            )
+            axes.fill_between(strength, low, high, color=f"C{k}", alpha=0.18, linewidth=0)
+            axes.plot(strength, accuracy, color=f"C{k}", marker="o", markersize=3, linewidth=1.4, label=model)
+        axes.set_title(corruption.name, size=LABEL_PT, color=INK)
+        axes.set_xticks(range(6), ["0", *(f"{value:g}" for value in corruption.values)])
+        axes.set_xlabel(corruption.unit, size=LABEL_PT - 2)
+        axes.set_ylim(0, 100)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("right, %")
+    legend(panels[0, 0], "lower left")
+    return drawn
