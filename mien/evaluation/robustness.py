@@ -12,7 +12,7 @@ from rich.table import Table
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
 from mien.evaluation.corruptions import CORRUPTIONS, corrupt
-from mien.evaluation.metrics import evaluate
+from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.predict import Model, predict
 from mien.evaluation.style import INK, LABEL_PT, legend, new_figure, split_and_n
 
@@ -75,9 +75,8 @@ def measure(
     for corruption, strength in [(CLEAN, 0), *((each, strength) for each in CORRUPTIONS for strength in range(1, 6))]:
         tell(f"{corruption} {strength}")
         images = faces.images if corruption == CLEAN else corrupt(faces.images, corruption, strength)
-        metrics = evaluate(predict(model, replace(faces, images=images)))
-        low, high = metrics.intervals["accuracy"]
-        rows.append(Robustness(name, corruption, strength, split, metrics.n, metrics.accuracy, low, high, command))
+        interval = accuracy_interval(predict(model, replace(faces, images=images)))
+        rows.append(Robustness(name, corruption, strength, split, len(faces), *interval, command))
     return rows
 
 

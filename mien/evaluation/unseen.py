@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from mien import predictions as prediction_files
-from mien.evaluation.metrics import evaluate
+from mien.evaluation.metrics import accuracy_interval
 from mien.types import Predictions
 
 
@@ -58,12 +58,10 @@ def measure(name: str, predictions: Predictions, in_training: NDArray[np.int64])
     Raises:
         DataError: There are no predictions.
     """
-    whole = evaluate(predictions, resamples=0)
+    accuracy, *_ = accuracy_interval(predictions)
     rows = np.flatnonzero(~np.isin(predictions.index, in_training))
-    if not rows.size:
-        return Unseen(name, whole.n, whole.accuracy, 0, None, None, None)
-    unseen = evaluate(predictions.take(rows))
-    return Unseen(name, whole.n, whole.accuracy, unseen.n, unseen.accuracy, *unseen.intervals["accuracy"])
+    unseen = accuracy_interval(predictions.take(rows)) if rows.size else (None, None, None)
+    return Unseen(name, len(predictions.targets), accuracy, len(rows), *unseen)
 
 
 def table(accuracies: Sequence[Unseen]) -> Table:

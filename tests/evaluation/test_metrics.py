@@ -293,3 +293,14 @@ def test_a_split_of_fer2013_takes_seconds_at_most():
     started = time.process_time()
     metrics.evaluate(predictions)
     assert time.process_time() - started < 10  # it takes about 0.3 s; a naive bootstrap takes minutes
+
+
+def test_the_interval_of_the_accuracy_alone_is_nearly_that_of_all_metrics():
+    predictions = random_predictions(2000)
+    accuracy, low, high = metrics.accuracy_interval(predictions)
+    whole = metrics.evaluate(predictions)
+    assert accuracy == whole.accuracy
+    assert (low, high) == pytest.approx(whole.intervals["accuracy"], abs=0.003)
+    assert metrics.accuracy_interval(predictions) == (accuracy, low, high)
+    with pytest.raises(DataError, match="no predictions to evaluate"):
+        metrics.accuracy_interval(predictions.take(np.zeros(0, np.int64)))
