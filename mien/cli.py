@@ -379,7 +379,7 @@ def robustness(
 ) -> None:
     """Measure how accuracy falls under blur, noise, JPEG, low light, occlusion, rotation, shift and low resolution."""
     from mien.data import load
-    from mien.evaluation import predict, style, tables
+    from mien.evaluation import predict, tables
     from mien.evaluation import robustness as sheets
 
     tables.load(file, sheets.Robustness)
@@ -394,8 +394,7 @@ def robustness(
         ):
             tables.add(file, row)
         typer.echo(err=True)
-    rows = [row for row in tables.load(file, sheets.Robustness) if row.split == split.value]
-    picture = style.save(sheets.figure(rows), file.with_suffix(".png"))
+    rows, picture = sheets.draw(file, split.value)
     console = _console()
     console.print(sheets.table(rows))
     for path in (file, picture):

@@ -133,7 +133,7 @@ CORRUPTIONS = {
     each.name: each
     for each in (
         Corruption("blur", "sigma, share of the face's side", (0.01, 0.02, 0.03, 0.045, 0.06), _blur),
-        Corruption("noise", "standard deviation, share of the gray range", (0.04, 0.08, 0.12, 0.18, 0.26), _noise),
+        Corruption("noise", "deviation, share of the gray range", (0.04, 0.08, 0.12, 0.18, 0.26), _noise),
         Corruption("jpeg", "quality", (40, 25, 15, 10, 5), _jpeg),
         Corruption("low light", "photons of a white pixel over 255", (0.5, 0.25, 0.12, 0.06, 0.03), _low_light),
         Corruption("occlusion", "side of the square, share of the face's", (0.2, 0.3, 0.4, 0.5, 0.6), _occlusion),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
+from mien.evaluation import style, tables
 from mien.evaluation.corruptions import CORRUPTIONS, corrupt
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.predict import Model, predict
@@ -91,6 +93,20 @@ def table(rows: Sequence[Robustness]) -> Table:
             accuracies = [found.get((model, CLEAN, 0)), *(found.get((model, corruption, i)) for i in range(1, 6))]
             page.add_row(model, corruption, *("-" if value is None else f"{100 * value:.1f}" for value in accuracies))
     return page
+
+
+def draw(file: Path, split: str) -> tuple[list[Robustness], Path]:
+    """Draws what a table holds of a split, beside it.
+
+    Returns:
+        The rows that were drawn, and the picture's path.
+
+    Raises:
+        DataError: There is no such row, or the table is damaged.
+        MissingExtraError: matplotlib is not installed.
+    """
+    rows = [row for row in tables.load(file, Robustness) if row.split == split]
+    return rows, style.save(figure(rows), file.with_suffix(".png"))
 
 
 def figure(rows: Sequence[Robustness]) -> Figure:
