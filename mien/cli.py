@@ -515,6 +515,32 @@ def calibrate(
     )
 
 
+@app.command()
+def quantize(
+    model: Annotated[str, typer.Argument(help="An .onnx file of mien export, or a shipped model's name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The 8-bit copy, an .onnx file.")],
+    data: Annotated[Path, typer.Option(help="FER2013, or faces of your own with a training and a public split.")],
+    faces: Annotated[int, typer.Option(min=1, help="Training faces that set the integers' ranges.")] = 512,
+) -> None:
+    """Write a model in 8-bit integers, and say what that costs in accuracy."""
+    from mien.errors import require
+
+    require("onnx", "train")
+    from mien.data import load
+    from mien.deploy import quantize as quantizing
+    from mien.evaluation.compare import difference
+    from mien.evaluation.predict import open_model, predict
+
+    dataset = load(data)
+    written = quantizing.quantize(model, output, dataset, faces)
+    public = dataset.split("public")
+    lost = difference([predict(open_model(model), public)], [predict(written, public)])
+    typer.echo(
+        f"written: {output}, {output.stat().st_size / 1e6:.2f} MB; accuracy on {len(public):,} PublicTest faces "
+        f"{lost.accuracy:+.2%} ({lost.low:+.2%} to {lost.high:+.2%})"
+    )
+
+
 @benchmark_app.command("train")
 def benchmark_train(
     config: ConfigFile = Path("configs/small.toml"),

@@ -48,6 +48,8 @@ class NetworkConfig:
     """Where the backbone starts: empty is new, imagenet the published weights, else a checkpoint of mien."""
     mask_activation: str = ""
     """sigmoid or softmax; empty takes the network's own."""
+    mask_depth: int = 0
+    """Depth of the first U-Net mask; each later one is one less deep, 1 at least. 0 takes the network's own depths."""
     dropout: float = 0.0
     """Share of pooled features dropped before the last layer, 0..1."""
 
@@ -182,6 +184,7 @@ _FILES = (("data", "path"), ("data", "ferplus"), ("data", "teacher"), ("network"
 _INFINITY = float("inf")
 _RANGES: tuple[tuple[str, str, float, float], ...] = (
     ("network", "size", 0, MOST_SIZE),
+    ("network", "mask_depth", 0, 4),
     ("network", "dropout", 0, 0.95),
     ("loss", "label_smoothing", 0, 0.9),
     ("loss", "ferplus", 0, 1),

@@ -25,7 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
 
 from mien import config as configs
 from mien import predictions as prediction_files
@@ -36,10 +38,10 @@ from mien.evaluation import compare, results, tables
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.predict import predict
 from mien.evaluation.results import Result
-from mien.labels import SPLITS
+from mien.labels import EXPRESSIONS, SPLITS
 from mien.networks import registry
 from mien.training import run as runs
-from mien.training.trained import TrainedNetwork
+from mien.training.trained import TrainedNetwork, build
 
 VIEW = "single"
 
@@ -201,8 +203,7 @@ def comparison(sweep: Sweep, table: Path, split: str) -> str:
             gain = compare.difference(theirs, mine)
             low, high = 100 * gain.low, 100 * gain.high
             better = f"{100 * gain.accuracy:+.2f} ({low:+.2f} to {high:+.2f}), p = {gain.p:.2g}"
-        network = next(trial.config.network for trial in sweep.trials if trial.variant == variant)
-        multiply_adds = registry.find(network.name, network.variant).multiply_adds
+        multiply_adds = _multiply_adds(next(trial.config for trial in sweep.trials if trial.variant == variant))
         accuracy = _mean_and_spread([row.accuracy for row in found])
         f1 = _mean_and_spread([row.macro_f1 for row in found])
         cells = (variant, f"{multiply_adds / 1e6:.1f} M", str(len(found)), accuracy, f1, better)
@@ -228,6 +229,15 @@ def _rows_of(trial: Trial, sweep: Sweep, table: Path) -> dict[str, Result]:
             f"{sweep.path} has now: remove it, or name another table with --results"
         )
     return found
+
+
+def _multiply_adds(config: Config) -> int:
+    """Of one face; counted, since a config may change its network's masks and size."""
+    network, preprocessing = build(config, len(EXPRESSIONS))
+    image = torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network.eval()(image)
+    return int(counter.get_total_flops() // 2)
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

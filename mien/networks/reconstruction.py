@@ -117,6 +117,7 @@ def masked_resnet(
     stem_stride: int,
     masks: tuple[dict[str, Any], ...] = (),
     mask_activation: str = "sigmoid",
+    mask_depth: int = 0,
     block: str = "basic",
     reconstruct: bool = False,
     num_classes: int,
@@ -131,6 +132,7 @@ def masked_resnet(
         stem_stride: 4, or 2 without max pooling.
         masks: Of the first stages: `kind` is u-net, bam or soft, all else are arguments of that class.
         mask_activation: `sigmoid` or `softmax`, of U-Net masks.
+        mask_depth: Of the first U-Net mask, each later one less deep by one, 1 at least; 0 leaves them as they are.
         block: `basic` or `cbam`.
         reconstruct: Whether it has a decoder.
         num_classes: K.
@@ -138,6 +140,8 @@ def masked_resnet(
         dropout: Share of the pooled features that is dropped in training.
     """
     backbone = ResNet(blocks, channels, in_channels, stem_stride, {"basic": BasicBlock, "cbam": CBAMBlock}[block])
+    if mask_depth:
+        masks = tuple(parts | {"depth": max(1, mask_depth - stage)} for stage, parts in enumerate(masks))
     stages = [_mask(width, activation=mask_activation, **parts) for width, parts in zip(channels, masks, strict=False)]
     decoder = Decoder(channels, in_channels, stem_stride) if reconstruct else None
     return MaskedResNet(backbone, stages, num_classes, decoder, dropout)

@@ -80,6 +80,14 @@ MINI_U_NET = (
     {"depth": 1, "width": 48, "stride": 2},
     {"depth": 1, "width": 48, "stride": 2},
 )
+TINY_CHANNELS = (16, 32, 64, 96)
+TINY_U_NET = (
+    {"depth": 2, "width": 8, "stride": 2},
+    {"depth": 2, "width": 16, "stride": 2},
+    {"depth": 1, "width": 24, "stride": 2},
+    {"depth": 1, "width": 24, "stride": 2},
+)
+
 BAM = ({"kind": "bam"},) * 3
 """After the first three stages, as in the paper."""
 SOFT = ({"kind": "soft", "depth": 3}, {"kind": "soft", "depth": 2}, {"kind": "soft", "depth": 1})
@@ -204,6 +212,10 @@ NETWORKS = (
     NetworkSpec(
         "resnet18_masking_reconstruction", "mini", 48, 16, 1, 1_601_767, 49_019_104, SHEN, RESIDUAL,
         {"blocks": RESNET18, "channels": MINI_CHANNELS, "stem_stride": 2, "masks": MINI_U_NET, "reconstruct": True},
+    ),
+    NetworkSpec(
+        "resnet18_masking_reconstruction", "tiny", 48, 16, 1, 593_743, 19_891_680, SHEN, RESIDUAL,
+        {"blocks": RESNET18, "channels": TINY_CHANNELS, "stem_stride": 2, "masks": TINY_U_NET, "reconstruct": True},
     ),
 )  # fmt: skip
 

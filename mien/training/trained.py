@@ -38,13 +38,14 @@ def build(config: Config, num_classes: int) -> tuple[nn.Module, Preprocessing]:
     if size < spec.min_size:
         raise ConfigError(f"network.size must be {spec.min_size}..{configs.MOST_SIZE} for {spec.title}, got {size}")
     parts: dict[str, Any] = {"dropout": config.network.dropout}
-    if config.network.mask_activation:
-        if not spec.has_u_nets:
-            raise ConfigError(
-                f"network.mask_activation must be empty for {spec.title}, which has no masks that it could be of, "
-                f"got {config.network.mask_activation}"
-            )
-        parts["mask_activation"] = config.network.mask_activation
+    for name, nothing in (("mask_activation", "empty"), ("mask_depth", "0")):
+        if value := getattr(config.network, name):
+            if not spec.has_u_nets:
+                raise ConfigError(
+                    f"network.{name} must be {nothing} for {spec.title}, which has no masks that it could be of, "
+                    f"got {value}"
+                )
+            parts[name] = value
     network = registry.create(spec, num_classes, channels, **parts)
     return network, Preprocessing(size=size, channels=channels)
 

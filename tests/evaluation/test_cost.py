@@ -300,7 +300,7 @@ def test_the_document_has_the_numbers_of_the_table():
     root = Path(__file__).parents[2]
     document = (root / "docs" / "networks.md").read_text(encoding="utf-8")
     rows = tables.load(root / "results" / "cost.csv", Cost)
-    assert {row.key for row in rows} == {(spec.name, spec.variant) for spec in registry.NETWORKS}
+    assert {row.key for row in rows} >= {(spec.name, spec.variant) for spec in registry.NETWORKS if spec.size == 224}
     for row in rows:
         cells = (
             f"{row.multiply_adds / 1e9:.2f} G",

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 
 from mien.config import Config, NetworkConfig
 from mien.errors import ConfigError
@@ -49,3 +50,15 @@ def test_an_activation_needs_masks_that_have_one(spec):
     elif spec.size < 64:
         network, _ = build(config_of(spec, mask_activation="softmax"), 7)
         assert all(mask.softmax for mask in network.masks)
+
+
+@pytest.mark.parametrize("spec", registry.NETWORKS, ids=lambda spec: spec.title)
+def test_a_depth_needs_masks_that_have_one(spec):
+    if not spec.has_u_nets:
+        with pytest.raises(ConfigError, match=r"network\.mask_depth must be 0 for .*, got 3"):
+            build(config_of(spec, mask_depth=3), 7)
+    elif spec.size < 64:
+        network, preprocessing = build(config_of(spec, mask_depth=3), 7)
+        assert [len(mask.down) for mask in network.masks] == [3, 2, 1, 1]
+        images = torch.zeros(2, preprocessing.channels, preprocessing.size, preprocessing.size)
+        assert network(images).logits.shape == (2, 7)

@@ -1,0 +1,78 @@
+"""An 8-bit file is small, says nearly the same, and is a model file like any other."""
+
+import numpy as np
+import onnx
+import pytest
+
+from mien.calibration import calibrate
+from mien.data import load
+from mien.deploy.export import export
+from mien.deploy.quantize import quantize
+from mien.errors import ConfigError, DataError, WeightsError
+from mien.recognition.classifier import Classifier
+from mien.training.trained import TrainedNetwork
+from mien.types import Predictions
+
+
+@pytest.fixture(scope="module")
+def dataset(trained_run):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(trained_run.parent / "cache"))
+        return load(TrainedNetwork.load(trained_run).config.data.path)
+
+
+@pytest.fixture(scope="module")
+def exported(trained_run, dataset, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "tried.onnx"
+    export(TrainedNetwork.load(trained_run), path, dataset.split("public"), {"public-single": {"accuracy": 0.5}})
+    return path
+
+
+@pytest.fixture(scope="module")
+def quantized(exported, dataset):
+    path = exported.with_name("integers.onnx")
+    return quantize(str(exported), path, dataset), path
+
+
+def test_it_has_integer_weights_and_half_the_size(quantized, exported):
+    _, path = quantized
+    assert path.stat().st_size < 0.65 * exported.stat().st_size
+    kinds = {tensor.data_type for tensor in onnx.load(path).graph.initializer if len(tensor.dims) == 4}
+    assert kinds == {onnx.TensorProto.INT8}
+
+
+def test_it_says_nearly_what_the_original_says(quantized, exported, dataset):
+    images = dataset.images
+    expected, got = Classifier(exported).logits(images), quantized[0].logits(images)
+    assert np.abs(got - expected).mean() < 0.1 * expected.std()
+    assert not np.array_equal(got, expected)
+
+
+def test_it_is_calibrated_by_what_it_says_itself(quantized, dataset):
+    classifier, path = quantized
+    public = dataset.split("public")
+    assert Classifier(path).calibration == classifier.calibration
+    expected = calibrate(Predictions(public.index, classifier.logits(public.images), public.targets))
+    assert classifier.calibration.temperature == pytest.approx(expected.temperature, rel=1e-3)
+    assert classifier.calibration.faces == len(public)
+
+
+def test_its_metadata_says_what_it_is(quantized, exported):
+    stored, original = quantized[0].metadata, Classifier(exported).metadata
+    assert stored["weights"] == f"{original['weights']}-int8"
+    assert stored["quantized"] == {"faces": 28, "seed": 0}
+    assert "metrics" not in stored  # those were the original's
+    same = ("classes", "preprocessing", "network", "config", "licence")
+    assert {key: stored[key] for key in same} == {key: original[key] for key in same}
+
+
+def test_what_cannot_be_quantized_is_one_sentence(quantized, exported, dataset, tmp_path):
+    with pytest.raises(WeightsError, match="is quantized already"):
+        quantize(str(quantized[1]), tmp_path / "again.onnx", dataset)
+    with pytest.raises(ConfigError, match=r"its name must end in \.onnx, got mine\.bin"):
+        quantize(str(exported), tmp_path / "mine.bin", dataset)
+    with pytest.raises(ConfigError, match="one training face or more"):
+        quantize(str(exported), tmp_path / "mine.onnx", dataset, faces=0)
+    with pytest.raises(DataError, match="no training split"):
+        quantize(str(exported), tmp_path / "mine.onnx", dataset.split("public"))
+    assert list(tmp_path.iterdir()) == []
