@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -128,6 +129,9 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
 def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
     """Trains and evaluates what is not done yet.
 
+    Several processes may run one sweep with the same folder and table: each takes the next trial that no other is at.
+    Two of one thread each get more done than one of two.
+
     Args:
         sweep: What to do.
         folder: Each trial is a run in a folder below it; one that was stopped goes on.
@@ -136,35 +140,48 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
         console: Where progress is shown.
 
     Returns:
-        Whether all is done; False after an interruption.
+        Whether all is done, or being done by another process; False after an interruption.
 
     Raises:
         ConfigError: A trial's folder, or a row of its name, was trained with another config.
         DataError: The data or the table cannot be read.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     for number, trial in enumerate(sweep.trials, start=1):
-        if len(_rows_of(trial, sweep, table)) == len(sweep.splits):
-            continue
-        console.print(f"{number}/{len(sweep.trials)} {trial.name}", highlight=False)
+        lock = FileLock(folder / f"{trial.name}.lock")
         try:
-            if not runs.train(trial.config, folder / trial.name, True, console):
-                return False
-        except TrainingError as error:  # it is of no use, and says nothing of the others
-            console.print(f"{trial.name}: {error}", highlight=False)
+            taken = lock.acquire(blocking=False)
+        except Timeout:
             continue
-        trained = TrainedNetwork.load(folder / trial.name)
-        faces = load_data(trial.config.data.path)
-        for split in sweep.splits:
-            predictions = predict(trained, faces.split(split), VIEW)
-            metrics = evaluate(predictions)
-            about = {"network": trained.title, "split": split, "view": VIEW, "config": sweep.label(trial)}
-            target = predictions_of(table, sweep, trial, split)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            prediction_files.save(predictions, target, about)
-            row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, sweep.command)
-            tables.add(table, row)
-            console.print(f"{trial.name}  {split} {metrics.accuracy:.2%}", highlight=False)
+        with taken:
+            if len(_rows_of(trial, sweep, table)) == len(sweep.splits):
+                continue
+            console.print(f"{number}/{len(sweep.trials)} {trial.name}", highlight=False)
+            try:
+                if not runs.train(trial.config, folder / trial.name, True, console):
+                    return False
+            except TrainingError as error:  # it is of no use, and says nothing of the others
+                console.print(f"{trial.name}: {error}", highlight=False)
+                continue
+            _evaluate(trial, sweep, folder, table, console)
     return True
+
+
+def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Console) -> None:
+    """Adds a trained trial's rows to the table, and keeps its predictions beside it."""
+    trained = TrainedNetwork.load(folder / trial.name)
+    faces = load_data(trial.config.data.path)
+    for split in sweep.splits:
+        predictions = predict(trained, faces.split(split), VIEW)
+        metrics = evaluate(predictions)
+        about = {"network": trained.title, "split": split, "view": VIEW, "config": sweep.label(trial)}
+        target = predictions_of(table, sweep, trial, split)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        prediction_files.save(predictions, target, about)
+        row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, sweep.command)
+        with FileLock(folder / "table.lock"):  # a row is added to what was read just before
+            tables.add(table, row)
+        console.print(f"{trial.name}  {split} {metrics.accuracy:.2%}", highlight=False)
 
 
 def predictions_of(table: Path, sweep: Sweep, trial: Trial, split: str) -> Path:

@@ -1,6 +1,8 @@
 """Many trainings from one file."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +131,23 @@ def test_a_trial_that_diverges_does_not_stop_the_others(file, quiet, tmp_path):
     file.write_text(file.read_text().replace("learning_rate = 0.01", "learning_rate = 1e30"))
     assert sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
     assert {row.config for row in tables.load(tmp_path / "table.csv", Result)} == {"ideas:plain"}
+
+
+def test_processes_share_a_sweep(file, quiet, tmp_path):
+    """Two at once: each trial is trained by one of them, and no row is lost."""
+    table, runs_folder = tmp_path / "table.csv", tmp_path / "runs"
+    arguments = ["sweep", str(file), "--results", str(table), "--runs", str(runs_folder)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "mien", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert len(tables.load(table, Result)) == 8
+    for trial in sweep.load(file).trials:
+        assert sum(f" {trial.name}\n" in output for output in outputs) == 1
 
 
 def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path, monkeypatch):
