@@ -98,8 +98,16 @@ class AugmentConfig:
     """Probability that a rectangle is replaced by noise."""
     erase_area: float = 0.25
     """Largest area of that rectangle, share of the image."""
+    darken: float = 0.0
+    """Largest share of the light that is taken away, 0..1."""
+    noise: float = 0.0
+    """Largest standard deviation of added noise, share of the full range."""
+    coarse: float = 0.0
+    """Probability that an image is brought to half its size and back."""
     mixup: float = 0.0
     """alpha of the Beta distribution that mixes two images and their targets; 0 is off."""
+    cutmix: float = 0.0
+    """alpha of the Beta distribution of the share that a rectangle of another image fills; 0 is off."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,8 @@ class Config:
             )
         if self.loss.ferplus + self.loss.label_smoothing >= 1:
             raise ConfigError("loss.ferplus and loss.label_smoothing must leave a share to the labels: sum below 1")
+        if self.augment.mixup and self.augment.cutmix:
+            raise ConfigError("augment.mixup and augment.cutmix both mix images: set one of them to 0")
         if self.training.stop_after and self.training.schedule == "one-cycle":
             raise ConfigError(
                 "training.stop_after ends a one-cycle schedule before its small steps: set it to 0 or use plateau"
@@ -201,7 +211,11 @@ _RANGES: tuple[tuple[str, str, float, float], ...] = (
     ("augment", "contrast", 0, 1),
     ("augment", "erase", 0, 1),
     ("augment", "erase_area", 0.02, 1),
+    ("augment", "darken", 0, 1),
+    ("augment", "noise", 0, 1),
+    ("augment", "coarse", 0, 1),
     ("augment", "mixup", 0, _INFINITY),
+    ("augment", "cutmix", 0, _INFINITY),
     ("training", "epochs", 1, 100_000),
     ("training", "batch_size", 2, 100_000),
     ("training", "learning_rate", 1e-12, _INFINITY),

@@ -18,7 +18,7 @@ def augment(
 
     Args:
         images: (N, 1, H, W), values in [0, 1].
-        targets: (N, K) target distributions; mixup mixes them as it mixes the images.
+        targets: (N, K) target distributions; mixup and cutmix mix them as they mix the images.
         config: Strengths and probabilities.
         generator: The only source of randomness, on the CPU, so that a batch can be drawn again.
 
@@ -26,7 +26,13 @@ def augment(
         Images of the same shape, values in [0, 1], and targets (N, K).
     """
     images = _move(images, config, generator)
+    if config.coarse:
+        images = _coarse(images, config.coarse, generator)
     images = _light(images, config, generator)
+    if config.darken:
+        images = images * (1 - config.darken * _each(torch.rand(len(images), generator=generator), images))
+    if config.noise:
+        images = _noise(images, config.noise, generator)
     if config.erase:
         images = _erase(images, config, generator)
     if config.mixup:
@@ -34,7 +40,14 @@ def augment(
         other = torch.randperm(len(images), generator=generator).to(images.device)
         images = torch.lerp(images[other], images, share.view(-1, 1, 1, 1))
         targets = torch.lerp(targets[other], targets, share.view(-1, 1))
+    if config.cutmix:
+        images, targets = _cutmix(images, targets, config.cutmix, generator)
     return images, targets
+
+
+def _each(values: Tensor, images: Tensor) -> Tensor:
+    """(N,) -> (N, 1, 1, 1) where the images are."""
+    return values.view(-1, 1, 1, 1).to(images.device)
 
 
 def _uniform(n: int, limit: float, generator: torch.Generator) -> Tensor:
@@ -76,6 +89,32 @@ def _erase(images: Tensor, config: AugmentConfig, generator: torch.Generator) ->
     columns = _inside((area / ratio).sqrt(), width, chosen, generator).to(images.device)
     noise = torch.rand(images.shape, generator=generator).to(images.device)
     return torch.where((rows[:, None, :, None] & columns[:, None, None, :]), noise, images)
+
+
+def _coarse(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Halves and doubles the size of some images: faces from further away."""
+    chosen = _each(torch.rand(len(images), generator=generator) < probability, images)
+    size = (images.shape[-2], images.shape[-1])
+    half = F.avg_pool2d(images, 2, ceil_mode=True, count_include_pad=False)
+    return torch.where(chosen, F.interpolate(half, size, mode="bilinear", align_corners=False), images)
+
+
+def _noise(images: Tensor, limit: float, generator: torch.Generator) -> Tensor:
+    """Adds Gaussian noise whose standard deviation each image draws from 0..limit."""
+    deviation = _each(torch.rand(len(images), generator=generator) * limit, images)
+    return (images + deviation * torch.randn(images.shape, generator=generator).to(images.device)).clamp_(0, 1)
+
+
+def _cutmix(images: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Fills a rectangle of each image with that of another, and mixes targets by its area (Yun et al., ICCV 2019)."""
+    n, _, height, width = images.shape
+    side = (1 - _beta(n, alpha, generator)).sqrt()
+    everywhere = torch.ones(n, dtype=torch.bool)
+    rows, columns = (_inside(side, length, everywhere, generator) for length in (height, width))
+    filled = (rows[:, None, :, None] & columns[:, None, None, :]).to(images.device)
+    other = torch.randperm(n, generator=generator).to(images.device)
+    share = filled.float().mean(dim=(2, 3))
+    return torch.where(filled, images[other], images), torch.lerp(targets, targets[other], share)
 
 
 def _inside(share: Tensor, length: int, chosen: Tensor, generator: torch.Generator) -> Tensor:

@@ -111,9 +111,55 @@ def test_mixup_mixes_targets_as_images() -> None:
     assert ((targets > 0.01).sum(dim=1) == 2).any()
 
 
+def test_cutmix_mixes_targets_by_the_area_it_fills() -> None:
+    k = torch.arange(7)
+    images = (k / 10).view(7, 1, 1, 1).expand(7, 1, 24, 24).clone()
+    mixed, targets = run(images, AugmentConfig(flip=0.0, cutmix=1.0))
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(7))
+    torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), targets @ (k / 10))
+    values = (10 * mixed).round()
+    assert all(len(image.unique()) <= 2 for image in values)
+    assert any(len(image.unique()) == 2 for image in values)
+
+
+def test_darkening_takes_light_from_all_pixels_alike(noise: torch.Tensor) -> None:
+    left = run(noise, AugmentConfig(flip=0.0, darken=0.8))[0] / noise
+    assert float((left.amax(dim=(1, 2, 3)) - left.amin(dim=(1, 2, 3))).max()) < 1e-4
+    share = 1 - left[:, 0, 0, 0]
+    assert share.min() < 0.05
+    assert 0.75 < share.max() <= 0.8 + 1e-5
+
+
+def test_noise_has_at_most_its_deviation() -> None:
+    gray = torch.full((N, 1, SIDE, SIDE), 0.5)
+    deviation = run(gray, AugmentConfig(flip=0.0, noise=0.1))[0].std(dim=(1, 2, 3))
+    assert deviation.min() < 0.01
+    assert 0.09 < deviation.max() < 0.11
+
+
+def test_coarse_images_have_half_the_pixels(noise: torch.Tensor) -> None:
+    images = run(noise, AugmentConfig(flip=0.0, coarse=0.5))[0]
+    kept = (images - noise).abs().amax(dim=(1, 2, 3)) < 1e-6
+    assert 0.4 < kept.float().mean() < 0.6
+    means = torch.nn.functional.avg_pool2d(noise, SIDE)
+    torch.testing.assert_close(torch.nn.functional.avg_pool2d(images, SIDE), means, atol=0.02, rtol=0)
+    assert images[~kept].std() < 0.6 * noise.std()
+
+
 def test_every_image_draws_its_own_and_a_seed_draws_again(noise: torch.Tensor) -> None:
     config = AugmentConfig(
-        flip=0.5, rotation_deg=15, scale=0.1, shift=0.1, shear=0.1, brightness=0.2, contrast=0.2, erase=0.5, mixup=0.2
+        flip=0.5,
+        rotation_deg=15,
+        scale=0.1,
+        shift=0.1,
+        shear=0.1,
+        brightness=0.2,
+        contrast=0.2,
+        erase=0.5,
+        mixup=0.2,
+        darken=0.5,
+        noise=0.1,
+        coarse=0.5,
     )
     same = noise[:1].expand_as(noise).clone()
     images, targets = run(same, config)
