@@ -294,6 +294,9 @@ def sweep(
     show: Annotated[
         bool, typer.Option("--table", help="Train nothing: print what is done, compared, in Markdown.")
     ] = False,
+    against: Annotated[
+        str, typer.Option(metavar="VARIANT", help="What the others are compared with; the file's first when left out.")
+    ] = "",
 ) -> None:
     """Train and evaluate every variant of a file with every seed; run it again to go on after a stop."""
     from mien.errors import require
@@ -302,12 +305,13 @@ def sweep(
     from mien.evaluation import sweep as sweeps
 
     asked = sweeps.load(file, tuple(set_ or ()))
+    asked.baseline(against)  # a wrong name is better known before the hours of training
     console = _console()
     if not show and not sweeps.run(asked, runs or Path("runs") / asked.name, table, console):
         typer.echo(f"stopped; go on with: {asked.command}, and the same --runs and --results if any")
         raise typer.Exit(130)
     for split in asked.splits:
-        typer.echo(sweeps.comparison(asked, table, split))
+        typer.echo(sweeps.comparison(asked, table, split, against))
 
 
 @app.command()

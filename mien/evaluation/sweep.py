@@ -34,7 +34,7 @@ from mien import config as configs
 from mien import predictions as prediction_files
 from mien.config import Config
 from mien.data import load as load_data
-from mien.errors import ConfigError, TrainingError
+from mien.errors import ConfigError, TrainingError, near
 from mien.evaluation import compare, results, tables
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.predict import predict
@@ -72,7 +72,7 @@ class Sweep:
     Attributes:
         name: The file's, without its suffix.
         path: The file.
-        variants: In the file's order; the first is what the others are compared with.
+        variants: In the file's order.
         splits: To evaluate each training on.
         trials: Every variant with the first seed, then every variant with the second, and so on: whenever the sweep is
             stopped, what is done can be compared.
@@ -89,6 +89,16 @@ class Sweep:
     def label(self, trial: Trial) -> str:
         """What the table of results calls its config."""
         return f"{self.name}:{trial.variant}"
+
+    def baseline(self, variant: str = "") -> str:
+        """The variant that others are compared with: the named one, or the first.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        if variant and variant not in self.variants:
+            raise ConfigError(f"{self.path} has no variant {variant}: {near(variant, self.variants)}")
+        return variant or self.variants[0]
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
@@ -189,21 +199,26 @@ def predictions_of(table: Path, sweep: Sweep, trial: Trial, split: str) -> Path:
     return table.parent / "predictions" / sweep.name / f"{trial.name}-{split}.parquet"
 
 
-def comparison(sweep: Sweep, table: Path, split: str) -> str:
+def comparison(sweep: Sweep, table: Path, split: str, against: str = "") -> str:
     """What is done of a sweep, one row a variant, in Markdown: mean and spread over seeds, and whether it is better.
 
-    The last column is the difference from the first variant over the same seeds, with the paired 95 % interval of the
-    faces.
+    The last column is the difference from one of them over the same seeds, with the paired 95 % interval of the faces.
+
+    Args:
+        sweep: What was asked for.
+        table: The results.
+        split: Of the data.
+        against: The variant that the others are compared with; empty takes the first.
 
     Raises:
-        ConfigError: A row of a trial's name was trained with another config.
+        ConfigError: There is no such variant, or a row of a trial's name was trained with another config.
         DataError: Predictions are missing or damaged.
     """
     done: dict[str, dict[int, tuple[Trial, Result]]] = {variant: {} for variant in sweep.variants}
     for trial in sweep.trials:
         if row := _rows_of(trial, sweep, table).get(split):
             done[trial.variant][trial.config.training.seed] = trial, row
-    first = sweep.variants[0]
+    first = sweep.baseline(against)
     lines = [
         f"| variant | mult-adds | seeds | {split}, % | macro F1, % | more than {first}, % |",
         "|---|---|---|---|---|---|",

@@ -98,6 +98,12 @@ def test_trains_evaluates_and_compares(file, quiet, tmp_path):
     assert plain[5] == "-"
     assert masking[5][0] in "+-"
     assert "p = " in masking[5]
+    page = sweep.comparison(asked, table, "private", "masking")
+    _, _, plain, masking = ([cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines())
+    assert masking[5] == "-"
+    assert "p = " in plain[5]
+    with pytest.raises(ConfigError, match=r"ideas\.toml has no variant maskin: did you mean masking"):
+        sweep.comparison(asked, table, "private", "maskin")
 
 
 def test_what_is_done_is_not_done_again(file, quiet, tmp_path, monkeypatch):
