@@ -63,9 +63,16 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 def recognize(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Pictures of any kind.")],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Pictures of any kind, or folders of them.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where annotated copies of the pictures go.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR|FILE.parquet",
+            help="Where annotated copies go; or a Parquet file of all faces, for any number of pictures, which goes on "
+            "where it was stopped.",
+        ),
     ] = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line a face, instead of a table.")] = False,
@@ -82,6 +89,15 @@ def recognize(
 
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
+    if any(path.is_dir() for path in photos):
+        from mien.deploy.batch import find_pictures
+
+        photos = list(find_pictures(photos))
+    if output and output.suffix == ".parquet":
+        if as_json or as_csv:
+            raise typer.BadParameter(f"all goes into {output}: leave out --json and --csv")
+        _recognize_into(output, photos, model, detector, threads)
+        return
     recognizer = Recognizer(model, detector, threads)
     if output:
         output.mkdir(parents=True, exist_ok=True)
@@ -95,9 +111,9 @@ def recognize(
             typer.echo(f"mien: {error}", err=True)
             failed = True
             continue
-        found.append(records.to_record(path, image_rgb, faces))
+        found.append(records.to_record(str(path), image_rgb, faces))
         if output:
-            written.append(draw.save(draw.annotate(image_rgb, faces), output, Path(path).stem, written))
+            written.append(draw.save(draw.annotate(image_rgb, faces), output, path.stem, written))
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     elif as_csv:
@@ -590,6 +606,30 @@ def main() -> None:
     except OSError as error:  # a full disk, a folder that may not be written: the machine's, not a bug
         typer.echo(f"mien: {error.filename or 'a file'} cannot be used: {error.strerror or error}", err=True)
         sys.exit(2)
+
+
+def _recognize_into(output: Path, photos: list[Path], model: str, detector: str, threads: int | None) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from mien.deploy import batch
+    from mien.recognition.recognizer import Recognizer
+
+    recognizer = Recognizer(model, detector, threads=1)
+    made_by = {"model": model, "weights": recognizer.classifier.digest, "detector": detector}
+    work = batch.Work(tuple(photos), output, made_by)
+    console = _console()
+    progress = Progress(BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
+    progress.disable = not console.is_terminal
+    task = progress.add_task("", total=len(photos))
+    try:
+        with progress:
+            batch.recognize(
+                work, recognizer, threads or os.cpu_count() or 1, lambda done: progress.update(task, completed=done)
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; the same command goes on from {work.parts}")
+        raise typer.Exit(130) from None
+    typer.echo(f"written: {output}, {len(photos):,} pictures")
 
 
 def _name_of(model: Path) -> str:

@@ -95,6 +95,23 @@ def test_the_table_and_the_annotated_pictures(mien, mountain, tmp_path):
         assert 500 < (difference > 60).sum() < 20_000  # a box and a label, no more
 
 
+def test_a_folder_into_one_file(mien, damaged, mountain, tmp_path):
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for path in (ASTRONAUT, damaged, mountain):
+        (folder / path.name).write_bytes(path.read_bytes())
+    code, out, _ = mien("recognize", folder, "-o", tmp_path / "faces.parquet", "--threads", 1)
+    assert (code, out) == (0, f"written: {tmp_path / 'faces.parquet'}, 3 pictures\n")
+    code, out, err = mien("recognize", folder, "--csv", "--threads", 1)
+    assert code == 2  # one of them is no picture
+    assert_sentence(err, "notes.jpg")
+    assert [row["expression"] for row in csv.DictReader(io.StringIO(out))] == ["happy"]
+    code, _, err = mien("recognize", folder, "-o", tmp_path / "faces.parquet", "--csv")
+    assert code == 2
+    assert "leave out" in err
+    assert "--csv" in err
+
+
 def test_pictures_of_one_name_do_not_replace_each_other(mien, mountain, tmp_path):
     other = tmp_path / "elsewhere" / mountain.name
     other.parent.mkdir()

@@ -45,17 +45,29 @@ def _face(face: Face) -> dict[str, Any]:
     }
 
 
+def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """A picture's record as one row a face: path, face from 1, box, score, what was said, and each probability."""
+    return [
+        {
+            "path": record["path"],
+            "face": number,
+            **dict(zip(("x0", "y0", "x1", "y1"), face["box"], strict=True)),
+            **{name: face[name] for name in ("score", "expression", "confidence", "uncertain")},
+            **face["probabilities"],
+        }
+        for number, face in enumerate(record["faces"], start=1)
+    ]
+
+
 def to_csv(records: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
     """One line a face; a picture without faces has none."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = ("path", "face", "x0", "y0", "x1", "y1", "score", "expression", "confidence", "uncertain")
-    writer.writerow([*columns, *classes])
+    columns = ("path", "face", "x0", "y0", "x1", "y1", "score", "expression", "confidence", "uncertain", *classes)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
     for record in records:
-        for number, face in enumerate(record["faces"], start=1):
-            said = face["expression"], face["confidence"], str(face["uncertain"]).lower()
-            values = [face["probabilities"][name] for name in classes]
-            writer.writerow([record["path"], number, *face["box"], face["score"], *said, *values])
+        for row in flat(record):
+            writer.writerow(row | {"uncertain": str(row["uncertain"]).lower()})
     return text.getvalue()
 
 
