@@ -32,7 +32,8 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
     """Writes an ONNX file after its logits were found equal to torch's on all of PublicTest.
 
     The file takes `images`, (batch, C, size, size) as `mien.preprocess.Preprocessing` gives them, and gives `logits`,
-    (batch, K). Its metadata holds what a user of the file needs: see `mien.recognition.classifier.METADATA`.
+    (batch, K), and its masks: see `mien.networks.onnx_file.write`. Its metadata holds what a user of the file needs:
+    see `mien.recognition.classifier.METADATA`.
 
     Args:
         trained: The network.

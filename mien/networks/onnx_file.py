@@ -13,22 +13,23 @@ from onnxscript import optimizer
 from torch import Tensor, nn
 
 
-class _Logits(nn.Module):
-    """A network that gives its logits alone."""
+class _Tensors(nn.Module):
+    """A network that gives its logits, and each mask's mean over channels, as plain tensors."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images).logits
-        return logits
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.network(images)
+        return outputs.logits, *(mask.mean(dim=1) for mask in outputs.masks)
 
 
 def write(network: nn.Module, channels: int, size: int, path: Path, metadata: dict[str, str]) -> None:
-    """Writes the part of a network that gives logits, as ONNX.
+    """Writes the part of a network that gives logits and masks, as ONNX.
 
-    The file takes `images`, (batch, channels, size, size), any batch, and gives `logits`, (batch, K).
+    The file takes `images`, (batch, channels, size, size), any batch, and gives `logits`, (batch, K), and for each
+    masked stage `mask_1`, `mask_2` and so on, (batch, h, w), the mask's mean over channels.
 
     Args:
         network: (N, C, H, W) -> Outputs; it is put into evaluation mode.
@@ -38,14 +39,17 @@ def write(network: nn.Module, channels: int, size: int, path: Path, metadata: di
         metadata: Texts to be kept in the file.
     """
     example = torch.zeros(2, channels, size, size)
+    whole = _Tensors(network.eval())
+    with torch.inference_mode():
+        masks = len(whole(example)) - 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own future, nothing the person can act on
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            _Logits(network).eval(),
+            whole,
             (example,),
             input_names=["images"],
-            output_names=["logits"],
+            output_names=["logits", *(f"mask_{stage}" for stage in range(1, masks + 1))],
             dynamic_shapes={"images": {0: "batch"}},
             dynamo=True,
             optimize=False,  # it would fold batch norms into weights, which are no half precision numbers then

@@ -88,9 +88,13 @@ class Classifier:
         """
         return configs.from_dict(self.metadata["config"])
 
-    def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """None: the file gives logits alone."""
-        return ()
+    def masks(self, images: list[NDArray[np.uint8]] | NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Gray faces, each (h, w), values 0..255 -> for each masked stage (N, h', w') in [0, 1], means over channels.
+
+        Empty where the network has none, or its file was exported before files gave them.
+        """
+        names = [output.name for output in self._session.get_outputs() if output.name.startswith("mask_")]
+        return tuple(self._session.run(names, {"images": self.preprocessing(images)})) if names else ()
 
     def logits(
         self, images: list[NDArray[np.uint8]] | NDArray[np.uint8], batch_size: int | None = None

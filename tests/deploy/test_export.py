@@ -44,6 +44,13 @@ def test_logits_are_torchs_for_any_batch(exported, trained, n):
     assert np.abs(Classifier(exported, threads=1).logits(faces) - trained.logits(faces)).max() < 1e-4
 
 
+def test_masks_are_torchs(exported, trained):
+    faces = np.random.default_rng(2).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+    masks, expected = Classifier(exported, threads=1).masks(faces), trained.masks(faces)
+    assert [mask.shape for mask in masks] == [(3, 24, 24), (3, 12, 12), (3, 6, 6), (3, 3, 3)]
+    assert all(np.abs(mask - wanted).max() < 1e-4 for mask, wanted in zip(masks, expected, strict=True))
+
+
 def test_the_file_says_what_it_is(exported, trained):
     properties = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
     stored = json.loads(properties[METADATA])

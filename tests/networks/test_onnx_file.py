@@ -30,10 +30,14 @@ def test_logits_are_torchs(spec: NetworkSpec, tmp_path):
     images = torch.randn(3, spec.in_channels, size, size)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     with torch.inference_mode():
-        expected = network.eval()(images).logits.numpy()
-    got = session.run(["logits"], {"images": images.numpy()})[0]
+        outputs = network.eval()(images)
+    expected = outputs.logits.numpy()
+    got, *masks = session.run(None, {"images": images.numpy()})
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * max(1, np.abs(expected).max()))
+    assert len(masks) == len(outputs.masks)
+    for mask, wanted in zip(masks, outputs.masks, strict=True):
+        np.testing.assert_allclose(mask, wanted.mean(dim=1).numpy(), rtol=0, atol=1e-4)
     assert session.get_modelmeta().custom_metadata_map == {"about": "a test"}
     names = {tensor.name for tensor in onnx.load(path).graph.initializer}
     assert not [name for name in names if "decoder" in name or "aux" in name.lower()]
