@@ -202,7 +202,8 @@ def predictions_of(table: Path, sweep: Sweep, trial: Trial, split: str) -> Path:
 def comparison(sweep: Sweep, table: Path, split: str, against: str = "") -> str:
     """What is done of a sweep, one row a variant, in Markdown: mean and spread over seeds, and whether it is better.
 
-    The last column is the difference from one of them over the same seeds, with the paired 95 % interval of the faces.
+    The last column is the difference from one of them over the same seeds, with its paired 95 % interval: see
+    `mien.evaluation.compare.difference`.
 
     Args:
         sweep: What was asked for.

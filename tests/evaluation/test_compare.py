@@ -63,6 +63,18 @@ def test_several_trainings_count_by_their_mean():
     assert difference(b, a).accuracy == pytest.approx(-expected)
 
 
+def test_trainings_that_differ_widen_the_interval():
+    """Two networks alike, each trained four times, its accuracy 0.5 or 0.9 as it comes: no difference is to be seen."""
+    shares = [0.5, 0.9, 0.5, 0.9]
+    a = [predictions(chance(share, seed)) for seed, share in enumerate(shares)]
+    b = [predictions(chance(share, seed + 4)) for seed, share in enumerate(shares)]
+    found = difference(a, b)
+    spread = np.sqrt(2 * 0.2**2 / 4)  # of the difference of two means of four
+    assert found.high - found.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+    alike = difference([predictions(chance(0.7, seed)) for seed in range(4)], b[:1] * 4)
+    assert alike.high - alike.low < 0.08  # what is left where trainings agree is what other faces would change
+
+
 def test_other_faces_are_refused():
     with pytest.raises(DataError, match="evaluate all on the same split"):
         difference([predictions(chance(0.7, 0))], [predictions(chance(0.7, 0), first=1)])
