@@ -60,3 +60,14 @@ def test_the_table_of_ideas_is_what_its_sweep_prints():
     ideas = sweep.load(ROOT / "configs" / "sweeps" / "ideas.toml")
     for line in sweep.comparison(ideas, ROOT / "results" / "fer2013.csv", "private").splitlines():
         assert line in README, "put what mien sweep configs/sweeps/ideas.toml --table prints of private there"
+
+
+def test_the_demo_says_what_is_promised():
+    from mien import Recognizer
+
+    (face,) = Recognizer(threads=1)(ROOT / "examples" / "astronaut.jpg")
+    first, second = sorted(face.expression.probabilities.items(), key=lambda item: -item[1])[:2]
+    said = [f"{name} {probability:.0%}" for name, probability in (first, second)]
+    corners = " ".join(f"{value:.0f}" for value in face.box.xyxy)
+    (line,) = [line for line in README.splitlines() if line.startswith("     examples/astronaut.jpg")]
+    assert all(words in line for words in (*said, corners))
