@@ -179,7 +179,9 @@ def audit(
 
     dataset = load(path, ferplus)
     networks = unseen.load(predictions or [])
-    found = auditing.audit(dataset, votes.not_a_face(dataset, ferplus) if ferplus else None)
+    not_faces = votes.not_a_face(dataset, ferplus) if ferplus else None
+    with _console(errors=True).status(f"comparing {len(dataset):,} faces with each other"):
+        found = auditing.audit(dataset, not_faces)
     accuracies = [unseen.measure(name, each, found.in_training()) for name, each in networks.items()]
     if output:
         output.mkdir(parents=True, exist_ok=True)
@@ -639,7 +641,7 @@ def _name_of(model: Path) -> str:
     return model.resolve().name if model.is_dir() else model.stem
 
 
-def _console() -> Console:
+def _console(errors: bool = False) -> Console:
     from rich.console import Console
 
-    return Console()
+    return Console(stderr=errors)
