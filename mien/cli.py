@@ -401,9 +401,13 @@ def robustness(
 ) -> None:
     """Measure how accuracy falls under blur, noise, JPEG, low light, occlusion, rotation, shift and low resolution."""
     from mien.data import load
+    from mien.errors import require
     from mien.evaluation import predict, tables
     from mien.evaluation import robustness as sheets
 
+    if file.suffix != ".csv":
+        raise typer.BadParameter(f"the table's name must end in .csv, got {file.name}; the figure goes beside it")
+    require("matplotlib", "train")
     tables.load(file, sheets.Robustness)
     faces = load(data).split(split.value)
     for model in models:
@@ -554,9 +558,10 @@ def quantize(
     from mien.evaluation.predict import open_model, predict
 
     dataset = load(data)
-    written = quantizing.quantize(model, output, dataset, faces)
     public = dataset.split("public")
-    lost = difference([predict(open_model(model), public)], [predict(written, public)])
+    before = predict(open_model(model), public)  # first: the output may take the model's place
+    written = quantizing.quantize(model, output, dataset, faces)
+    lost = difference([before], [predict(written, public)])
     typer.echo(
         f"written: {output}, {output.stat().st_size / 1e6:.2f} MB; accuracy on {len(public):,} PublicTest faces "
         f"{lost.accuracy:+.2%} ({lost.low:+.2%} to {lost.high:+.2%})"

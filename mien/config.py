@@ -73,7 +73,8 @@ class LossConfig:
     distillation: float = 0.0
     """Share of the cross-entropy that a teacher's predictions take from the targets, 0..1; needs data.teacher."""
     temperature: float = 2.0
-    """What teacher and network are divided by before softmax, for distillation: above 1 stresses the lesser classes."""
+    """What the network's logits and the teacher's, calibrated, are divided by before softmax, for distillation: above 1
+    stresses the lesser classes."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.data.pictures import SUFFIXES, files
-from mien.errors import ConfigError, ImageError, require
+from mien.errors import ConfigError, DataError, ImageError, require
 from mien.files import replaced, write_text
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
@@ -53,9 +53,14 @@ def find_pictures(paths: Sequence[Path]) -> tuple[Path, ...]:
     """Files as they are, and all pictures below folders, in the same order on every machine.
 
     Raises:
-        DataError: A folder cannot be listed.
+        DataError: A folder cannot be listed, or there is no picture in any.
     """
-    return tuple(found for path in paths for found in (files(path, SUFFIXES) if path.is_dir() else [path]))
+    found = tuple(found for path in paths for found in (files(path, SUFFIXES) if path.is_dir() else [path]))
+    if not found:
+        raise DataError(
+            f"there is no picture below {', '.join(map(str, paths))}: expected {', '.join(sorted(SUFFIXES))}"
+        )
+    return found
 
 
 def recognize(work: Work, recognizer: Recognizer, workers: int, tell: Callable[[int], object]) -> Path:
@@ -100,6 +105,7 @@ def recognize(work: Work, recognizer: Recognizer, workers: int, tell: Callable[[
 def _begin(work: Work) -> None:
     plan = work.parts / "plan.json"
     if not plan.exists():
+        shutil.rmtree(work.parts, ignore_errors=True)  # parts of no plan may be of other pictures
         work.parts.mkdir(parents=True, exist_ok=True)
         write_text(plan, work.plan)
     elif plan.read_text(encoding="utf-8") != work.plan:

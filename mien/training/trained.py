@@ -97,7 +97,10 @@ class TrainedNetwork:
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise WeightsError(f"{file} does not fit {config.network.name}: {reason}") from None
-        calibration = Calibration.from_dict(state["calibration"]) if "calibration" in state else Calibration()
+        try:
+            calibration = Calibration.from_dict(state["calibration"]) if "calibration" in state else Calibration()
+        except ValueError as error:
+            raise WeightsError(f"{file} is damaged: {error}") from None
         row = state["log"][-1] if state.get("log") else state.get("row", {})
         return cls(network.eval(), preprocessing, tuple(state["classes"]), config, calibration, row)
 

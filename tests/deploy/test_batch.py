@@ -9,7 +9,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from mien.deploy import batch
-from mien.errors import ConfigError
+from mien.errors import ConfigError, DataError
 from mien.labels import EXPRESSIONS
 from mien.recognition.recognizer import Recognizer
 
@@ -100,11 +100,17 @@ def test_other_work_is_not_gone_on_with(folder, recognizer):
         batch.recognize(batch.Work(work.pictures, work.output, {"model": "tiny"}), recognizer, 1, lambda done: None)
 
 
-def test_no_pictures_are_an_empty_table(tmp_path, recognizer):
+def test_a_folder_without_pictures_is_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
-    table = parquet.read_table(batch.recognize(work_of(tmp_path / "empty"), recognizer, 1, lambda done: None))
-    assert table.num_rows == 0
-    assert {"path", "error", "happy", "uncertain"} <= set(table.column_names)
+    with pytest.raises(DataError, match=r"there is no picture below .*empty: expected \.bmp, \.gif"):
+        work_of(tmp_path / "empty")
+
+
+def test_parts_without_a_plan_are_not_trusted(folder, recognizer):
+    work = work_of(folder)
+    work.parts.mkdir()
+    (work.parts / "000000000.parquet").write_bytes(b"of other pictures")
+    assert parquet.read_table(batch.recognize(work, recognizer, 2, lambda done: None)).num_rows == 10
 
 
 def test_several_faces_have_a_row_each(folder, recognizer):
