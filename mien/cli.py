@@ -7,7 +7,7 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -364,13 +364,13 @@ def evaluate(
     faces = load(data).split(split.value)
     predictions = predict.predict(opened, faces, view.value)
     found = metric.evaluate(predictions)
-    about = {"model": model, "network": opened.title, "data": str(data), "split": split.value, "view": view.value}
-    about["weights"] = opened.digest
-    confidence = {"temperature": opened.calibration.temperature, "uncertain_below": opened.calibration.uncertain_below}
+    about: dict[str, Any] = {"model": model, "network": opened.title, "data": str(data)}
+    about |= {"split": split.value, "view": view.value, "weights": opened.digest}
+    about |= {name: getattr(opened.calibration, name) for name in ("temperature", "uncertain_below")}
     run = Path(model)
     folder = output or (run / "evaluation" / f"{split.value}-{view.value}" if run.is_dir() else None)
     if folder:
-        report.write(folder, predictions, found, about | confidence, report.read_log(run / "log.csv"))
+        report.write(folder, predictions, found, about, report.read_log(run / "log.csv"))
         rows = report.sheet_rows(faces.targets, len(faces.classes))
         shown = faces.take(rows)
         report.write_sheet(folder, predictions.take(rows), shown, opened.masks(shown.images), about)
@@ -378,7 +378,7 @@ def evaluate(
         command = f"mien evaluate {model} --data {data.name} --split {split.value} --view {view.value}"
         tables.add(table, results.row(found, opened.config, _name_of(run), split.value, view.value, command))
     if as_json:
-        typer.echo(json.dumps(about | confidence | found.to_dict(), indent=2))
+        typer.echo(json.dumps(about | found.to_dict(), indent=2))
         return
     console = _console()
     console.print(report.table(found, about))
@@ -411,8 +411,8 @@ def robustness(
     tables.load(file, sheets.Robustness)
     faces = load(data).split(split.value)
     for model in models:
-        typer.echo(f"{model}:", nl=False, err=True)
         opened = predict.open_model(model, threads)
+        typer.echo(f"{model}:", nl=False, err=True)
         command = f"mien robustness {model} --data {data.name} --split {split.value}"
         name = _name_of(Path(model))
         for row in sheets.measure(
@@ -529,9 +529,8 @@ def calibrate(
     from mien.evaluation.predict import open_model, predict
 
     faces = load(data).split(split.value)
-    before = evaluate(predict(open_model(model), faces), resamples=0)
-    found = recalibrate(model, output, faces, coverage)
-    after = evaluate(predict(open_model(str(output)), faces), resamples=0)
+    found, said = recalibrate(model, output, faces, coverage)
+    before, after = (evaluate(each, resamples=0) for each in (said, predict(open_model(str(output)), faces)))
     typer.echo(
         f"temperature {found.temperature:.3f}; calibration error {before.ece:.4f} before, {after.ece:.4f} now, on the "
         f"{found.faces:,} faces it was fitted to\n"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +102,28 @@ def load_all(paths: Sequence[Path]) -> tuple[dict[str, Predictions], str]:
     return found, load_metadata(next(iter(files.values()))).get("split", "")
 
 
+class Labelled(Protocol):
+    """Labelled faces, or what was said of them."""
+
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """(N,) row of each face in its data set."""
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """(N,) class ids."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K class names."""
+
+
+def same_faces(a: Labelled, b: Labelled) -> bool:
+    """Whether both are of the same faces in the same order, with the same labels of the same classes."""
+    same = np.array_equal(a.index, b.index) and np.array_equal(a.targets, b.targets)
+    return same and a.classes == b.classes
+
+
 def refuse_other_faces(members: Sequence[Predictions]) -> None:
     """Refuses predictions that cannot be set side by side, face by face.
 
@@ -110,8 +132,7 @@ def refuse_other_faces(members: Sequence[Predictions]) -> None:
     """
     first = members[0]
     for other in members:
-        same = np.array_equal(other.index, first.index) and np.array_equal(other.targets, first.targets)
-        if not same or other.classes != first.classes:
+        if not same_faces(other, first):
             raise DataError(
                 f"predictions are compared face by face, and these are of {len(first.index):,} and "
                 f"{len(other.index):,} faces that are not the same, or of other classes: evaluate all on the same "

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.data.dataset import FaceDataset
+from mien.data.inspection import agreement
 from mien.errors import require
 from mien.labels import SPLITS
 
@@ -121,8 +122,11 @@ def audit(dataset: FaceDataset, not_faces: NDArray[np.bool_] | None = None) -> A
     pairs = near_duplicates(dataset.images)
     votes = said = None
     if dataset.votes is not None and not_faces is not None:
-        votes = {split: _votes(dataset, not_faces, i) for i, split in _present(dataset)}
-        voted = dataset.votes.sum(axis=1) > 0
+        voted, agreed = agreement(dataset.votes, dataset.targets)
+        votes = {
+            split: Votes(*(int(which[dataset.splits == i].sum()) for which in (voted, agreed, not_faces)))
+            for i, split in _present(dataset)
+        }
         cells = dataset.targets[voted] * len(dataset.classes) + dataset.votes[voted].argmax(axis=1)
         said = np.bincount(cells, minlength=len(dataset.classes) ** 2).reshape(len(dataset.classes), -1)
     contradicting = int((dataset.targets[pairs.first] != dataset.targets[pairs.second]).sum())
@@ -214,15 +218,6 @@ def _repeated(dataset: FaceDataset, pairs: Pairs) -> dict[str, dict[str, int]]:
             rows, copies = both_ways if i != j else (pairs.second, pairs.first)
             table[split][other] = len(np.unique(rows[(splits[rows] == i) & (splits[copies] == j)]))
     return table
-
-
-def _votes(dataset: FaceDataset, not_faces: NDArray[np.bool_], split: int) -> Votes:
-    assert dataset.votes is not None
-    rows = dataset.splits == split
-    votes, targets = dataset.votes[rows], dataset.targets[rows]
-    most = votes.max(axis=1)
-    agreed = (votes[np.arange(len(votes)), targets] == most) & (most > 0)
-    return Votes(int((most > 0).sum()), int(agreed.sum()), int(not_faces[rows].sum()))
 
 
 def to_csv(found: Audit) -> str:

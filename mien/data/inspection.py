@@ -154,11 +154,24 @@ def _pixel_statistics(images: NDArray[np.uint8]) -> tuple[float | None, float | 
 def _ferplus(dataset: FaceDataset) -> FerPlusSummary | None:
     if dataset.votes is None:
         return None
-    most = dataset.votes.max(axis=1)
-    voted = most > 0
-    agrees = dataset.votes[np.arange(len(dataset)), dataset.targets] == most
+    voted, agreed = agreement(dataset.votes, dataset.targets)
     n = int(voted.sum())
-    return FerPlusSummary(voted=n, unvoted=len(dataset) - n, agreement=int((agrees & voted).sum()) / max(n, 1))
+    return FerPlusSummary(voted=n, unvoted=len(dataset) - n, agreement=int(agreed.sum()) / max(n, 1))
+
+
+def agreement(votes: NDArray[np.float32], targets: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """How FER+'s votes agree with the labels.
+
+    Args:
+        votes: (N, K).
+        targets: (N,) class ids.
+
+    Returns:
+        (N,) whether a face has a vote for one of the classes at least, and (N,) whether its label has the most then,
+        alone or with others.
+    """
+    most = votes.max(axis=1)
+    return most > 0, (most > 0) & (votes[np.arange(len(votes)), targets] == most)
 
 
 def _duplicates(dataset: FaceDataset) -> Duplicates:

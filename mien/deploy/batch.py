@@ -55,7 +55,7 @@ def find_pictures(paths: Sequence[Path]) -> tuple[Path, ...]:
     Raises:
         DataError: A folder cannot be listed, or there is no picture in any.
     """
-    found = tuple(found for path in paths for found in (files(path, SUFFIXES) if path.is_dir() else [path]))
+    found = tuple(picture for path in paths for picture in (files(path, SUFFIXES) if path.is_dir() else [path]))
     if not found:
         raise DataError(
             f"there is no picture below {', '.join(map(str, paths))}: expected {', '.join(sorted(SUFFIXES))}"

@@ -19,6 +19,7 @@ from mien.files import replaced
 from mien.networks import onnx_file
 from mien.recognition.classifier import FORMAT, METADATA, Classifier, find
 from mien.training.trained import TrainedNetwork
+from mien.types import Predictions
 
 TOLERANCE = 1e-4
 """Largest difference allowed between a logit of torch and of ONNX Runtime."""
@@ -48,7 +49,7 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
         WeightsError: The difference is above TOLERANCE; nothing is written.
         ConfigError: The file's name does not end in .onnx.
     """
-    _refuse_other_suffix(path)
+    refuse_other_suffix(path)
     preprocessing = trained.preprocessing
     metadata = {
         "format": FORMAT,
@@ -77,7 +78,9 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
     return difference
 
 
-def recalibrate(model: str, path: Path, faces: FaceDataset, coverage: float = COVERAGE) -> Calibration:
+def recalibrate(
+    model: str, path: Path, faces: FaceDataset, coverage: float = COVERAGE
+) -> tuple[Calibration, Predictions]:
     """Writes an exported file again, with a temperature and a threshold found on other faces.
 
     What its metadata said of its calibration error is taken out, since it holds no more.
@@ -88,14 +91,18 @@ def recalibrate(model: str, path: Path, faces: FaceDataset, coverage: float = CO
         faces: Labelled faces that it was not trained on, of the kind that it will see.
         coverage: Share of them that it should be certain of, above 0, at most 1.
 
+    Returns:
+        What was found, and what the model said of the faces before.
+
     Raises:
         WeightsError: There is no such model, or its file cannot be used.
         DataError: The faces have other classes, or there are none.
         ConfigError: The coverage is out of range, or the file's name does not end in .onnx.
     """
-    _refuse_other_suffix(path)
+    refuse_other_suffix(path)
     classifier = Classifier(model)
-    found = calibrate(predict(classifier, faces), coverage)
+    before = predict(classifier, faces)
+    found = calibrate(before, coverage)
     # Predictions are already divided by the temperature that it has.
     calibration = replace(found, temperature=found.temperature * classifier.calibration.temperature)
     metrics = {
@@ -105,9 +112,14 @@ def recalibrate(model: str, path: Path, faces: FaceDataset, coverage: float = CO
     metadata = classifier.metadata | {"calibration": calibration.to_dict(), "metrics": metrics}
     with replaced(path) as part:
         onnx_file.restamp(find(model), part, {METADATA: json.dumps(metadata)})
-    return calibration
+    return calibration, before
 
 
-def _refuse_other_suffix(path: Path) -> None:
+def refuse_other_suffix(path: Path) -> None:
+    """Refuses a file to write whose name does not end in .onnx.
+
+    Raises:
+        ConfigError: It is one.
+    """
     if path.suffix != ".onnx":
         raise ConfigError(f"an exported network is an ONNX file, so its name must end in .onnx, got {path.name}")

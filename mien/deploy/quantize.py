@@ -16,6 +16,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from mien.calibration import calibrate
 from mien.data.dataset import FaceDataset
+from mien.deploy.export import refuse_other_suffix
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation.predict import predict
 from mien.files import replaced
@@ -49,8 +50,7 @@ def quantize(model: str, path: Path, dataset: FaceDataset, faces: int = FACES, s
         ConfigError: The file's name does not end in .onnx, or fewer than one face is asked for.
         DataError: The data has other classes, or lacks a split.
     """
-    if path.suffix != ".onnx":
-        raise ConfigError(f"a quantized network is an ONNX file, so its name must end in .onnx, got {path.name}")
+    refuse_other_suffix(path)
     if faces < 1:
         raise ConfigError(f"one training face or more is needed to quantize, got {faces}")
     classifier = Classifier(model)

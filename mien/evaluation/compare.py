@@ -81,14 +81,14 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], seed: int = 0
     random = np.random.default_rng(seed)
     chosen = np.concatenate([_times_drawn(runs, random) for runs in (a, b)], axis=1)
     weights, resamples = np.unique(chosen, axis=0, return_counts=True)
-    right = np.concatenate([-_right(a), _right(b)])
+    right_a, right_b = _right(a), _right(b)
+    right = np.concatenate([-right_a, right_b])
     drawn = np.concatenate(
         [_resampled_mean(row @ right, count, random) for row, count in zip(weights, resamples.tolist(), strict=True)]
     )
     low, high = np.percentile(drawn, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
     p = min(1.0, max(2 * float(min((drawn <= 0).mean(), (drawn >= 0).mean())), 1 / RESAMPLES))
-    gain = _right(b).mean(axis=0) - _right(a).mean(axis=0)
-    return Difference(float(gain.mean()), float(low), float(high), p)
+    return Difference(float(right_b.mean() - right_a.mean()), float(low), float(high), p)
 
 
 def _times_drawn(runs: Sequence[Predictions], random: np.random.Generator) -> NDArray[np.float64]:

@@ -32,8 +32,7 @@ def taught(file: Path, faces: FaceDataset, temperature: float) -> Tensor:
         DataError: The file cannot be read, or it is of other faces, other labels or other classes.
     """
     predictions = prediction_files.load(file)
-    same = np.array_equal(predictions.index, faces.index) and np.array_equal(predictions.targets, faces.targets)
-    if not same or predictions.classes != faces.classes:
+    if not prediction_files.same_faces(predictions, faces):
         raise DataError(
             f"a teacher's predictions must be of the {len(faces):,} training faces, and {file} has "
             f"{len(predictions.index):,} that are not the same, or other classes: make it with mien evaluate TEACHER "

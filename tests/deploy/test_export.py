@@ -72,8 +72,9 @@ def test_the_file_is_calibrated_as_the_run_is(exported, trained, public):
 
 def test_a_file_is_calibrated_again_and_stays_the_same_network(exported, public, tmp_path):
     other = replace(public, targets=(public.targets + 1) % 7)
-    found = recalibrate(str(exported), tmp_path / "mine.onnx", other, coverage=0.5)
+    found, said = recalibrate(str(exported), tmp_path / "mine.onnx", other, coverage=0.5)
     mine = Classifier(tmp_path / "mine.onnx")
+    assert np.array_equal(said.targets, other.targets)
     assert mine.calibration == found
     logits = mine.logits(public.images)
     assert np.array_equal(logits, Classifier(exported).logits(public.images))
