@@ -1,4 +1,4 @@
-"""Networks that others publish, with the one signature of all networks; their code is torchvision's."""
+"""Networks that others publish, with the one signature of all networks; most of their code is torchvision's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from torch.nn import functional as F
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from mien.networks.attention import BAM, CBAM
+from mien.networks.efficientnet_lite import EfficientNetLite0
 from mien.networks.outputs import Outputs
 
 
 class Published(nn.Module):
-    """A torchvision classifier whose results are Outputs.
+    """A classifier whose results are Outputs.
 
     Args:
         network: (N, 3, H, W) -> logits, or a tuple of logits and auxiliary logits.
@@ -69,6 +70,11 @@ def published(*, model: str, num_classes: int, in_channels: int, dropout: float,
     if model == "inception_v3":  # its auxiliary head is made for the maps of 299 pixels: smaller ones are stretched
         network.AuxLogits.register_forward_pre_hook(lambda _, maps: F.adaptive_avg_pool2d(maps[0], 17))
     return Published(network, in_channels, dropout)
+
+
+def efficientnet_lite0(*, num_classes: int, in_channels: int, dropout: float) -> Published:
+    """EfficientNet-Lite0 with new weights; see `published`."""
+    return Published(EfficientNetLite0(num_classes, in_channels), 3, dropout)
 
 
 class Reweighted(nn.Module):

