@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.classifier import DEFAULT, Classifier
-from mien.recognition.detect import Detector, create_detector
+from mien.recognition.detect import Detection, Detector, create_detector
 from mien.types import Expression, Face
 
 
@@ -39,18 +43,33 @@ class Recognizer:
         Raises:
             ImageError: It is no picture that can be read.
         """
-        image_rgb = photo.read(picture)
-        detections = sorted(self.detector(image_rgb), key=lambda detection: detection.box.x0)
-        gray = photo.gray(image_rgb)
-        crops = [crop(gray, detection.box) for detection in detections]
+        return self.together([picture])[0]
+
+    def together(self, pictures: Sequence[photo.Picture]) -> list[tuple[Face, ...]]:
+        """Finds the faces of each picture and classifies all of them in one batch; each picture as `__call__` gives it.
+
+        Raises:
+            ImageError: One of them is no picture that can be read.
+        """
+        found: list[list[Detection]] = []
+        crops: list[NDArray[np.uint8]] = []
+        for picture in pictures:
+            image_rgb = photo.read(picture)
+            found.append(sorted(self.detector(image_rgb), key=lambda detection: detection.box.x0))
+            gray = photo.gray(image_rgb)
+            crops += [crop(gray, detection.box) for detection in found[-1]]
+        expressions = iter(self.expressions(crops))
+        return [
+            tuple(Face(each.box, each.landmarks, each.score, next(expressions)) for each in detections)
+            for detections in found
+        ]
+
+    def expressions(self, crops: Sequence[NDArray[np.uint8]]) -> list[Expression]:
+        """What faces show that are already cut out: gray squares, each (h, w), values 0..255, as `crop` cuts them."""
         calibration = self.classifier.calibration
-        probabilities = calibration.probabilities(self.classifier.logits(crops))
+        probabilities = calibration.probabilities(self.classifier.logits(list(crops)))
         uncertain = calibration.uncertain(probabilities)
-        expressions = [
+        return [
             Expression(dict(zip(self.classifier.classes, row, strict=True)), doubtful)
             for row, doubtful in zip(probabilities.tolist(), uncertain.tolist(), strict=True)
         ]
-        return tuple(
-            Face(detection.box, detection.landmarks, detection.score, expression)
-            for detection, expression in zip(detections, expressions, strict=True)
-        )

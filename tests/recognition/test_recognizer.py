@@ -108,6 +108,21 @@ def test_all_faces_go_through_the_classifier_in_one_batch(
     assert batches == [40]
 
 
+def test_pictures_together_give_what_each_gives_alone_in_one_batch(
+    by_brightness: Path, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizer = Recognizer(by_brightness, Squares([DARK, BRIGHT]), threads=1)
+    none, flipped = np.full((60, 100, 3), 128, np.uint8), np.ascontiguousarray(picture[:, ::-1])
+    alone = [recognizer(each) for each in (picture, none, flipped)]
+    sizes: list[int] = []
+    logits = Classifier.logits
+    monkeypatch.setattr(Classifier, "logits", lambda self, crops: sizes.append(len(crops)) or logits(self, crops))
+    assert recognizer.together([picture, none, flipped]) == alone
+    assert sizes == [6]
+    assert recognizer.together([]) == []
+    assert alone[0] != alone[2]
+
+
 def test_no_face(by_brightness: Path, picture: NDArray[np.uint8]) -> None:
     assert recognise(by_brightness, [], picture) == ()
 
