@@ -11,6 +11,7 @@ MAY_IMPORT = {
     "errors": set(),
     "labels": set(),
     "files": set(),
+    "interrupt": set(),
     "types": {"labels"},
     "pixels": {"errors"},
     "config": {"errors"},
@@ -21,7 +22,7 @@ MAY_IMPORT = {
     "networks": {"errors"},
     "recognition": {"errors", "files", "labels", "types", "pixels", "config", "preprocess", "calibration"},
     "training": {
-        *{"errors", "files", "labels", "types", "config", "preprocess", "predictions", "calibration"},
+        *{"errors", "files", "interrupt", "labels", "types", "config", "preprocess", "predictions", "calibration"},
         *{"data", "networks"},
     },
     "evaluation": {
@@ -29,7 +30,7 @@ MAY_IMPORT = {
         *{"data", "networks", "recognition", "training"},
     },
     "deploy": {
-        *{"errors", "files", "labels", "types", "config", "preprocess", "predictions", "calibration"},
+        *{"errors", "files", "interrupt", "labels", "types", "config", "preprocess", "predictions", "calibration"},
         *{"data", "networks", "recognition", "training", "evaluation"},
     },
 }
@@ -39,6 +40,7 @@ TORCH_FREE = (
     "errors",
     "labels",
     "files",
+    "interrupt",
     "types",
     "pixels",
     "config",

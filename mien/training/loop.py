@@ -19,11 +19,11 @@ from mien.calibration import calibrate
 from mien.config import Config, TrainingConfig
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, TrainingError
+from mien.interrupt import Interrupt
 from mien.training import checkpoint
 from mien.training.allocator import keep_freed_memory
 from mien.training.batches import Batch, Batches, seed_for
 from mien.training.distill import taught
-from mien.training.interrupt import Interrupt
 from mien.training.log import Log
 from mien.training.losses import LossParts, balanced_weights, total_loss
 from mien.training.trained import BEST, LAST, build, logits_of, rounded

@@ -12,8 +12,8 @@ from mien.config import Config
 from mien.data import load
 from mien.errors import ConfigError
 from mien.files import write_text
+from mien.interrupt import interruptible
 from mien.networks import registry
-from mien.training.interrupt import interruptible
 from mien.training.log import Log
 from mien.training.loop import CONFIG, Trainer
 from mien.training.start import start_from

@@ -12,10 +12,10 @@ from mien import predictions as prediction_files
 from mien.config import AugmentConfig, Config, DataConfig, LossConfig, NetworkConfig, TrainingConfig
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError
+from mien.interrupt import Interrupt
 from mien.preprocess import Preprocessing
 from mien.training.batches import Batches
 from mien.training.distill import taught
-from mien.training.interrupt import Interrupt
 from mien.training.log import Log
 from mien.training.loop import Trainer
 from mien.training.trained import TrainedNetwork

@@ -16,8 +16,8 @@ from rich.console import Console
 from mien.config import AugmentConfig, Config, LossConfig, NetworkConfig, TrainingConfig
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, TrainingError
+from mien.interrupt import Interrupt, interruptible
 from mien.training import checkpoint
-from mien.training.interrupt import Interrupt, interruptible
 from mien.training.log import CSV, Log
 from mien.training.loop import Trainer
 from mien.training.trained import BEST, LAST, TrainedNetwork
