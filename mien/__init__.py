@@ -4,6 +4,11 @@
     for face in Recognizer()("photo.jpg"):
         print(face.expression.name, face.expression.confidence)
 
+    from mien import VideoRecognizer
+    for frame in VideoRecognizer()("film.mp4"):
+        for face in frame.faces:
+            print(frame.time_s, face.track, face.steady.name)
+
 Nothing is imported, read or fetched until a name is used.
 """
 
@@ -15,6 +20,7 @@ if TYPE_CHECKING:
     from mien.errors import MienError as MienError
     from mien.labels import EXPRESSIONS as EXPRESSIONS
     from mien.recognition.recognizer import Recognizer as Recognizer
+    from mien.recognition.video import VideoRecognizer as VideoRecognizer
     from mien.types import Box as Box
     from mien.types import Expression as Expression
     from mien.types import Face as Face
@@ -23,6 +29,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Recognizer": "mien.recognition.recognizer",
+    "VideoRecognizer": "mien.recognition.video",
     "Face": "mien.types",
     "Box": "mien.types",
     "Expression": "mien.types",
@@ -30,7 +37,7 @@ _HOME = {
     "EXPRESSIONS": "mien.labels",
 }
 
-__all__ = ["EXPRESSIONS", "Box", "Expression", "Face", "MienError", "Recognizer", "__version__"]
+__all__ = ["EXPRESSIONS", "Box", "Expression", "Face", "MienError", "Recognizer", "VideoRecognizer", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +18,9 @@ import mien
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from mien.recognition.video import VideoFrame
+    from mien.recognition.video_source import VideoSource
 
 app = typer.Typer(
     name="mien",
@@ -47,6 +53,8 @@ class View(str, Enum):
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when left out.")]
+Model = Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")]
+DetectorName = Annotated[str, typer.Option(help="blazeface, yunet, a YuNet file, or none for faces already cut out.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/small.toml.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Takes the place of the file's value.")
@@ -76,10 +84,8 @@ def recognize(
     ] = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line a face, instead of a table.")] = False,
-    model: Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")] = "small",
-    detector: Annotated[
-        str, typer.Option(help="blazeface, yunet, a YuNet file, or none for faces already cut out.")
-    ] = "blazeface",
+    model: Model = "small",
+    detector: DetectorName = "blazeface",
     threads: Threads = None,
 ) -> None:
     """Name the expression on every face of photographs."""
@@ -125,6 +131,50 @@ def recognize(
             console.print(f"written: {picture}", highlight=False, markup=False)
     if failed:
         raise typer.Exit(2)
+
+
+@app.command()
+def video(
+    source: Annotated[
+        str, typer.Argument(metavar="VIDEO", help="A video file, a URL, or a camera's number, such as 0.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="An annotated copy: .mp4, .mov or .mkv.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One line a face of a picture; - prints them.")
+    ] = None,
+    jsonl: Annotated[Path | None, typer.Option(metavar="FILE", help="One line a picture; - prints them.")] = None,
+    parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="One row a face of a picture.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An HTML page of who showed what and when, and its PNG.")
+    ] = None,
+    model: Model = "small",
+    detector: DetectorName = "blazeface",
+    detect_every: Annotated[int, typer.Option(metavar="N", help="Look for faces in every N-th picture.")] = 3,
+    smooth: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Average over so long; 0 for not.")] = 0.3,
+    threads: Threads = None,
+) -> None:
+    """Name the expression on every face of a video, and follow each face."""
+    from mien.deploy import timeline as timelines
+    from mien.deploy import video as videos
+    from mien.recognition.track import Smoothing
+    from mien.recognition.video import VideoRecognizer
+    from mien.recognition.video_source import VideoSource
+
+    wanted = videos.Wanted(output, csv, jsonl, parquet, report)
+    recognizer = VideoRecognizer(model, detector, threads, detect_every, Smoothing(smooth))
+    with VideoSource(source, sound=output is not None) as opened, _video_progress(opened) as tell:
+        done = videos.recognise(opened, recognizer, wanted, tell)
+    console = _console(errors=videos.STANDARD_OUTPUT in (csv, jsonl))
+    console.print(timelines.table(done.timeline) if done.timeline.tracks else "no face")
+    for path in done.files:
+        console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+    if done.error:
+        raise done.error
+    if done.interrupted:
+        typer.echo(f"stopped after {timelines.clock(done.timeline.end_s)}; what was done is kept", err=True)
+        raise typer.Exit(130)
 
 
 @data_app.command()
@@ -636,6 +686,25 @@ def _recognize_into(output: Path, photos: list[Path], model: str, detector: str,
         typer.echo(f"stopped; the same command goes on from {work.parts}")
         raise typer.Exit(130) from None
     typer.echo(f"written: {output}, {len(photos):,} pictures")
+
+
+@contextmanager
+def _video_progress(source: VideoSource) -> Iterator[Callable[[VideoFrame], None]]:
+    """A bar on the terminal: how far, pictures a second, time left."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = _console(errors=True)
+    columns = (BarColumn(None), TaskProgressColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+    progress = Progress(*columns, console=console, disable=not console.is_terminal)
+    task = progress.add_task("", total=source.duration_s or None, speed="")
+    started = time.perf_counter()
+
+    def tell(frame: VideoFrame) -> None:
+        speed = (frame.number + 1) / (time.perf_counter() - started)
+        progress.update(task, completed=frame.time_s, speed=f"{speed:.0f} pictures/s")
+
+    with progress:
+        yield tell
 
 
 def _name_of(model: Path) -> str:

@@ -2,6 +2,7 @@
 
     MienError            one sentence for the person: what was expected, what came, where, what to do
       ImageError         a file that is no picture, or a picture that cannot be used
+      VideoError         a video or camera that cannot be read, or a copy that cannot be written
       DataError          a data set that is not what it should be
       ConfigError        a configuration that cannot be run
       TrainingError      a training that cannot go on
@@ -25,6 +26,10 @@ class MienError(Exception):
 
 class ImageError(MienError):
     """A file that is no picture, or a picture that cannot be used."""
+
+
+class VideoError(MienError):
+    """A video or camera that cannot be read, or a copy that cannot be written."""
 
 
 class DataError(MienError):

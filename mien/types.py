@@ -49,20 +49,25 @@ class Expression:
         probabilities: Class name -> probability, in the order of `mien.labels.EXPRESSIONS`; they sum to 1.
         uncertain: Whether even the most probable class is too improbable to be relied on, as the network's calibration
             says.
+        held: The class that is named in place of the most probable one: in a video a face keeps its name until
+            another leads clearly. Empty where there is none.
     """
 
     probabilities: Mapping[str, float]
     uncertain: bool = False
+    held: str = ""
 
     def __post_init__(self) -> None:
         total = sum(self.probabilities.values())
         if abs(total - 1) > 1e-3:
             raise ValueError(f"probabilities must sum to 1, got {total:.6f}")
+        if self.held and self.held not in self.probabilities:
+            raise ValueError(f"the class {self.held} has no probability among {', '.join(self.probabilities)}")
 
     @cached_property
     def name(self) -> str:
-        """The most probable class."""
-        return max(self.probabilities, key=lambda name: self.probabilities[name])
+        """The class held, or else the most probable one."""
+        return self.held or max(self.probabilities, key=lambda name: self.probabilities[name])
 
     @property
     def confidence(self) -> float:

@@ -39,7 +39,7 @@ def test_every_command_is_one(command):
         assert words[0] in group.commands, command
         group = group.commands[words.pop(0)]
     options = {option for parameter in group.params for option in parameter.opts}
-    assert {word for word in words if word.startswith("-")} <= options, command
+    assert {word for word in words if word.startswith("-") and word != "-"} <= options, command
 
 
 def test_results_are_those_of_the_table():

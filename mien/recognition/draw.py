@@ -18,7 +18,9 @@ SMALLEST_TEXT = 6
 """Least height of a legible text, pixels: where there is no room for it the box's colour alone says the class."""
 
 
-def annotate(image_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> Image.Image:
+def annotate(
+    image_rgb: NDArray[np.uint8], faces: Sequence[Face], numbers: Sequence[int | None] | None = None
+) -> Image.Image:
     """A copy of a picture with a box around each face, and its expression and confidence above or below the box.
 
     An uncertain expression has a question mark.
@@ -26,6 +28,7 @@ def annotate(image_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> Image.Image
     Args:
         image_rgb: (H, W, 3), values 0..255.
         faces: In pixels of that picture.
+        numbers: What each face is called by, before its expression; None leaves it out.
     """
     picture = Image.fromarray(image_rgb)
     draw = ImageDraw.Draw(picture)
@@ -33,8 +36,8 @@ def annotate(image_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> Image.Image
         x0, y0, x1, y1 = map(round, face.box.xyxy)
         line = max(2, round(min(*picture.size, 10 * face.box.width) / 250))
         draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=_colour(face), width=line)
-    for face in faces:  # after all boxes, so that none is drawn over a text
-        _label(draw, picture, face)
+    for face, number in zip(faces, numbers or [None] * len(faces), strict=True):  # after all boxes: none over a text
+        _label(draw, picture, face, number)
     return picture
 
 
@@ -64,10 +67,11 @@ def _colour(face: Face) -> str:
     return COLOURS.get(face.expression.name, "#ffffff")
 
 
-def _label(draw: ImageDraw.ImageDraw, picture: Image.Image, face: Face) -> None:
+def _label(draw: ImageDraw.ImageDraw, picture: Image.Image, face: Face, number: int | None) -> None:
     """Writes above the box, below it where there is no room, and inside at its top where there is none either."""
     doubt = "?" if face.expression.uncertain else ""
-    text = f"{face.expression.name}{doubt} {face.expression.confidence:.0%}"
+    called = "" if number is None else f"{number} "
+    text = f"{called}{face.expression.name}{doubt} {face.expression.confidence:.0%}"
     shorter = min(picture.size)
     # In proportion to the face, but still legible where the whole picture is looked at, and no wider than that.
     size = round(np.clip(face.box.width / 7, max(11, shorter / 100), max(11, shorter / 20)))

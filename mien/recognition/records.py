@@ -1,11 +1,11 @@
-"""What was recognised in pictures, as records for JSON, CSV and a table in the terminal."""
+"""What was recognised in pictures and videos, as records for JSON, CSV and a table in the terminal."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,13 @@ from rich.text import Text
 
 from mien.labels import COLOURS
 from mien.types import Face
+
+if TYPE_CHECKING:
+    from mien.recognition.video import VideoFrame
+
+BOX = ("x0", "y0", "x1", "y1")
+SAID = ("score", "expression", "confidence", "uncertain")
+"""What a row says of a face besides its box and its probabilities."""
 
 
 def to_record(path: str, image_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> dict[str, Any]:
@@ -40,9 +47,13 @@ def _face(face: Face) -> dict[str, Any]:
         "expression": face.expression.name,
         "confidence": round(face.expression.confidence, 6),
         "uncertain": face.expression.uncertain,
-        "probabilities": {name: round(value, 6) for name, value in face.expression.probabilities.items()},
+        "probabilities": _rounded(face.expression.probabilities),
         "landmarks": {name: [round(x, 2), round(y, 2)] for name, (x, y) in face.landmarks.items()},
     }
+
+
+def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in probabilities.items()}
 
 
 def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -51,8 +62,8 @@ def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "path": record["path"],
             "face": number,
-            **dict(zip(("x0", "y0", "x1", "y1"), face["box"], strict=True)),
-            **{name: face[name] for name in ("score", "expression", "confidence", "uncertain")},
+            **dict(zip(BOX, face["box"], strict=True)),
+            **{name: face[name] for name in SAID},
             **face["probabilities"],
         }
         for number, face in enumerate(record["faces"], start=1)
@@ -61,14 +72,55 @@ def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def to_csv(records: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
     """One line a face; a picture without faces has none."""
-    text = io.StringIO()
-    columns = ("path", "face", "x0", "y0", "x1", "y1", "score", "expression", "confidence", "uncertain", *classes)
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        for row in flat(record):
-            writer.writerow(row | {"uncertain": str(row["uncertain"]).lower()})
-    return text.getvalue()
+    columns = ("path", "face", *BOX, *SAID, *classes)
+    return csv_line(columns) + "".join(csv_line(row.values()) for record in records for row in flat(record))
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """One line of CSV: true and false in small letters, nothing for None."""
+    line = io.StringIO()
+    cells = [str(value).lower() if isinstance(value, bool) else value for value in values]
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def of_frame(frame: VideoFrame) -> dict[str, Any]:
+    """One picture of a video and its faces as plain values.
+
+    Returns:
+        frame from 0, time_s, and faces: each as `to_record` gives it with what it shows over time, its track (None
+        where it was seen once), and raw_probabilities, which are this picture's alone.
+    """
+    faces = [
+        {
+            "track": face.track,
+            **_face(face.steady_face),
+            "raw_probabilities": _rounded(face.face.expression.probabilities),
+        }
+        for face in frame.faces
+    ]
+    return {"frame": frame.number, "time_s": round(frame.time_s, 4), "faces": faces}
+
+
+def video_columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """Names of what `flat_frame` gives."""
+    return ("time_s", "frame", "track", *BOX, *SAID, *classes, *(f"raw_{name}" for name in classes))
+
+
+def flat_frame(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """A picture's record of a video as one row a face."""
+    return [
+        {
+            "time_s": record["time_s"],
+            "frame": record["frame"],
+            "track": face["track"],
+            **dict(zip(BOX, face["box"], strict=True)),
+            **{name: face[name] for name in SAID},
+            **face["probabilities"],
+            **{f"raw_{name}": value for name, value in face["raw_probabilities"].items()},
+        }
+        for face in record["faces"]
+    ]
 
 
 def to_table(records: Sequence[dict[str, Any]]) -> Table:

@@ -1,0 +1,209 @@
+"""Who showed what and when in a video: what its report and its summary are made of."""
+
+from __future__ import annotations
+
+import io
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich import box
+from rich.table import Table
+
+from mien.labels import COLOURS
+from mien.preprocess import crop
+from mien.recognition.video import TrackedFace, VideoFrame
+
+GAP_S = 0.5
+"""A face that is not seen for longer was away; a shorter time is part of what it showed before."""
+MOMENTS = 6
+"""Pictures kept of a face, at most: the most expressive ones."""
+APART_S = 2.0
+"""Least time between two of them."""
+PICTURE_PX = 128
+"""Height and width of such a picture."""
+UNEXPRESSIVE = "neutral"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time at which a face was at its most expressive.
+
+    Attributes:
+        time_s: In the video.
+        name: The expression.
+        confidence: In [0, 1].
+        jpeg: The face, PICTURE_PX square.
+    """
+
+    time_s: float
+    name: str
+    confidence: float
+    jpeg: bytes = field(repr=False)
+
+
+class Track:
+    """One face throughout a video.
+
+    Args:
+        number: Its number.
+        classes: The model's.
+        portrait: Its first picture, a JPEG.
+    """
+
+    def __init__(self, number: int, classes: Sequence[str], portrait: bytes) -> None:
+        self.number = number
+        self.classes = tuple(classes)
+        self.portrait = portrait
+        self.moments: list[Moment] = []
+        self._times, self._values = array("d"), array("f")
+        self._names, self._uncertain = array("b"), array("b")
+
+    def add(self, face: TrackedFace, time_s: float) -> None:
+        """Takes in what it shows in the next picture that it is in."""
+        steady = face.steady
+        self._times.append(time_s)
+        self._values.extend(steady.probabilities.values())
+        self._names.append(self.classes.index(steady.name))
+        self._uncertain.append(steady.uncertain)
+
+    @property
+    def times_s(self) -> NDArray[np.float64]:
+        """(N,) when it was seen."""
+        return np.array(self._times)
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(N, K) averaged over time."""
+        return np.array(self._values, np.float64).reshape(-1, len(self.classes))
+
+    @property
+    def names(self) -> NDArray[np.int64]:
+        """(N,) the class that it was said to show, by its place in `classes`."""
+        return np.array(self._names, np.int64)
+
+    @property
+    def uncertain(self) -> NDArray[np.bool_]:
+        """(N,) whether that was uncertain."""
+        return np.array(self._uncertain, np.bool_)
+
+    @property
+    def durations_s(self) -> NDArray[np.float64]:
+        """(N,) how long each picture counts: until the next one of this face, GAP_S at most."""
+        times_s = self.times_s
+        steps = np.diff(times_s)
+        usual = float(np.median(steps)) if len(steps) else 1 / 25
+        steps = np.append(steps, usual)
+        return np.where(steps > GAP_S, usual, steps)
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(K,) of the time that it was seen, how much it was said to show each class; they sum to 1."""
+        durations = self.durations_s
+        counted = np.bincount(self.names, durations, len(self.classes))
+        return np.asarray(counted / durations.sum())
+
+    @property
+    def uncertain_share(self) -> float:
+        """Of the time that it was seen, how much was uncertain."""
+        durations = self.durations_s
+        return float(durations[self.uncertain].sum() / durations.sum())
+
+    def offer(self, moment: Moment) -> None:
+        """Keeps a moment where it is among the best, APART_S from any better one."""
+        near = [kept for kept in self.moments if abs(kept.time_s - moment.time_s) < APART_S]
+        if any(kept.confidence >= moment.confidence for kept in near):
+            return
+        rest = [kept for kept in self.moments if kept not in near]
+        best = sorted([*rest, moment], key=lambda kept: -kept.confidence)[:MOMENTS]
+        self.moments = sorted(best, key=lambda kept: kept.time_s)
+
+    def would_keep(self, time_s: float, confidence: float) -> bool:
+        """Whether `offer` would keep a moment, asked before its picture is made."""
+        near = [kept for kept in self.moments if abs(kept.time_s - time_s) < APART_S]
+        if near:
+            return all(kept.confidence < confidence for kept in near)
+        return len(self.moments) < MOMENTS or min(kept.confidence for kept in self.moments) < confidence
+
+
+class Timeline:
+    """An output of `mien.deploy.video.write`: all tracks of a video, a few dozen bytes for each face of a picture.
+
+    Args:
+        classes: The model's.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        self.tracks: dict[int, Track] = {}
+        self.frames = 0
+        self.end_s = 0.0
+
+    def add(self, frame: VideoFrame) -> None:
+        """Takes in the next picture; faces that were seen in one look alone are left out."""
+        self.frames += 1
+        self.end_s = frame.time_s
+        for face in frame.faces:
+            if face.track is None:
+                continue
+            if face.track not in self.tracks:
+                self.tracks[face.track] = Track(face.track, self.classes, _picture(frame, face))
+            track, steady = self.tracks[face.track], face.steady
+            track.add(face, frame.time_s)
+            expressive = not steady.uncertain and steady.name != UNEXPRESSIVE
+            if expressive and track.would_keep(frame.time_s, steady.confidence):
+                track.offer(Moment(frame.time_s, steady.name, steady.confidence, _picture(frame, face)))
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+    @property
+    def longest_first(self) -> list[Track]:
+        """The tracks by how long each was seen."""
+        return sorted(self.tracks.values(), key=lambda track: -track.durations_s.sum())
+
+
+def _picture(frame: VideoFrame, face: TrackedFace) -> bytes:
+    channels = [crop(np.ascontiguousarray(frame.image_rgb[:, :, c]), face.face.box) for c in range(3)]
+    picture = Image.fromarray(np.stack(channels, axis=2)).resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BILINEAR)
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=85)
+    return jpeg.getvalue()
+
+
+def clock(time_s: float) -> str:
+    """A time as 1:02.5 or 1:01:02.5."""
+    minutes, seconds = divmod(round(time_s, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02}:{seconds:04.1f}" if hours else f"{minutes}:{seconds:04.1f}"
+
+
+def table(timeline: Timeline) -> Table:
+    """One row a face: when it was seen, and what it showed most of that time."""
+    from rich.text import Text
+
+    result = Table(
+        "face", "from", "to", "seen, s", "showed most of the time", "uncertain", box=box.SIMPLE, pad_edge=False
+    )
+    for column in result.columns:
+        column.justify = "left" if column.header == "showed most of the time" else "right"
+    for track in timeline.longest_first:
+        shares = track.shares
+        shown = Text()
+        for place in np.argsort(-shares, kind="stable")[:3]:
+            if shares[place] >= 0.01:
+                name = timeline.classes[place]
+                shown.append(f"{', ' if shown else ''}{name} {shares[place]:.0%}", style=COLOURS.get(name, ""))
+        times = track.times_s
+        result.add_row(
+            str(track.number),
+            clock(times[0]),
+            clock(times[-1]),
+            f"{track.durations_s.sum():.1f}",
+            shown,
+            f"{track.uncertain_share:.0%}",
+        )
+    return result

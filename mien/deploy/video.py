@@ -1,0 +1,340 @@
+"""What a recognised video leaves behind: an annotated copy, tables, a report; whole wherever it was stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mien.deploy import video_report
+from mien.deploy.timeline import Timeline
+from mien.errors import ConfigError, MienError, require
+from mien.files import replaced
+from mien.interrupt import interruptible
+from mien.recognition import draw, records
+from mien.recognition.video import VideoFrame, VideoRecognizer
+from mien.recognition.video_source import FALLBACK_RATE, VideoSource
+
+CONTAINERS = (".mp4", ".mov", ".mkv")
+"""What an annotated copy may be; the picture is H.264."""
+CLOCK = Fraction(1, 90_000)
+"""Unit of the copy's times, seconds: fine enough for any rate, and the same for a rate that varies."""
+QUALITY = {"preset": "veryfast", "crf": "20", "bf": "0"}
+"""Of the encoder; without B-frames, whose delay a file that may end anywhere cannot take back."""
+ROWS_A_GROUP = 20_000
+"""Rows of a Parquet file that wait to be written."""
+STANDARD_OUTPUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which files a recognised video is to leave; None for not.
+
+    Attributes:
+        copy: The annotated copy.
+        csv: One line a face of a picture; STANDARD_OUTPUT prints them.
+        jsonl: One line a picture, likewise.
+        parquet: One row a face of a picture.
+        report: The HTML page; its timeline goes beside it as PNG.
+    """
+
+    copy: Path | None = None
+    csv: Path | None = None
+    jsonl: Path | None = None
+    parquet: Path | None = None
+    report: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what is better known before the hours of recognising.
+
+        Raises:
+            ConfigError: A name has another ending than its kind, a folder is missing, or two files are one.
+        """
+        for path, kind, endings in (
+            (self.copy, "an annotated video", CONTAINERS),
+            (self.report, "a report", (".html",)),
+        ):
+            if path and path.suffix.lower() not in endings:
+                raise ConfigError(f"the name of {kind} must end in {', '.join(endings)}, got {path.name}")
+        paths = [path for path in vars(self).values() if path]
+        for path in paths:
+            if not path.parent.is_dir():
+                raise ConfigError(f"there is no folder {path.parent} for {path.name}: make it, or name another")
+        if len(set(paths)) < len(paths):
+            raise ConfigError(f"each file needs a name of its own, got {', '.join(map(str, paths))}")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How far a video was recognised.
+
+    Attributes:
+        timeline: Who showed what and when.
+        files: What was written.
+        interrupted: Whether a person stopped it.
+        error: What else ended it before the video did, or kept a file from being written.
+    """
+
+    timeline: Timeline
+    files: tuple[Path, ...]
+    interrupted: bool
+    error: MienError | OSError | None
+
+
+class Output(Protocol):
+    """A file that grows picture by picture."""
+
+    path: Path
+
+    def add(self, frame: VideoFrame) -> None:
+        """Takes in the next picture.
+
+        Raises:
+            OSError: The disk is full, or the file cannot be written.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Ends the file and puts it in its place: whole, with all pictures that were added, even after an error.
+
+        Raises:
+            OSError: It cannot be ended.
+        """
+        ...
+
+
+def recognise(
+    source: VideoSource, recognizer: VideoRecognizer, wanted: Wanted, tell: Callable[[VideoFrame], object]
+) -> Done:
+    """Recognises a video and writes what is wanted. Where it cannot go on, what is done is kept in whole files.
+
+    The first Ctrl-C or SIGTERM ends it after the picture at hand.
+
+    Args:
+        source: Opened, with its sound where a copy is wanted.
+        recognizer: What names the expressions.
+        wanted: Which files.
+        tell: Called with each picture once it is written.
+    """
+    classes = recognizer.recognizer.classifier.classes
+    timeline = Timeline(classes)
+    files: list[Path] = []
+    errors: list[MienError | OSError] = []
+    outputs: list[Output] = []
+    with interruptible() as interrupt:
+        try:
+            outputs += _outputs(wanted, source, classes)
+            for frame in recognizer(source):
+                timeline.add(frame)
+                for output in outputs:
+                    with _naming(output.path):
+                        output.add(frame)
+                tell(frame)
+                if interrupt.requested:
+                    break
+        except (MienError, OSError) as error:
+            errors.append(error)
+        finally:
+            for output in outputs:
+                try:
+                    with _naming(output.path):
+                        output.finish()
+                    files.append(output.path)
+                except OSError as error:  # the others are still to be ended
+                    errors.append(error)
+    if wanted.report:
+        files += video_report.write(timeline, wanted.report, Path(source.name).name)
+    return Done(timeline, tuple(files), interrupt.requested, errors[0] if errors else None)
+
+
+def _outputs(wanted: Wanted, source: VideoSource, classes: Sequence[str]) -> Iterator[Output]:
+    if wanted.copy:
+        yield AnnotatedVideo(wanted.copy, source)
+    if wanted.csv:
+        yield Lines(wanted.csv, classes, as_csv=True)
+    if wanted.jsonl:
+        yield Lines(wanted.jsonl, classes, as_csv=False)
+    if wanted.parquet:
+        yield Rows(wanted.parquet, classes)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """The machine's errors name the person's file, not the part that is written first."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+class Lines:
+    """CSV, one line a face, or JSON lines, one a picture; see `Output`.
+
+    Args:
+        path: The file, or STANDARD_OUTPUT.
+        classes: The model's.
+        as_csv: CSV, or else JSON lines.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[str], as_csv: bool) -> None:
+        self.path = path
+        self._place = ExitStack()
+        prints = path == STANDARD_OUTPUT
+        self._file = (
+            os.fdopen(os.dup(1), "wb", 0) if prints else self._place.enter_context(replaced(path)).open("wb", 0)
+        )
+        self._as_csv = as_csv
+        self._whole = 0
+        if as_csv:
+            self._write(records.csv_line(records.video_columns(classes)))
+
+    def add(self, frame: VideoFrame) -> None:
+        """See `Output`."""
+        record = records.of_frame(frame)
+        if self._as_csv:
+            self._write("".join(records.csv_line(row.values()) for row in records.flat_frame(record)))
+        else:
+            self._write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def finish(self) -> None:
+        """See `Output`."""
+        with self._place, self._file:
+            if self.path != STANDARD_OUTPUT:
+                self._file.truncate(self._whole)  # a full disk may have taken half a line
+
+    def _write(self, text: str) -> None:
+        data = memoryview(text.encode())
+        while data:
+            data = data[self._file.write(data) :]
+        self._whole += len(text.encode())
+
+
+class Rows:
+    """Parquet, one row a face; see `Output`.
+
+    Args:
+        path: The file.
+        classes: The model's.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[str]) -> None:
+        self.path = path
+        self._pyarrow = pyarrow = require("pyarrow", "batch")
+        kinds = {"time_s": pyarrow.float64(), "expression": pyarrow.string(), "uncertain": pyarrow.bool_()}
+        kinds |= dict.fromkeys(("frame", "track"), pyarrow.int32())
+        columns = records.video_columns(classes)
+        self._schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float32())) for name in columns])
+        parquet = require("pyarrow.parquet", "batch")
+        self._place = ExitStack()
+        part = self._place.enter_context(replaced(path))
+        self._writer = parquet.ParquetWriter(part, self._schema, compression="zstd")
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, frame: VideoFrame) -> None:
+        """See `Output`."""
+        self._rows += records.flat_frame(records.of_frame(frame))
+        if len(self._rows) >= ROWS_A_GROUP:
+            self._flush()
+
+    def finish(self) -> None:
+        """See `Output`. Parquet cannot be read without its end: where that cannot be written, nothing is left."""
+        with self._place, self._writer:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        self._writer.write_table(self._pyarrow.Table.from_pylist(rows, self._schema))
+
+
+class AnnotatedVideo:
+    """A copy with a box and a name on each face, the pictures' own times, and the sound as it was; see `Output`.
+
+    The sound is copied packet by packet where the container can hold it, else encoded as AAC. Until it is ended the
+    copy is a fragmented file, so that what was written can be played however it ends.
+
+    Args:
+        path: The file, of one of `CONTAINERS`.
+        source: What the pictures come from, opened with its sound.
+    """
+
+    def __init__(self, path: Path, source: VideoSource) -> None:
+        self.path = path
+        self._av = require("av", "video")
+        self._source = source
+        self._place = ExitStack()
+        part = self._place.enter_context(replaced(path))
+        options = {} if path.suffix.lower() == ".mkv" else {"movflags": "hybrid_fragmented+delay_moov"}
+        self._container = self._av.open(str(part), "w", options=options)
+        rate = Fraction(source.frames_per_s or FALLBACK_RATE).limit_denominator(1001)
+        self._stream = self._container.add_stream("libx264", rate=rate, options=QUALITY)
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = CLOCK
+        self._last_s = 0.0
+        self._sound: Any = None
+        self._copies = False
+        if source.sound_stream is not None:
+            self._copies = source.sound_stream.codec.canonical_name in self._container.supported_codecs
+            if self._copies:
+                self._sound = self._container.add_stream_from_template(source.sound_stream)
+            else:
+                self._sound = self._container.add_stream("aac", rate=source.sound_stream.rate)
+
+    def add(self, frame: VideoFrame) -> None:
+        """See `Output`."""
+        faces = [face.steady_face for face in frame.faces]
+        picture = np.asarray(draw.annotate(frame.image_rgb, faces, [face.track for face in frame.faces]))
+        height, width = (length - length % 2 for length in picture.shape[:2])  # H.264 halves the colours' resolution
+        if not self._stream.codec_context.is_open:
+            self._stream.width, self._stream.height = width, height
+        image = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
+        image.pts, image.time_base = round(frame.time_s / CLOCK), CLOCK
+        self._add_sound(frame.time_s)
+        self._last_s = frame.time_s
+        self._container.mux(self._stream.encode(image))
+
+    def finish(self) -> None:
+        """See `Output`. Where its end cannot be written, the copy is put in its place as far as it goes."""
+        error: OSError | None = None
+        with self._place:
+            try:
+                self._end()
+            except OSError as raised:
+                error = raised
+        if error:
+            raise error
+
+    def _end(self) -> None:
+        try:
+            self._add_sound(math.inf if self._source.ended else self._last_s)
+            if self._stream.codec_context.is_open:
+                self._container.mux(self._stream.encode(None))
+                if self._sound is not None and not self._copies:
+                    self._container.mux(self._sound.encode(None))
+        finally:
+            self._container.close()
+
+    def _add_sound(self, until_s: float) -> None:
+        """The sound up to a time; what comes later waits for its pictures."""
+        waiting = self._source.sound
+        while waiting and float(waiting[0].dts * waiting[0].time_base) - self._source.start_s <= until_s:
+            packet = waiting.popleft()
+            if self._copies:
+                shift = round(self._source.start_s / packet.time_base)
+                packet.dts, packet.pts = packet.dts - shift, (packet.pts or packet.dts) - shift
+                packet.stream = self._sound
+                self._container.mux(packet)
+            else:
+                for samples in packet.decode():
+                    samples.pts = None  # they follow each other without a gap
+                    self._container.mux(self._sound.encode(samples))

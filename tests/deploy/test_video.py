@@ -1,0 +1,273 @@
+"""What `mien video` leaves behind: the same facts in every file, and whole files however it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from mien.deploy.timeline import Timeline
+from mien.deploy.video import Wanted, recognise
+from mien.errors import ConfigError, VideoError
+from mien.labels import EXPRESSIONS
+from mien.recognition.video import VideoRecognizer
+from mien.recognition.video_source import VideoSource
+from tests import films
+
+WALK = [films.face_at((10 + 4 * i, 60)) for i in range(25)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("video")
+
+
+@pytest.fixture(scope="module")
+def film(folder: Path) -> Path:
+    """A face for a second at an uneven rate, with a tone."""
+    times_s = [0.04 * i + (0.02 if i % 2 else 0) for i in range(25)]
+    return films.write(folder / "film.mp4", WALK, times_s, sound="aac")
+
+
+@pytest.fixture(scope="module")
+def left(folder: Path, film: Path) -> Path:
+    """The folder after `mien video` has left everything that it can."""
+    names = {"-o": "copy.mp4", "--csv": "faces.csv", "--jsonl": "faces.jsonl", "--parquet": "faces.parquet"}
+    done = run(film, *(part for option, name in names.items() for part in (option, folder / name)))
+    assert done.returncode == 0, done.stderr
+    assert "happy" in done.stdout
+    assert all(f"written: {folder / name}" in done.stdout for name in names.values())
+    return folder
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "mien", "video", *map(str, arguments), "--threads", "1"]
+
+
+def run(*arguments: object, limit: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, preexec_fn=limit, check=False)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_has_a_line_a_face(left: Path) -> None:
+    rows = read_csv(left / "faces.csv")
+    assert [int(row["frame"]) for row in rows] == list(range(25))
+    assert {row["track"] for row in rows} == {"1"}
+    assert {row["uncertain"] for row in rows} <= {"true", "false"}
+    for row in rows:
+        steady = [float(row[name]) for name in EXPRESSIONS]
+        raw = [float(row[f"raw_{name}"]) for name in EXPRESSIONS]
+        assert sum(steady) == pytest.approx(1, abs=1e-5)
+        assert sum(raw) == pytest.approx(1, abs=1e-5)
+        assert float(row["confidence"]) == float(row[row["expression"]])
+    assert any(row["happy"] != row["raw_happy"] for row in rows)
+
+
+def test_times_are_the_films_own(left: Path, film: Path) -> None:
+    with VideoSource(film) as source:
+        times_s = [frame.time_s for frame in source]
+    assert np.ptp(np.diff(times_s)) > 0.03
+    assert [float(row["time_s"]) for row in read_csv(left / "faces.csv")] == pytest.approx(times_s, abs=1e-4)
+    assert list(parquet.read_table(left / "faces.parquet")["time_s"].to_pylist()) == pytest.approx(times_s, abs=1e-4)
+    with VideoSource(left / "copy.mp4") as source:
+        assert [frame.time_s for frame in source] == pytest.approx(times_s, abs=1e-4)
+
+
+def test_every_table_says_the_same(left: Path) -> None:
+    rows = read_csv(left / "faces.csv")
+    table = parquet.read_table(left / "faces.parquet").to_pylist()
+    lines = [json.loads(line) for line in (left / "faces.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == list(range(25))
+    assert len(rows) == len(table) == 25
+    for row, stored, line in zip(rows, table, lines, strict=True):
+        (face,) = line["faces"]
+        assert row["expression"] == stored["expression"] == face["expression"]
+        assert (row["uncertain"] == "true") is stored["uncertain"] is face["uncertain"]
+        assert stored["track"] == face["track"] == 1
+        for name in EXPRESSIONS:
+            assert float(row[name]) == face["probabilities"][name] == pytest.approx(stored[name], abs=1e-6)
+            assert float(row[f"raw_{name}"]) == face["raw_probabilities"][name]
+
+
+def test_the_copy_shows_a_box_and_keeps_the_sound(left: Path, film: Path) -> None:
+    with VideoSource(film) as source, VideoSource(left / "copy.mp4") as copied:
+        for number, (frame, copy) in enumerate(zip(source, copied, strict=True)):
+            box = read_csv(left / "faces.csv")[number]
+            changed = np.abs(frame.image_rgb.astype(int) - copy.image_rgb).max(axis=2) > 60
+            x0, y0, y1 = (round(float(box[name])) for name in ("x0", "y0", "y1"))
+            edge = changed[y0 + 5 : y1 - 5, max(0, x0 - 2) : max(0, x0) + 4]
+            assert edge.any(axis=1).mean() > 0.8, f"no left edge of a box in picture {number}"
+    assert samples(left / "copy.mp4") == pytest.approx(samples(film), abs=1e-6)
+
+
+def samples(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+
+
+def test_sound_that_the_container_cannot_hold_is_encoded(tmp_path: Path) -> None:
+    film = films.write(tmp_path / "film.mkv", WALK, sound="pcm_u8")
+    assert run(film, "-o", tmp_path / "copy.mp4").returncode == 0
+    tone = samples(tmp_path / "copy.mp4")[0]
+    spectrum = np.abs(np.fft.rfft(tone * np.hanning(len(tone))))
+    assert spectrum.argmax() * 48000 / len(tone) == pytest.approx(440, abs=3)
+    assert len(tone) / 48000 == pytest.approx(1.04, abs=0.1)
+
+
+def test_a_picture_of_odd_size(tmp_path: Path) -> None:
+    film = films.write(tmp_path / "film.mkv", [picture[:239, :319] for picture in WALK], codec="ffv1")
+    assert run(film, "-o", tmp_path / "copy.mp4").returncode == 0
+    with VideoSource(tmp_path / "copy.mp4") as source:
+        assert {frame.image_rgb.shape for frame in source} == {(238, 318, 3)}
+
+
+def test_a_film_without_a_face(tmp_path: Path) -> None:
+    film = films.write(tmp_path / "film.mp4", [films.face_at()] * 10)
+    done = run(
+        film, "--csv", tmp_path / "faces.csv", "--jsonl", tmp_path / "faces.jsonl", "--parquet", tmp_path / "f.parquet"
+    )
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "no face")
+    assert read_csv(tmp_path / "faces.csv") == []
+    assert len((tmp_path / "faces.jsonl").read_text().splitlines()) == 10
+    assert parquet.read_table(tmp_path / "f.parquet").num_rows == 0
+
+
+def test_lines_on_the_standard_output_are_nothing_but_lines(film: Path) -> None:
+    done = run(film, "--jsonl", "-")
+    assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == list(range(25))
+    assert "happy" in done.stderr
+    done = run(film, "--csv", "-")
+    assert len(done.stdout.splitlines()) == 26
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_person_who_stops_it_keeps_what_was_done(tmp_path: Path, number: int) -> None:
+    film = films.write(tmp_path / "film.mp4", WALK * 80, sound="aac")
+    wanted = ["-o", tmp_path / "copy.mp4", "--csv", tmp_path / "faces.csv", "--parquet", tmp_path / "faces.parquet"]
+    process = subprocess.Popen(
+        command(film, *wanted, "--jsonl", "-"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for _ in range(30):
+        assert process.stdout.readline()
+    process.send_signal(number)
+    printed, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped after 0:0" in said
+    assert "Traceback" not in said
+    rows = read_csv(tmp_path / "faces.csv")
+    done = 30 + len(printed.splitlines())
+    assert 30 <= done < 2000
+    assert int(rows[-1]["frame"]) == done - 1
+    assert parquet.read_table(tmp_path / "faces.parquet").num_rows == len(rows)
+    with VideoSource(tmp_path / "copy.mp4") as source:
+        assert len(list(source)) == done
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.mp4", "faces.csv", "faces.parquet", "film.mp4"]
+
+
+def test_a_film_that_was_cut_off_is_told_as_far_as_it_goes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (*films.SIZE, 3), dtype=np.uint8) for _ in range(75)]
+    film = films.write(tmp_path / "film.mkv", pictures)
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 3])
+    done = run(film, "--jsonl", tmp_path / "faces.jsonl", "-o", tmp_path / "copy.mp4")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"mien: {film} ")
+    assert len(done.stderr.splitlines()) == 1
+    lines = (tmp_path / "faces.jsonl").read_text().splitlines()
+    assert len(lines) > 15
+    with VideoSource(tmp_path / "copy.mp4") as source:
+        assert len(list(source)) == len(lines)
+
+
+def full_after(size: int) -> Callable[[], None]:
+    """A disk that takes no more than so many bytes of a file."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return limit
+
+
+def test_a_full_disk_leaves_whole_lines_and_a_copy_that_plays(tmp_path: Path) -> None:
+    film = films.write(tmp_path / "film.mp4", WALK * 8)
+    done = run(film, "--csv", tmp_path / "faces.csv", limit=full_after(9_000))
+    assert done.returncode == 2
+    assert done.stderr == f"mien: {tmp_path / 'faces.csv'} cannot be used: File too large\n"
+    text = (tmp_path / "faces.csv").read_text()
+    assert text.endswith("\n")
+    assert 8_000 < len(text) <= 9_000
+    assert len({line.count(",") for line in text.splitlines()}) == 1
+
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (*films.SIZE, 3), dtype=np.uint8) for _ in range(120)]
+    film = films.write(tmp_path / "noise.mkv", pictures)
+    done = run(film, "-o", tmp_path / "copy.mp4", "--jsonl", tmp_path / "faces.jsonl", limit=full_after(3_000_000))
+    assert done.returncode == 2
+    assert str(tmp_path / "copy.mp4") in done.stderr
+    assert len((tmp_path / "faces.jsonl").read_text().splitlines()) > 20
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    shown = 0
+    with suppress(VideoError), VideoSource(tmp_path / "copy.mp4") as source:  # its last picture may be half there
+        for _ in source:
+            shown += 1
+    assert shown > 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-o", "{folder}/copy.avi"], "the name of an annotated video must end in .mp4, .mov, .mkv, got copy.avi"),
+        (["--report", "{folder}/report.pdf"], "the name of a report must end in .html, got report.pdf"),
+        (
+            ["--csv", "{folder}/gone/faces.csv"],
+            "there is no folder {folder}/gone for faces.csv: make it, or name another",
+        ),
+        (
+            ["--csv", "{folder}/a", "--jsonl", "{folder}/a"],
+            "each file needs a name of its own, got {folder}/a, {folder}/a",
+        ),
+        (["--detect-every", "0"], "faces are looked for in every picture (1) or fewer (2, 3, ...), got 0"),
+        (["--model", "huge"], "unknown model huge: "),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(tmp_path: Path, film: Path, arguments: list[str], sentence: str) -> None:
+    done = run(film, *(argument.format(folder=tmp_path) for argument in arguments))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"mien: {sentence.format(folder=tmp_path)}")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_video(tmp_path: Path) -> None:
+    done = run(tmp_path / "gone.mp4", "--csv", tmp_path / "faces.csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"mien: there is no video {tmp_path / 'gone.mp4'}; check the path\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_from_python(film: Path, tmp_path: Path) -> None:
+    told = []
+    with VideoSource(film) as source:
+        done = recognise(source, VideoRecognizer(threads=1), Wanted(csv=tmp_path / "faces.csv"), told.append)
+    assert isinstance(done.timeline, Timeline)
+    assert (done.files, done.error, done.interrupted) == ((tmp_path / "faces.csv",), None, False)
+    assert [frame.number for frame in told] == list(range(25))
+    with pytest.raises(ConfigError, match="there is no folder"):
+        Wanted(csv=tmp_path / "gone" / "faces.csv")

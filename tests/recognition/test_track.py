@@ -1,0 +1,115 @@
+"""A face keeps its number while it is the same one, and its name while nothing else leads clearly."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from mien.recognition.detect import Detection
+from mien.recognition.track import Smoothing, SteadyExpression, Tracker
+from mien.types import Box
+
+
+def at(x: float, y: float = 50, side: float = 60, score: float = 0.9) -> Detection:
+    return Detection(Box(x, y, x + side, y + side), {}, score)
+
+
+def test_numbers_stay_with_their_faces_while_these_pass_each_other() -> None:
+    tracker = Tracker()
+    numbers = []
+    for i in range(30):
+        left, right = at(10 + 8 * i, 20), at(250 - 8 * i, 120)
+        if i % 2:  # the order in which a detector finds them says nothing
+            numbers.append(tracker((left, right), i / 10))
+        else:
+            numbers.append(tracker((right, left), i / 10)[::-1])
+    assert numbers[0] == (None, None)
+    assert len(set(numbers[1:])) == 1
+    assert sorted(numbers[-1]) == [1, 2]
+
+
+@pytest.mark.parametrize(("away_s", "same"), [(0.5, True), (1.5, True), (6.0, False)])
+def test_a_face_that_comes_back_soon_is_the_same(away_s: float, same: bool) -> None:
+    tracker = Tracker(lost_s=2.0)
+    before = [tracker([at(100)], i / 10) for i in range(10)][-1]
+    start_s = 1 + away_s
+    for i in range(round(away_s * 10)):
+        assert tracker([], 1 + i / 10) == ()
+    after = [tracker([at(104)], start_s + i / 10) for i in range(3)][-1]
+    assert before == (1,)
+    assert after == ((1,) if same else (2,))
+
+
+def test_it_goes_by_true_times() -> None:
+    """The same number of looks without the face: a moment at a high rate, long at a low one."""
+    for step_s, same in ((0.02, True), (1.0, False)):
+        tracker = Tracker(lost_s=1.0)
+        for i in range(5):
+            tracker([at(100)], i * step_s)
+        for i in range(5, 15):
+            tracker([], i * step_s)
+        last = [tracker([at(100)], i * step_s) for i in (15, 16)][-1]
+        assert (last == (1,)) is same
+
+
+def test_any_score_counts() -> None:
+    tracker = Tracker()
+    assert [tracker([at(100, score=0.05)], i / 10) for i in range(3)] == [(None,), (1,), (1,)]
+
+
+HAPPY, SAD = {"happy": 0.9, "sad": 0.1}, {"happy": 0.1, "sad": 0.9}
+
+
+def test_the_average_goes_by_true_times() -> None:
+    smoothing = Smoothing(seconds=0.5, lead=0, forget_s=10)
+    once, often = SteadyExpression(smoothing), SteadyExpression(smoothing)
+    once(HAPPY, 0, 0)
+    often(HAPPY, 0, 0)
+    seldom = once(SAD, 0.5, 0).probabilities["sad"]
+    for i in range(1, 11):
+        last = often(SAD, i * 0.05, 0).probabilities["sad"]
+    assert seldom == pytest.approx(0.9 - 0.8 * math.exp(-1))
+    assert last == pytest.approx(seldom)
+
+
+def test_a_name_stays_until_another_leads_clearly() -> None:
+    steady = SteadyExpression(Smoothing(seconds=0, lead=0.1))
+    said = [
+        steady({"happy": happy, "sad": 1 - happy}, i / 25, 0).name
+        for i, happy in enumerate((0.6, 0.49, 0.52, 0.46, 0.44, 0.5, 0.54, 0.56))
+    ]
+    assert said == ["happy", "happy", "happy", "happy", "sad", "sad", "sad", "happy"]
+
+
+def test_noise_about_the_middle_does_not_make_it_flicker() -> None:
+    random = np.random.default_rng(0)
+    raw = 0.5 + random.normal(0, 0.15, 300).clip(-0.5, 0.5)
+    steady = SteadyExpression(Smoothing())
+    said = [steady({"happy": p, "sad": 1 - p}, i / 25, 0).name for i, p in enumerate(raw)]
+    flips = sum(before != after for before, after in itertools.pairwise(said))
+    raw_flips = int((np.diff(raw > 0.5) != 0).sum())
+    assert raw_flips > 100
+    assert flips < raw_flips / 10
+
+
+def test_after_a_long_absence_it_begins_anew() -> None:
+    steady = SteadyExpression(Smoothing(seconds=5, forget_s=1))
+    steady(HAPPY, 0, 0)
+    assert steady(SAD, 0.9, 0).name == "happy"
+    assert steady(SAD, 2.0, 0).probabilities == SAD
+
+
+def test_doubt_is_about_the_name_that_is_said() -> None:
+    steady = SteadyExpression(Smoothing(seconds=0, lead=0.2))
+    assert not steady({"happy": 0.6, "sad": 0.4}, 0, 0.5).uncertain
+    held = steady({"happy": 0.45, "sad": 0.55}, 0.1, 0.5)
+    assert (held.name, held.uncertain, held.confidence) == ("happy", True, 0.45)
+
+
+def test_impossible_smoothing() -> None:
+    for wrong in ({"seconds": -1}, {"lead": 1}, {"forget_s": 0}):
+        with pytest.raises(ValueError, match="smoothing needs"):
+            Smoothing(**wrong)
