@@ -671,7 +671,8 @@ def _recognize_into(output: Path, photos: list[Path], model: str, detector: str,
     from mien.recognition.recognizer import Recognizer
 
     recognizer = Recognizer(model, detector, threads=1)
-    made_by = {"model": model, "weights": recognizer.classifier.digest, "detector": detector}
+    made_by = {"model": model, "detector": detector, "weights": recognizer.classifier.digest}
+    made_by["calibration"] = str(recognizer.classifier.calibration)
     work = batch.Work(tuple(photos), output, made_by)
     console = _console()
     progress = Progress(BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn(), console=console)

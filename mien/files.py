@@ -16,7 +16,10 @@ def replaced(path: Path) -> Iterator[Path]:
     Raises:
         OSError: The folder cannot be written.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    except OSError as error:  # it is about the file that was to be, not about the part
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     part = Path(name)
     try:

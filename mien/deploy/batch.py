@@ -84,7 +84,8 @@ def recognize(work: Work, recognizer: Recognizer, workers: int, tell: Callable[[
         MissingExtraError: pyarrow is not installed.
     """
     parquet = require("pyarrow.parquet", "batch")
-    schema = _schema(recognizer.classifier.classes)
+    path, *of_a_face = records.columns(recognizer.classifier.classes)
+    schema = records.parquet_schema((path, "width", "height", "error", *of_a_face))
     _begin(work)
     starts = range(0, len(work.pictures), PICTURES_A_PART)
     with ThreadPoolExecutor(workers) as pool:
@@ -129,15 +130,6 @@ def _rows(picture: Path, recognizer: Recognizer) -> list[dict[str, Any]]:
     record = records.to_record(path, image_rgb, faces)
     size = {"width": record["width"], "height": record["height"]}
     return [size | row for row in records.flat(record)] or [size | {"path": path}]
-
-
-def _schema(classes: Sequence[str]) -> Any:
-    pyarrow = require("pyarrow", "batch")
-    number, text, whole = pyarrow.float32(), pyarrow.string(), pyarrow.int32()
-    columns = {"path": text, "width": whole, "height": whole, "error": text, "face": whole}
-    columns |= dict.fromkeys(("x0", "y0", "x1", "y1", "score"), number)
-    columns |= {"expression": text, "confidence": number, "uncertain": pyarrow.bool_()}
-    return pyarrow.schema(columns | dict.fromkeys(classes, number))
 
 
 def _write(path: Path, rows: list[dict[str, Any]], schema: Any) -> None:

@@ -230,11 +230,8 @@ class Rows:
 
     def __init__(self, path: Path, classes: Sequence[str]) -> None:
         self.path = path
-        self._pyarrow = pyarrow = require("pyarrow", "batch")
-        kinds = {"time_s": pyarrow.float64(), "expression": pyarrow.string(), "uncertain": pyarrow.bool_()}
-        kinds |= dict.fromkeys(("frame", "track"), pyarrow.int32())
-        columns = records.video_columns(classes)
-        self._schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float32())) for name in columns])
+        self._pyarrow = require("pyarrow", "batch")
+        self._schema = records.parquet_schema(records.video_columns(classes))
         parquet = require("pyarrow.parquet", "batch")
         self._place = ExitStack()
         part = self._place.enter_context(replaced(path))

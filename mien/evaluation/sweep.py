@@ -189,8 +189,7 @@ def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Co
         target.parent.mkdir(parents=True, exist_ok=True)
         prediction_files.save(predictions, target, about)
         row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, sweep.command)
-        with FileLock(folder / "table.lock"):  # a row is added to what was read just before
-            tables.add(table, row)
+        tables.add(table, row)
         console.print(f"{trial.name}  {split} {metrics.accuracy:.2%}", highlight=False)
 
 

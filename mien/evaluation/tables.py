@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import tempfile
 import types
 import typing
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from mien.errors import DataError
+from mien.errors import DataError, require
 from mien.files import write_text
 
 
@@ -58,18 +60,24 @@ def load(path: Path, kind: type[R]) -> list[R]:
 def add(path: Path, row: R) -> None:
     """Puts a row into a table, in the place of the one with the same key if there is one.
 
+    Several processes may add to one table.
+
     Raises:
         DataError: The table is damaged; nothing is written.
         OSError: It cannot be written.
     """
-    rows = {old.key: old for old in load(path, type(row))} | {row.key: row}
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(row)], lineterminator="\n")
-    writer.writeheader()
-    for each in rows.values():
-        writer.writerow({name: _cell(value) for name, value in vars(each).items()})
+    filelock = require("filelock", "train")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text.getvalue())
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    # Others may write to the same table: a row is added to what was read just before.
+    with filelock.FileLock(Path(tempfile.gettempdir()) / f"mien-{place}.lock"):
+        rows = {old.key: old for old in load(path, type(row))} | {row.key: row}
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [field.name for field in fields(row)], lineterminator="\n")
+        writer.writeheader()
+        for each in rows.values():
+            writer.writerow({name: _cell(value) for name, value in vars(each).items()})
+        write_text(path, text.getvalue())
 
 
 def _value(text: str, hint: Any) -> object:

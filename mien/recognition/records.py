@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from mien.errors import require
 from mien.labels import COLOURS
 from mien.types import Face
 
@@ -56,6 +57,11 @@ def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 6) for name, value in probabilities.items()}
 
 
+def columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """Names of what `flat` gives."""
+    return ("path", "face", *BOX, *SAID, *classes)
+
+
 def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
     """A picture's record as one row a face: path, face from 1, box, score, what was said, and each probability."""
     return [
@@ -72,8 +78,20 @@ def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def to_csv(records: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
     """One line a face; a picture without faces has none."""
-    columns = ("path", "face", *BOX, *SAID, *classes)
-    return csv_line(columns) + "".join(csv_line(row.values()) for record in records for row in flat(record))
+    return csv_line(columns(classes)) + "".join(csv_line(row.values()) for record in records for row in flat(record))
+
+
+def parquet_schema(columns: Sequence[str]) -> Any:
+    """The schema of a Parquet file with these columns: those of `flat` or `flat_frame`, and `width`, `height`, `error`.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    pyarrow = require("pyarrow", "batch")
+    kinds = dict.fromkeys(("path", "expression", "error"), pyarrow.string())
+    kinds |= dict.fromkeys(("face", "frame", "track", "width", "height"), pyarrow.int32())
+    kinds |= {"uncertain": pyarrow.bool_(), "time_s": pyarrow.float64()}
+    return pyarrow.schema([(name, kinds.get(name, pyarrow.float32())) for name in columns])
 
 
 def csv_line(values: Iterable[object]) -> str:

@@ -1,5 +1,6 @@
 """Tables of measured numbers."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -52,3 +53,16 @@ def test_a_file_that_is_no_table_is_one_sentence(tmp_path):
     table.write_bytes(b"\xdb\xff\x00")
     with pytest.raises(DataError, match=r"speed\.csv is no table: "):
         tables.load(table, Speed)
+
+
+def test_many_add_to_one_table_and_no_row_is_lost(tmp_path):
+    path = tmp_path / "speed.csv"
+
+    def add_ten(writer):
+        for i in range(10):
+            tables.add(path, Speed(f"{writer}-{i}", 1, 1.0, None))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add_ten, range(4)))
+    assert {row.name for row in tables.load(path, Speed)} == {f"{writer}-{i}" for writer in range(4) for i in range(10)}
+    assert list(tmp_path.iterdir()) == [path]
