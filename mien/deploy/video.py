@@ -295,6 +295,7 @@ class AnnotatedVideo:
         if not self._stream.codec_context.is_open:
             self._stream.width, self._stream.height = width, height
         image = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
+        image = image.reformat(self._stream.width, self._stream.height)  # a stream may change its size on the way
         image.pts, image.time_base = round(frame.time_s / CLOCK), CLOCK
         self._add_sound(frame.time_s)
         self._last_s = frame.time_s

@@ -28,6 +28,8 @@ SHORTEST_STEP_S = 1e-3
 """Where a frame's time is not after the one before, it is put so much later."""
 CUT_OFF_S = 1.0
 """A video whose pictures end so much before the end that it names was cut off."""
+TIMEOUTS_S = (20.0, 60.0)
+"""How long an address may be silent when it is opened, and later."""
 CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"), "win32": ("vfwcap", "{}")}
 """Platform -> FFmpeg's device and the name of camera number {}."""
 
@@ -123,7 +125,7 @@ class VideoSource:
             device = CAMERAS.get(sys.platform, CAMERAS["linux"])
             name, options = device[1].format(name), {"format": device[0]}
         try:
-            return self._av.open(name, timeout=(20.0, None), metadata_errors="replace", **options)
+            return self._av.open(name, timeout=TIMEOUTS_S, metadata_errors="replace", **options)
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
             raise VideoError(self._why(error)) from None
 

@@ -136,6 +136,19 @@ def test_a_picture_of_odd_size(tmp_path: Path) -> None:
         assert {frame.image_rgb.shape for frame in source} == {(238, 318, 3)}
 
 
+def test_pictures_that_change_their_size_on_the_way(tmp_path: Path) -> None:
+    small = [picture[:200, :300] for picture in WALK]
+    parts = [films.write(tmp_path / f"{i}.h264", pictures) for i, pictures in enumerate((WALK, small))]
+    film = tmp_path / "film.h264"
+    film.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert run(film, "-o", tmp_path / "copy.mp4", "--jsonl", tmp_path / "faces.jsonl").returncode == 0
+    with VideoSource(film) as source:
+        assert {frame.image_rgb.shape[:2] for frame in source} == {films.SIZE, (200, 300)}
+    with VideoSource(tmp_path / "copy.mp4") as source:
+        assert [frame.image_rgb.shape[:2] for frame in source] == [films.SIZE] * 50
+    assert len((tmp_path / "faces.jsonl").read_text().splitlines()) == 50
+
+
 def test_a_film_without_a_face(tmp_path: Path) -> None:
     film = films.write(tmp_path / "film.mp4", [films.face_at()] * 10)
     done = run(
