@@ -560,6 +560,26 @@ def export(
 
 
 @app.command()
+def page(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to be written.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="A shipped model's name or an .onnx file, the first to begin with; may be given "
+            "several times. All shipped ones when left out.",
+        ),
+    ] = None,
+) -> None:
+    """Write the page that recognises faces in the browser as a folder, to be hosted anywhere."""
+    from mien.deploy import page_folder
+
+    page_folder.write(output, page_folder.named(models or []))
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    typer.echo(f"written: {output}, {size / 1e6:.1f} MB; look at it with: python -m http.server --directory {output}")
+
+
+@app.command()
 def calibrate(
     model: Annotated[str, typer.Argument(help="An .onnx file of mien export, or a shipped model's name.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The calibrated copy, an .onnx file.")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -118,6 +119,15 @@ def yunet_file() -> Path:
 def photographs() -> Path:
     """A folder of photographs whose rights do not allow to put them here."""
     return real_file("MIEN_PHOTOGRAPHS", "a folder of photographs")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The system's own Chromium, which Playwright drives."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not path:
+        _absent("Chromium is needed to look at the page: install it, on Debian with apt-get install chromium")
+    return path
 
 
 @pytest.fixture(scope="session")

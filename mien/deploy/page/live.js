@@ -1,0 +1,90 @@
+/** The camera or a video, recognised frame by frame. */
+
+import { Sheet } from "./csv.js";
+import { closeVideo, nextFrame, openCamera, openVideo } from "./sources.js";
+import { Problem } from "./problem.js";
+
+/** @typedef {import("./types.js").Answer} Answer */
+
+export class Live {
+  #name = "";
+  #run = 0;
+  /** What was seen since the camera or the video was opened. */
+  sheet = new Sheet(true);
+
+  /**
+   * @param {HTMLVideoElement} video Never seen: its frames are drawn with what was found in them.
+   * @param {import("./viewer.js").Viewer} viewer
+   * @param {import("./engines.js").Engines} engines
+   * @param {(error: unknown) => void} report
+   * @param {(done: Answer) => void} finished Called after each frame.
+   */
+  constructor(video, viewer, engines, report, finished) {
+    this.video = video;
+    this.viewer = viewer;
+    this.engines = engines;
+    this.report = report;
+    this.finished = finished;
+  }
+
+  /** Gives back the camera or the file; what was seen is kept until the next one is opened. */
+  close() {
+    this.#run++;
+    closeVideo(this.video);
+  }
+
+  /**
+   * @param {() => void} ended Called where the camera is taken away.
+   */
+  async openCamera(ended) {
+    const run = this.#begin("camera");
+    const stream = await openCamera(this.video);
+    if (run !== this.#run) return stream.getTracks().forEach((track) => track.stop());
+    stream.getVideoTracks()[0].addEventListener("ended", () => {
+      if (run !== this.#run) return;
+      ended();
+      this.report(new Problem("The camera was taken away; connect it and press Camera again."));
+    });
+    this.#follow(run);
+  }
+
+  /** @param {File} file */
+  async openVideo(file) {
+    const run = this.#begin(file.name);
+    await openVideo(this.video, file);
+    if (run === this.#run) this.#follow(run);
+  }
+
+  /** @param {string} name */
+  #begin(name) {
+    this.close();
+    this.viewer.clear();
+    this.#name = name;
+    this.sheet = new Sheet(true);
+    return this.#run;
+  }
+
+  /** @param {number} run Ends where another was begun. */
+  async #follow(run) {
+    while (run === this.#run) {
+      const next = await nextFrame(this.video);
+      if (!next) continue;
+      const { bitmap, time_s } = next;
+      if (run !== this.#run) return bitmap.close(); // it is of what was opened meanwhile
+      const engine = this.engines.current;
+      try {
+        const { frame, ...answer } = await (await engine).frame(bitmap);
+        if (run !== this.#run) return frame.close();
+        const numbers = this.viewer.showFrame(frame, answer.faces, time_s);
+        answer.faces.forEach((face, i) => this.sheet.add(this.#name, numbers[i], face, time_s));
+        this.finished(answer);
+      } catch (error) {
+        bitmap.close();
+        if (run !== this.#run || engine !== this.engines.current) continue; // nobody waits for that answer any more
+        this.report(error);
+        // It goes on with the next engine that is chosen, or with the next frame where only this one was refused.
+        if (!(error instanceof Problem) || error.engineGone) await this.engines.changed;
+      }
+    }
+  }
+}

@@ -1,0 +1,85 @@
+/** Moving pictures: the camera or a file, as frames with their times. */
+
+import { Problem } from "./problem.js";
+
+const CAMERA = { video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" }, audio: false };
+
+/** @type {Record<string, string>} */
+const REFUSED = {
+  NotAllowedError: "The camera was not permitted; allow it beside the page's address and press Camera again.",
+  NotFoundError: "No camera was found; connect one and press Camera again.",
+  NotReadableError: "The camera is in use by another program; close that and press Camera again.",
+};
+
+/**
+ * Shows the camera in a video element.
+ *
+ * @param {HTMLVideoElement} video
+ * @returns {Promise<MediaStream>}
+ */
+export async function openCamera(video) {
+  if (!navigator.mediaDevices) {
+    throw new Problem("Browsers give the camera only to pages at https:// or on this machine; open the page there.");
+  }
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia(CAMERA);
+  } catch (error) {
+    const { name } = /** @type {DOMException} */ (error);
+    throw new Problem(REFUSED[name] ?? `The camera could not be opened (${name}); try another one.`);
+  }
+  video.srcObject = stream;
+  await video.play();
+  return stream;
+}
+
+/**
+ * Plays a file in a video element.
+ *
+ * @param {HTMLVideoElement} video
+ * @param {File} file
+ */
+export async function openVideo(video, file) {
+  video.src = URL.createObjectURL(file);
+  try {
+    await video.play();
+  } catch {
+    closeVideo(video);
+    throw new Problem(`${file.name} cannot be played: it is damaged, or in a format that this browser does not know.`);
+  }
+  if (!video.videoWidth) {
+    closeVideo(video);
+    throw new Problem(`${file.name} has sound but no pictures; choose another file.`);
+  }
+}
+
+/**
+ * Gives back what a video element has opened, the camera too.
+ *
+ * @param {HTMLVideoElement} video
+ */
+export function closeVideo(video) {
+  video.pause();
+  if (video.srcObject instanceof MediaStream) for (const track of video.srcObject.getTracks()) track.stop();
+  if (video.src) URL.revokeObjectURL(video.src);
+  video.srcObject = null;
+  video.removeAttribute("src");
+  video.load();
+}
+
+/**
+ * The next frame that a video element shows; null where it was closed at that moment.
+ *
+ * @param {HTMLVideoElement} video
+ * @returns {Promise<{bitmap: ImageBitmap, time_s: number} | null>}
+ */
+export function nextFrame(video) {
+  return new Promise((resolve) => {
+    video.requestVideoFrameCallback((_, { mediaTime }) => {
+      createImageBitmap(video).then(
+        (bitmap) => resolve({ bitmap, time_s: mediaTime }),
+        () => resolve(null),
+      );
+    });
+  });
+}

@@ -1,0 +1,160 @@
+/** The picture with its faces: drawn on a canvas, and each face a radio button over it, so that any input can choose. */
+
+import { heatOf } from "./heat.js";
+
+/** @typedef {import("./tracks.js").ShownFace} ShownFace */
+/** @typedef {{bitmap: ImageBitmap, faces: ShownFace[], chosen: number | null, mask: number}} View Mask 0 is none. */
+
+const LEAST_FONT_PX = 11;
+const MOST_FONT_PX = 15;
+
+export class Stage {
+  /** @type {View | null} */
+  #view = null;
+  /** @type {Map<number, HTMLLabelElement>} */
+  #buttons = new Map();
+
+  /**
+   * @param {HTMLElement} element With a canvas and a fieldset in it.
+   * @param {(id: number) => void} choose Called where the person chose a face.
+   */
+  constructor(element, choose) {
+    this.element = element;
+    this.canvas = /** @type {HTMLCanvasElement} */ (element.querySelector("canvas"));
+    this.faces = /** @type {HTMLFieldSetElement} */ (element.querySelector("fieldset"));
+    /** @type {Record<string, string>} */
+    this.colours = {};
+    this.faces.addEventListener("change", ({ target }) => choose(Number(/** @type {HTMLInputElement} */ (target).value)));
+    new ResizeObserver(() => this.#draw()).observe(this.canvas);
+  }
+
+  /** @param {View | null} view */
+  show(view) {
+    this.#view = view;
+    this.element.hidden = !view;
+    if (!view) return;
+    const { width, height } = view.bitmap;
+    this.element.style.setProperty("--ratio", String(width / height));
+    this.canvas.setAttribute("aria-label", `The picture, ${width} by ${height} pixels, ${count(view.faces.length)}`);
+    this.#placeButtons(view);
+    this.#draw();
+  }
+
+  /** @param {View} view */
+  #placeButtons({ bitmap, faces, chosen }) {
+    for (const [id, button] of this.#buttons) {
+      if (faces.some((face) => face.id === id)) continue;
+      button.remove();
+      this.#buttons.delete(id);
+    }
+    faces.forEach((face, i) => {
+      const button = this.#buttons.get(face.id) ?? this.#newButton(face.id);
+      if (this.faces.children[i] !== button) this.faces.insertBefore(button, this.faces.children[i] ?? null);
+      const [x0, y0, x1, y1] = face.box;
+      button.style.left = `${(100 * x0) / bitmap.width}%`;
+      button.style.top = `${(100 * y0) / bitmap.height}%`;
+      button.style.width = `${(100 * (x1 - x0)) / bitmap.width}%`;
+      button.style.height = `${(100 * (y1 - y0)) / bitmap.height}%`;
+      const [input, name] = /** @type {[HTMLInputElement, HTMLElement]} */ (/** @type {unknown} */ (button.children));
+      input.checked = face.id === chosen;
+      const text = `Face ${face.id}: ${textOf(face)}`;
+      if (name.textContent !== text) name.textContent = text;
+    });
+  }
+
+  /** @param {number} id */
+  #newButton(id) {
+    const button = document.createElement("label");
+    const input = document.createElement("input");
+    input.type = "radio";
+    input.name = "face";
+    input.value = String(id);
+    const name = document.createElement("span");
+    button.append(input, name);
+    this.#buttons.set(id, button);
+    return button;
+  }
+
+  #draw() {
+    const context = this.canvas.getContext("2d");
+    if (!this.#view || !this.canvas.clientWidth || !context) return;
+    const { bitmap, faces, chosen, mask } = this.#view;
+    this.canvas.width = Math.round(this.canvas.clientWidth * devicePixelRatio);
+    this.canvas.height = Math.round(this.canvas.clientHeight * devicePixelRatio);
+    context.imageSmoothingQuality = "high";
+    context.fillStyle = "white"; // behind what is transparent, as the networks see it
+    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    context.drawImage(bitmap, 0, 0, this.canvas.width, this.canvas.height);
+    context.scale(devicePixelRatio, devicePixelRatio);
+    const scale = this.canvas.clientWidth / bitmap.width;
+    for (const face of faces) {
+      const [x0, y0, x1, y1] = face.box.map((value) => value * scale);
+      const heat = face.masks?.[mask - 1];
+      if (heat) context.drawImage(heatOf(heat), x0, y0, x1 - x0, y1 - y0);
+      context.strokeStyle = this.#colour(face);
+      context.lineWidth = face.id === chosen ? 3 : 1.5;
+      context.setLineDash(face.uncertain ? [6, 4] : []);
+      context.beginPath();
+      context.roundRect(x0, y0, x1 - x0, y1 - y0, 4);
+      context.stroke();
+    }
+    for (const face of faces) this.#label(context, face, scale); // after all boxes, so that none is drawn over a text
+  }
+
+  /**
+   * Above the box, below it where there is no room, and inside at its top where there is none either.
+   *
+   * @param {CanvasRenderingContext2D} context
+   * @param {ShownFace} face
+   * @param {number} scale
+   */
+  #label(context, face, scale) {
+    const text = textOf(face);
+    const [x0, y0, x1, y1] = face.box.map((value) => value * scale);
+    const size = Math.max(LEAST_FONT_PX, Math.min((x1 - x0) / 7, MOST_FONT_PX));
+    const pad = size * 0.4;
+    context.font = `600 ${size}px system-ui, sans-serif`;
+    const width = context.measureText(text).width + 2 * pad;
+    const height = size + 2 * pad;
+    const left = Math.max(0, Math.min(x0 - 1, this.canvas.clientWidth - width));
+    const places = [y0 - height, y1, Math.max(0, y0)];
+    const top = places.find((place) => place >= 0 && place + height <= this.canvas.clientHeight) ?? 0;
+    const colour = this.#colour(face);
+    context.fillStyle = colour;
+    context.beginPath();
+    context.roundRect(left, top, width, height, 4);
+    context.fill();
+    context.fillStyle = isBright(colour) ? "#111" : "#fff";
+    context.textBaseline = "middle";
+    context.fillText(text, left + pad, top + height / 2 + 1);
+  }
+
+  /** @param {ShownFace} face */
+  #colour(face) {
+    return this.colours[face.expression] ?? "#808080";
+  }
+}
+
+/**
+ * What a face shows in few words, with a question mark where that is uncertain.
+ *
+ * @param {ShownFace} face
+ */
+function textOf({ expression, confidence, uncertain }) {
+  return `${expression}${uncertain ? "?" : ""} ${Math.round(confidence * 100)}%`;
+}
+
+/** @param {number} faces */
+function count(faces) {
+  return faces === 0 ? "no face" : faces === 1 ? "one face" : `${faces} faces`;
+}
+
+/**
+ * Whether dark text can be read better on a colour than white text.
+ *
+ * @param {string} colour As #rrggbb.
+ */
+function isBright(colour) {
+  const [red, green, blue] = [1, 3, 5].map((i) => (parseInt(colour.slice(i, i + 2), 16) / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18;
+}

@@ -1,0 +1,115 @@
+/** Faces followed from frame to frame, and what is shown of them: smoothed a little, so that no label flickers. */
+
+import { overlap } from "./detect.js";
+
+/** @typedef {import("./types.js").Face} Face */
+/** @typedef {Face & {id: number}} ShownFace A face with the number that it keeps while it is in view. */
+/** @typedef {{time_s: number, probabilities: Record<string, number>, expression: string, uncertain: boolean}} Moment */
+
+export const HISTORY_S = 30;
+const SMOOTHING_S = 0.3; // time constant of the exponential average
+const LEAD = 0.1; // by how much another class must lead before the label changes
+const SAME = 0.3; // least intersection over union of a face with itself, a frame later
+const FORGOTTEN_S = 1; // how long a face may be out of view and still be the same
+
+/**
+ * @typedef {object} Track
+ * @property {number} id
+ * @property {Face["box"]} box
+ * @property {Record<string, number>} probabilities
+ * @property {number} doubt Smoothed share of uncertain frames, in [0, 1].
+ * @property {string} expression
+ * @property {number} seen_s
+ * @property {Moment[]} history
+ */
+
+export class Tracks {
+  /** @type {Track[]} */
+  #tracks = [];
+  #last = 0;
+  #now_s = 0;
+
+  /**
+   * @param {Face[]} faces Of the next frame.
+   * @param {number} time_s When it was seen; where it is before the last frame or long after it, all begins anew.
+   * @returns {ShownFace[]} With smoothed probabilities.
+   */
+  update(faces, time_s) {
+    if (time_s < this.#now_s || time_s > this.#now_s + HISTORY_S) this.#tracks = [];
+    this.#now_s = time_s;
+    this.#tracks = this.#tracks.filter((track) => time_s - track.seen_s <= FORGOTTEN_S);
+    const pairs = matched(this.#tracks, faces);
+    return faces.map((face) => {
+      const track = pairs.get(face) ?? this.#begun(face, time_s);
+      follow(track, face, time_s);
+      const { id, probabilities, expression } = track;
+      const uncertain = track.doubt > 0.5;
+      track.history.push({ time_s, probabilities, expression, uncertain });
+      while (track.history[0].time_s < time_s - HISTORY_S) track.history.shift();
+      return { ...face, id, probabilities, expression, confidence: probabilities[expression], uncertain };
+    });
+  }
+
+  /**
+   * What a face showed in the last HISTORY_S seconds.
+   *
+   * @param {number | null} id
+   * @returns {Moment[]}
+   */
+  history(id) {
+    return this.#tracks.find((track) => track.id === id)?.history ?? [];
+  }
+
+  /**
+   * @param {Face} face
+   * @param {number} time_s
+   * @returns {Track}
+   */
+  #begun({ box, probabilities, uncertain, expression }, time_s) {
+    const doubt = Number(uncertain);
+    const track = { id: ++this.#last, box, probabilities, doubt, expression, seen_s: time_s, history: [] };
+    this.#tracks.push(track);
+    return track;
+  }
+}
+
+/**
+ * Which track each face goes on, the largest overlaps first.
+ *
+ * @param {Track[]} tracks
+ * @param {Face[]} faces
+ */
+function matched(tracks, faces) {
+  const near = tracks
+    .flatMap((track) => faces.map((face) => ({ track, face, share: overlap(track.box, face.box) })))
+    .filter(({ share }) => share > SAME)
+    .sort((a, b) => b.share - a.share);
+  /** @type {Map<Face, Track>} */
+  const pairs = new Map();
+  const taken = new Set();
+  for (const { track, face } of near) {
+    if (pairs.has(face) || taken.has(track)) continue;
+    pairs.set(face, track);
+    taken.add(track);
+  }
+  return pairs;
+}
+
+/**
+ * @param {Track} track
+ * @param {Face} face
+ * @param {number} time_s
+ */
+function follow(track, face, time_s) {
+  const share = 1 - Math.exp(-(time_s - track.seen_s) / SMOOTHING_S);
+  /** @type {(before: number, now: number) => number} */
+  const mixed = (before, now) => before + share * (now - before);
+  track.box = face.box;
+  track.seen_s = time_s;
+  track.doubt = mixed(track.doubt, Number(face.uncertain));
+  track.probabilities = Object.fromEntries(
+    Object.entries(face.probabilities).map(([name, now]) => [name, mixed(track.probabilities[name], now)]),
+  );
+  const [name, highest] = Object.entries(track.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
+  if (highest >= track.probabilities[track.expression] + LEAD) track.expression = name;
+}

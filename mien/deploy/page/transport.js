@@ -1,0 +1,34 @@
+/** Play, pause and the position in a video. */
+
+export class Transport {
+  /**
+   * @param {HTMLElement} element With a button, a slider and an output in it.
+   * @param {HTMLVideoElement} video
+   */
+  constructor(element, video) {
+    this.element = element;
+    const [button, slider, clock] = /** @type {[HTMLButtonElement, HTMLInputElement, HTMLOutputElement]} */ (
+      /** @type {unknown} */ (element.children)
+    );
+    button.onclick = () => (video.paused ? video.play() : video.pause());
+    slider.oninput = () => (video.currentTime = Number(slider.value));
+    video.onplay = video.onpause = () => (button.textContent = video.paused ? "Play" : "Pause");
+    video.onloadedmetadata = () => (slider.max = String(video.duration));
+    video.ontimeupdate = () => {
+      slider.value = String(video.currentTime);
+      slider.setAttribute("aria-valuetext", clockOf(video.currentTime));
+      clock.value = `${clockOf(video.currentTime)} / ${clockOf(video.duration)}`;
+    };
+  }
+
+  /** @param {boolean} shown */
+  show(shown) {
+    this.element.hidden = !shown;
+  }
+}
+
+/** @param {number} time_s */
+function clockOf(time_s) {
+  if (!Number.isFinite(time_s)) return "–"; // a stream that does not say how long it is
+  return `${Math.floor(time_s / 60)}:${String(Math.floor(time_s % 60)).padStart(2, "0")}`;
+}

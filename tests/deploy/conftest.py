@@ -1,0 +1,235 @@
+"""What the tests of the page need: pictures, a film, models, hosts with and without a service, and a real Chromium."""
+
+import contextlib
+import functools
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+import onnx
+import pytest
+import skimage.data
+import uvicorn
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image, ImageEnhance, ImageOps
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from mien.deploy import page_folder
+from mien.labels import EXPRESSIONS
+from mien.recognition.classifier import METADATA
+from tests.deploy.page_service import create_app
+
+FRAMES_A_SECOND = 10
+STEP_PX = 4
+"""How far the astronaut moves from frame to frame."""
+
+
+class Host(NamedTuple):
+    """A server that gives out the page, and how to stop it."""
+
+    url: str
+    stop: Callable[[], None]
+
+
+def frame(number: int) -> Image.Image:
+    """A frame of a film in which the astronaut moves to the right and, from the twentieth on, back again."""
+    picture = Image.new("RGB", (640, 480), "gray")
+    picture.paste(Image.fromarray(skimage.data.astronaut()[:480, :480]), (STEP_PX * min(number, 40 - number), 0))
+    return picture
+
+
+# What the person has.
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The astronaut as PNG, as JPEG and lying on her side but for her EXIF, and several faces in one picture."""
+    folder = tmp_path_factory.mktemp("pictures")
+    astronaut = Image.fromarray(skimage.data.astronaut())
+    astronaut.save(folder / "lossless.png")
+    astronaut.save(folder / "lossy.jpg", quality=85)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # it is to be turned by 90 degrees to the right
+    astronaut.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", quality=95, exif=exif)
+    group = Image.new("RGB", (1600, 1000), "lightgray")
+    group.paste(astronaut.resize((900, 900)), (20, 60))
+    group.paste(ImageEnhance.Brightness(ImageOps.mirror(astronaut)).enhance(0.6), (1000, 40))
+    group.paste(astronaut.rotate(12).resize((240, 240)), (1000, 640))
+    group.paste(ImageOps.grayscale(astronaut).resize((150, 150)), (1350, 700))
+    group.save(folder / "group, of four.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of the moving astronaut as WebM."""
+    path = tmp_path_factory.mktemp("film") / "astronaut.webm"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libvpx", rate=FRAMES_A_SECOND, width=640, height=480, pix_fmt="yuv420p")
+        stream.bit_rate = 4_000_000
+        stream.options = {"deadline": "realtime", "cpu-used": "8"}
+        for number in range(2 * FRAMES_A_SECOND):
+            container.mux(stream.encode(av.VideoFrame.from_image(frame(number))))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier that gives two masks, and is never certain."""
+    return write_model(tmp_path_factory.mktemp("models") / "masked.onnx", masks=True, uncertain_below=0.99)
+
+
+@pytest.fixture(scope="session")
+def maskless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier without masks, that is always certain."""
+    return write_model(tmp_path_factory.mktemp("models") / "maskless.onnx", masks=False, uncertain_below=0)
+
+
+def write_model(path: Path, masks: bool, uncertain_below: float) -> Path:
+    """A linear classifier as `mien export` would write it."""
+    size, random = 8, np.random.default_rng(3)
+    nodes = [
+        helper.make_node("Flatten", ["images"], ["row"]),
+        helper.make_node("Gemm", ["row", "weights"], ["logits"]),
+        helper.make_node("ReduceMean", ["images", "channel"], ["mask_1"], keepdims=0),
+        helper.make_node("AveragePool", ["images"], ["coarse"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("ReduceMean", ["coarse", "channel"], ["mask_2"], keepdims=0),
+    ]
+    shapes = {"logits": [7], "mask_1": [size, size], "mask_2": [size // 2, size // 2]}
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name, shape in shapes.items()]
+    graph = helper.make_graph(
+        nodes if masks else nodes[:2],
+        "linear",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 1, size, size])],
+        outputs if masks else outputs[:1],
+        [
+            numpy_helper.from_array(random.normal(0, 0.05, (size**2, 7)).astype(np.float32), "weights"),
+            numpy_helper.from_array(np.array([1]), "channel"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    calibration = {"temperature": 1.5, "uncertain_below": uncertain_below, "coverage": 0.8, "accuracy": 0.5, "faces": 9}
+    metadata = {"format": 1, "network": path.stem, "classes": list(EXPRESSIONS), "calibration": calibration}
+    metadata["preprocessing"] = {"size": size, "channels": 1, "mean": 0.0, "std": 1.0}
+    helper.set_model_props(model, {METADATA: json.dumps(metadata)})
+    onnx.save(model, path)
+    return path
+
+
+# Where the page is.
+
+
+@contextlib.contextmanager
+def hosted(folder: Path) -> Iterator[str]:
+    """The address of a folder, given out by the plainest of servers."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, masked: Path, maskless: Path) -> Iterator[str]:
+    """The static page in a sub-folder of a host that sends no isolation headers; with three models."""
+    root = tmp_path_factory.mktemp("host")
+    page_folder.write(root / "some" / "where", page_folder.named(["small", str(masked), str(maskless)]))
+    with hosted(root) as url:
+        yield f"{url}some/where/"
+
+
+def serve() -> Host:
+    """The page with a service behind it."""
+    server = uvicorn.Server(uvicorn.Config(create_app(), port=0, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join()
+
+    return Host(f"http://127.0.0.1:{port}/", stop)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    """The address of the page with a service behind it."""
+    host = serve()
+    yield host.url
+    host.stop()
+
+
+# Who looks at it.
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium with a camera that shows the moving astronaut, and that each page must be permitted to use."""
+    camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    with camera.open("wb") as stream:
+        for number in range(40):
+            frame(number).save(stream, "JPEG", quality=92)
+    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium, args=arguments)
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A person who permits the camera; one for all, so that the WebAssembly is fetched once."""
+    with browser.new_context(permissions=["camera"], viewport={"width": 1100, "height": 900}) as context:
+        yield context
+
+
+@contextlib.contextmanager
+def tab(context: BrowserContext) -> Iterator[Page]:
+    """A tab that asks nobody but the page's own host for anything, and in which nothing is thrown."""
+    page = context.new_page()
+    asked, thrown = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url.replace("ws://", "http://")))
+    page.on("pageerror", lambda error: thrown.append(str(error)))
+    page.set_default_timeout(20_000)
+    yield page
+    home = re.match("https?://[^/]+/", page.url)
+    page.close()
+    assert home
+    assert [url for url in asked if not url.removeprefix("blob:").startswith(home[0])] == []
+    assert thrown == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A new tab."""
+    with tab(context) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def visited(context: BrowserContext, site: str) -> Iterator[Page]:
+    """A tab with the static page, ready; what is chosen next takes the place of what was chosen before."""
+    with tab(context) as page:
+        yield opened(page, site)
+
+
+def opened(page: Page, url: str) -> Page:
+    """The page when it is ready."""
+    page.goto(url)
+    expect(page.locator("#said")).to_have_text("Ready.", timeout=20_000)
+    return page

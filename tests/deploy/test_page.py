@@ -1,0 +1,388 @@
+"""The page in a real Chromium: both engines say what Python says, whatever the person does, and nothing leaves."""
+
+import base64
+import contextlib
+import csv
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from mien.deploy import page_folder
+from mien.labels import COLOURS, EXPRESSIONS
+from mien.preprocess import crop
+from mien.recognition import photo
+from mien.recognition.classifier import Classifier
+from mien.recognition.detect import create_detector
+from mien.recognition.recognizer import Recognizer
+from tests.deploy.conftest import FRAMES_A_SECOND, STEP_PX, hosted, opened, serve
+
+ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
+OUTLINE = "element => getComputedStyle(element).outlineStyle"
+
+
+def drop(page: Page, path: Path, kind: str) -> None:
+    """Drops a file of that media type onto the page."""
+    page.dispatch_event(
+        "#drop",
+        "drop",
+        {
+            "dataTransfer": page.evaluate_handle(
+                """([name, type, content]) => {
+            const transfer = new DataTransfer();
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            transfer.items.add(new File([bytes], name, { type }));
+            return transfer;
+        }""",
+                [path.name, kind, base64.b64encode(path.read_bytes()).decode()],
+            )
+        },
+    )
+
+
+def choose(page: Page, files: list[Path]) -> None:
+    """Chooses pictures."""
+    page.set_input_files("#picture-files", files)
+
+
+def downloaded(page: Page) -> list[dict[str, str]]:
+    """The rows of the CSV that the page gives."""
+    with page.expect_download() as waiting:
+        page.click("#csv")
+    return list(csv.DictReader(io.StringIO(waiting.value.path().read_text(encoding="utf-8"))))
+
+
+def notice(page: Page) -> str:
+    """The sentence that says what went wrong, once there is one."""
+    expect(page.locator("#notice")).to_be_visible()
+    return page.inner_text("#notice span")
+
+
+# What it says.
+
+
+@pytest.mark.parametrize("engine", ["browser", "service"])
+def test_both_engines_say_what_python_says(
+    engine: str, request: pytest.FixtureRequest, page: Page, pictures: list[Path]
+) -> None:
+    opened(page, request.getfixturevalue("site" if engine == "browser" else "service"))
+    assert page.evaluate("crossOriginIsolated") == (engine == "service")
+    if engine == "service":
+        page.get_by_text("on the service").click()
+    choose(page, pictures)
+    recognizer = Recognizer(threads=1)
+    expected = {path.name: recognizer(path) for path in pictures}
+    assert [len(faces) for faces in expected.values()] == [4, 1, 1, 1]
+    expect(page.locator("#strip .done")).to_have_count(len(pictures))
+    rows = downloaded(page)
+    assert [row["path"] for row in rows] == [name for name, faces in expected.items() for _ in faces]
+    for row, face in zip(rows, (face for faces in expected.values() for face in faces), strict=True):
+        values = [float(row[name]) for name in EXPRESSIONS]
+        assert values == pytest.approx(list(face.expression.probabilities.values()), abs=0.01), row["path"]
+        assert [float(row[name]) for name in ("x0", "y0", "x1", "y1")] == pytest.approx(face.box.xyxy, abs=1)
+        assert row["expression"] == face.expression.name
+        assert row["uncertain"] == str(face.expression.uncertain).lower()
+
+
+def test_scaling_is_pillows_to_the_bit(visited: Page) -> None:
+    random = np.random.default_rng(0)
+    for shape, size, box, tolerance in [
+        ((37, 53, 3), (20, 11), (0, 0, 53, 37), 0),
+        ((60, 40, 3), (30, 48), (5, 3, 31, 40), 0),
+        ((90, 90), (48, 48), (0, 0, 90, 90), 0),
+        ((17, 17), (48, 48), (0, 0, 17, 17), 0),
+        ((300, 7, 3), (5, 192), (0, 0, 7, 300), 1),  # its passes are in another order before Pillow 13
+    ]:
+        image = random.integers(0, 256, shape, dtype=np.uint8)
+        expected = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=box))
+        source = {"width": shape[1], "height": shape[0], "channels": 3 if len(shape) == 3 else 1}
+        got = visited.evaluate(
+            """async ([source, values, size, box]) => {
+                const { resize } = await import("./pixels.js");
+                return [...resize({ ...source, data: Uint8Array.from(values) }, ...size, box).data];
+            }""",
+            [source, image.ravel().tolist(), size, box],
+        )
+        np.testing.assert_allclose(got, expected.ravel(), rtol=0, atol=tolerance)
+
+
+def test_a_frame_is_looked_at_as_python_does(visited: Page, pictures: list[Path], masked: Path) -> None:
+    content = base64.b64encode(pictures[0].read_bytes()).decode()
+    answer = visited.evaluate(
+        """async (content) => {
+            const { BrowserEngine } = await import("./browser.js");
+            const { Home } = await import("./home.js");
+            const model = { name: "masked", file: "models/masked.onnx" };
+            const engine = await BrowserEngine.open(model, new Home("models.json", null));
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            const { frame, ...answer } = await engine.frame(await createImageBitmap(new Blob([bytes])));
+            engine.close();
+            const masks = answer.faces[0].masks.map(({ values }) => [...values]);
+            return { ...answer, masks, returned: frame.width };
+        }""",
+        content,
+    )
+    detector = create_detector("blazeface", threads=1, small_faces=False)
+    image_rgb = photo.read(pictures[0])
+    expected = sorted(detector(image_rgb), key=lambda each: each.box.x0)
+    assert answer["returned"] == answer["width"] == 1600
+    assert len(answer["faces"]) == len(expected) > 0
+    for face, detection in zip(answer["faces"], expected, strict=True):
+        assert face["box"] == pytest.approx(detection.box.xyxy, abs=0.5)
+        assert face["score"] == pytest.approx(detection.score, abs=0.01)
+        for name, point in detection.landmarks.items():
+            assert face["landmarks"][name] == pytest.approx(point, abs=0.5)
+    masks = Classifier(masked).masks([crop(photo.gray(image_rgb), expected[0].box)])
+    for got, mask in zip(answer["masks"], masks, strict=True):
+        np.testing.assert_allclose(got, mask.ravel(), atol=1e-3)
+
+
+def test_masks_lie_over_the_face(page: Page, site: str) -> None:
+    opened(page, site)
+    page.get_by_label("Model").select_option("maskless")
+    expect(page.locator("#said")).to_have_text("Ready.")
+    expect(page.get_by_label("Masks")).to_be_hidden()
+    page.get_by_label("Model").select_option("masked")
+    expect(page.get_by_label("Masks")).to_be_visible()
+    choose(page, [ASTRONAUT])
+    expect(page.locator("#said")).to_contain_text("Perhaps ")
+    plain = drawn(page, "#stage canvas")
+    page.get_by_label("Masks").select_option("stage 2")
+    heated = drawn(page, "#stage canvas")
+    x0, y0, x1, y1 = (float(downloaded(page)[0][name]) for name in ("x0", "y0", "x1", "y1"))
+    changed = np.argwhere((plain != heated).any(axis=2)) * 512 / len(plain)  # rows and columns of the picture
+    assert changed.min(axis=0) == pytest.approx([y0, x0], abs=2)
+    assert changed.max(axis=0) == pytest.approx([y1, x1], abs=2)
+
+
+def drawn(page: Page, selector: str) -> NDArray[np.uint8]:
+    """What a canvas shows, (H, W, 3)."""
+    address = page.locator(selector).evaluate("canvas => canvas.toDataURL()")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
+
+
+# What moves.
+
+
+@pytest.mark.parametrize("engine", ["browser", "service"])
+def test_the_camera_is_followed(engine: str, request: pytest.FixtureRequest, page: Page) -> None:
+    opened(page, request.getfixturevalue("site" if engine == "browser" else "service"))
+    if engine == "service":
+        page.get_by_text("on the service").click()
+    page.get_by_role("button", name="Camera").click()
+    expect(page.locator("#said")).to_contain_text("Happy")
+    expect(page.locator("#speed")).to_contain_text("frames/s")
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Stop camera").click()
+    rows = downloaded(page)
+    assert list(rows[0])[:3] == ["time_s", "path", "face"]
+    assert {(row["path"], row["face"]) for row in rows} == {("camera", "1")}  # she keeps her number
+    assert {row["expression"] for row in rows} == {"happy"}
+    times_s = [float(row["time_s"]) for row in rows]
+    assert len(times_s) >= 4
+    assert times_s == sorted(times_s)
+    assert np.ptp([float(row["x0"]) for row in rows]) > 5 * STEP_PX
+    colours = drawn(page, "#timeline").reshape(-1, 3)
+    happy = [int(COLOURS["happy"][i : i + 2], 16) for i in (1, 3, 5)]
+    assert (np.abs(colours.astype(int) - happy).max(axis=1) < 30).sum() > 20
+
+
+def test_a_video_is_followed_with_its_own_times(page: Page, site: str, film: Path) -> None:
+    opened(page, site)
+    drop(page, film, "video/webm")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()  # it has ended
+    rows = downloaded(page)
+    assert {row["path"] for row in rows} == {film.name}
+    assert len(rows) >= 4
+    for row in rows:
+        number = round(float(row["time_s"]) * FRAMES_A_SECOND)
+        assert float(row["x0"]) == pytest.approx(168 + STEP_PX * number, abs=STEP_PX)
+    page.get_by_label("Position in the video").fill("1")
+    expect(page.locator("#clock")).to_have_text("0:01 / 0:02")
+    expect(page.get_by_label("Position in the video")).to_have_value("1")
+
+
+def test_labels_do_not_flicker(visited: Page) -> None:
+    shown = visited.evaluate(
+        """async () => {
+            const { Tracks } = await import("./tracks.js");
+            const tracks = new Tracks();
+            const face = (happy, x) => ({
+                box: [x, 0, x + 100, 100], score: 1, landmarks: {}, uncertain: false,
+                expression: happy > 0.5 ? "happy" : "sad", probabilities: { happy, sad: 1 - happy },
+            });
+            const still = [0, 1, 2, 3, 4, 5, 6].map((i) => tracks.update([face(i % 2 ? 0.45 : 0.55, i)], i / 10)[0]);
+            const turned = [7, 8, 9, 10, 11, 12].map((i) => tracks.update([face(0, i)], i / 10)[0]);
+            const other = tracks.update([face(1, 500), face(0, 13)], 1.3);
+            return { still, turned, other, history: tracks.history(1).length };
+        }"""
+    )
+    assert {face["expression"] for face in shown["still"]} == {"happy"}
+    assert shown["still"][1]["probabilities"]["happy"] == pytest.approx(0.55 - 0.1 * (1 - np.exp(-1 / 3)))
+    assert [face["expression"] for face in shown["turned"]] == ["sad"] * 6
+    assert [face["id"] for face in shown["other"]] == [2, 1]
+    assert shown["history"] == 14
+
+
+# What leaves the machine.
+
+
+def test_in_the_browser_no_picture_is_sent(page: Page, service: str) -> None:
+    sent, sockets = [], []
+    page.on("request", lambda request: sent.append(request.method))
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    page.goto(service, wait_until="domcontentloaded")
+    choose(page, [ASTRONAUT])  # before any engine is ready
+    expect(page.locator("#said")).to_contain_text("Happy", timeout=20_000)
+    expect(page.locator("#where")).to_have_text("Pictures stay on this machine.")
+    assert set(sent) == {"GET"}
+    assert not sockets
+
+
+def test_each_request_carries_the_token(page: Page, service: str) -> None:
+    carried, sockets = {}, []
+    page.on("request", lambda request: carried.update({request.url: request.headers.get("authorization")}))
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    page.goto(f"{service}#token=secret&camera")
+    page.get_by_text("on the service").click()
+    expect(page.locator("#said")).to_contain_text("Happy", timeout=20_000)
+    expect(page.locator("#speed")).to_contain_text("there and back")
+    choose(page, [ASTRONAUT])
+    expect(page.locator("#csv")).to_be_enabled()
+    for path in ("v1/models", "models/small.onnx", "models/blazeface_full_range.onnx", "v1/recognize"):
+        assert carried[f"{service}{path}"] == "Bearer secret"
+    assert sockets == [f"{service.replace('http', 'ws')}v1/frames?token=secret"]
+    assert not any("secret" in url for url in carried)
+
+
+# What goes wrong.
+
+
+def test_what_is_no_picture_gets_a_sentence_and_the_others_are_recognised(visited: Page, tmp_path: Path) -> None:
+    page = visited
+    bad = [tmp_path / name for name in ("noise.png", "empty.jpg", "cut.png")]
+    bad[0].write_bytes(b"no picture at all")
+    bad[1].touch()
+    bad[2].write_bytes(ASTRONAUT.read_bytes()[:100])
+    for path in bad:
+        choose(page, [path])
+        expect(page.locator("#notice")).to_contain_text(path.name)
+        assert re.fullmatch(r"[^.]+\.\w+ (cannot be read as a picture: .+|is empty; .+)\.", notice(page))
+        expect(page.locator("#empty")).to_be_visible()
+    choose(page, [bad[0], ASTRONAUT])
+    expect(page.locator("#strip .done")).to_have_count(1)
+    assert [row["path"] for row in downloaded(page)] == [ASTRONAUT.name]
+    page.get_by_text(ASTRONAUT.name).click()
+    expect(page.locator("#said")).to_contain_text("Happy")
+
+
+def test_a_video_that_is_none_gets_a_sentence(visited: Page, tmp_path: Path) -> None:
+    path = tmp_path / "noise.webm"
+    path.write_bytes(b"no video at all")
+    visited.set_input_files("#video-file", path)
+    expect(visited.locator("#notice")).to_contain_text("noise.webm cannot be played: ")
+
+
+def test_a_picture_without_a_face_says_so(visited: Page, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200), "gray").save(tmp_path / "nobody.png")
+    choose(visited, [tmp_path / "nobody.png"])
+    expect(visited.locator("#said")).to_have_text("No face was found.")
+    expect(visited.locator("#spoken")).to_have_text("No face was found.")
+    expect(visited.locator("#csv")).to_be_disabled()
+
+
+def test_without_permission_the_camera_gets_a_sentence(browser: Browser, site: str) -> None:
+    with browser.new_context() as context:
+        page = opened(context.new_page(), site)
+        page.get_by_role("button", name="Camera").click()
+        assert notice(page).startswith("The camera was not permitted;")
+        expect(page.get_by_role("button", name="Camera")).to_have_text("Camera")
+        choose(page, [ASTRONAUT])  # and all else goes on
+        expect(page.locator("#said")).to_contain_text("Happy")
+        expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_without_a_camera_there_is_a_sentence(chromium: str, browser: Browser, site: str) -> None:
+    with contextlib.closing(browser.browser_type.launch(executable_path=chromium, args=["--no-sandbox"])) as bare:
+        page = bare.new_context(permissions=["camera"]).new_page()
+        page.goto(site)
+        page.get_by_role("button", name="Camera").click()
+        assert notice(page) == "No camera was found; connect one and press Camera again."
+
+
+def test_a_missing_model_gets_a_sentence(page: Page, tmp_path: Path) -> None:
+    page_folder.write(tmp_path, page_folder.named(["small"]))
+    (tmp_path / "models" / "small.onnx").unlink()
+    with hosted(tmp_path) as url:
+        page.goto(url)
+        assert notice(page) == "The model small.onnx is missing (404); whoever hosts this page must put it there."
+
+
+def test_where_the_service_goes_the_browser_goes_on(page: Page) -> None:
+    host = serve()
+    opened(page, host.url)
+    page.get_by_text("on the service").click()
+    page.get_by_role("button", name="Camera").click()
+    expect(page.locator("#said")).to_contain_text("Happy")
+    host.stop()
+    assert notice(page) == "The service does not answer any more."
+    expect(page.locator("#speed")).to_contain_text("there and back")
+    page.get_by_role("button", name="Recognise in this browser").click()
+    expect(page.locator("#notice")).to_be_hidden()
+    expect(page.locator("#speed")).to_contain_text("ms a face")
+    expect(page.locator("#said")).to_contain_text("Happy")
+
+
+# Who uses it.
+
+
+def test_it_can_be_used_with_the_keyboard_alone(page: Page, site: str, pictures: list[Path]) -> None:
+    opened(page, site)
+    for id_ in ("theme", "camera", "pictures", "video"):
+        page.keyboard.press("Tab")
+        expect(page.locator(f"#{id_}")).to_be_focused()
+        assert page.locator(f"#{id_}").evaluate(OUTLINE) == "solid"
+    page.locator("#theme").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+    choose(page, pictures[:1])
+    expect(page.locator("#face")).to_have_text(re.compile(r"Face \d of 4"))
+    page.locator("#stage input:checked").focus()
+    before = page.inner_text("#face")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#face")).not_to_have_text(before)
+    ring = page.locator("#stage label:has(:focus-visible)").evaluate(OUTLINE)
+    assert ring == "solid"
+    assert page.locator("#stage input:checked").get_attribute("value") == re.findall(r"\d", page.inner_text("#face"))[0]
+
+
+def test_no_screen_is_too_small(page: Page, service: str, pictures: list[Path]) -> None:
+    opened(page, service)
+    choose(page, pictures[1:])
+    expect(page.locator("#strip .done")).to_have_count(3)
+    for width in (320, 360, 700, 1280):
+        page.set_viewport_size({"width": width, "height": 700})
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    page.set_viewport_size({"width": 320, "height": 700})
+    page.get_by_role("button", name="Camera").click()
+    expect(page.locator("#said")).to_contain_text("Happy")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 320
+
+
+def test_colours_are_light_or_dark_as_the_system_says(page: Page, site: str) -> None:
+    page.goto(site)
+    grounds = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate("() => localStorage.clear()")
+        page.reload()
+        (colour,) = [page.evaluate("() => getComputedStyle(document.body).backgroundColor")]
+        grounds.append(sum(int(value) for value in re.findall(r"\d+", colour)[:3]))
+    assert grounds[0] > 600
+    assert grounds[1] < 100
