@@ -167,7 +167,7 @@ def video(
     with VideoSource(source, sound=output is not None) as opened, _video_progress(opened) as tell:
         done = videos.recognise(opened, recognizer, wanted, tell)
     console = _console(errors=videos.STANDARD_OUTPUT in (csv, jsonl))
-    console.print(timelines.table(done.timeline) if done.timeline.tracks else "no face")
+    console.print(timelines.table(done.timeline) if done.timeline.tracks else timelines.nobody(done.timeline))
     for path in done.files:
         console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
     if done.error:

@@ -18,7 +18,8 @@ from mien.preprocess import crop
 from mien.recognition.video import TrackedFace, VideoFrame
 
 GAP_S = 0.5
-"""A face that is not seen for longer was away; a shorter time is part of what it showed before."""
+"""A face that is not seen for longer was away, unless the video's pictures are further apart; a shorter time is part of
+what it showed before."""
 MOMENTS = 6
 """Pictures kept of a face, at most: the most expressive ones."""
 APART_S = 2.0
@@ -92,12 +93,18 @@ class Track:
 
     @property
     def durations_s(self) -> NDArray[np.float64]:
-        """(N,) how long each picture counts: until the next one of this face, GAP_S at most."""
-        times_s = self.times_s
-        steps = np.diff(times_s)
-        usual = float(np.median(steps)) if len(steps) else 1 / 25
-        steps = np.append(steps, usual)
-        return np.where(steps > GAP_S, usual, steps)
+        """(N,) how long each picture counts: until the next one of this face, or as usual where it was away then."""
+        usual, steps = self._usual_step_s, np.diff(self.times_s)
+        return np.append(np.where(steps > self.gap_s, usual, steps), usual)
+
+    @property
+    def gap_s(self) -> float:
+        """A face that is not seen for longer was away."""
+        return max(GAP_S, 2.5 * self._usual_step_s)
+
+    @property
+    def _usual_step_s(self) -> float:
+        return float(np.median(np.diff(self.times_s))) if len(self._times) > 1 else 1 / 25
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -130,10 +137,16 @@ class Track:
 
 
 class Timeline:
-    """An output of `mien.deploy.video.write`: all tracks of a video, a few dozen bytes for each face of a picture.
+    """All tracks of a video: a few dozen bytes for each face of a picture, and a few small pictures of each track.
 
     Args:
         classes: The model's.
+
+    Attributes:
+        tracks: By their number.
+        frames: Pictures so far.
+        end_s: The last one's time.
+        passing: Faces that were seen in one look alone, and are on no track.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -141,6 +154,7 @@ class Timeline:
         self.tracks: dict[int, Track] = {}
         self.frames = 0
         self.end_s = 0.0
+        self.passing = 0
 
     def add(self, frame: VideoFrame) -> None:
         """Takes in the next picture; faces that were seen in one look alone are left out."""
@@ -148,6 +162,7 @@ class Timeline:
         self.end_s = frame.time_s
         for face in frame.faces:
             if face.track is None:
+                self.passing += 1
                 continue
             if face.track not in self.tracks:
                 self.tracks[face.track] = Track(face.track, self.classes, _picture(frame, face))
@@ -156,9 +171,6 @@ class Timeline:
             expressive = not steady.uncertain and steady.name != UNEXPRESSIVE
             if expressive and track.would_keep(frame.time_s, steady.confidence):
                 track.offer(Moment(frame.time_s, steady.name, steady.confidence, _picture(frame, face)))
-
-    def close(self) -> None:
-        """Nothing is left to do."""
 
     @property
     def longest_first(self) -> list[Track]:
@@ -179,6 +191,11 @@ def clock(time_s: float) -> str:
     minutes, seconds = divmod(round(time_s, 1), 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02}:{seconds:04.1f}" if hours else f"{minutes}:{seconds:04.1f}"
+
+
+def nobody(timeline: Timeline) -> str:
+    """What there is to say of a video without tracks."""
+    return "no face was seen twice: look more often, with --detect-every 1" if timeline.passing else "no face"
 
 
 def table(timeline: Timeline) -> Table:

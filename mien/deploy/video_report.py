@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.deploy.timeline import GAP_S, Timeline, Track, clock
+from mien.deploy.timeline import Timeline, Track, clock, nobody
 from mien.errors import ConfigError
 from mien.evaluation import style
 from mien.files import write_text
@@ -117,7 +117,7 @@ def _drawable(track: Track, end_s: float) -> tuple[NDArray[np.float64], NDArray[
         times = np.add.reduceat(times, starts) / counts
         probabilities = np.add.reduceat(probabilities, starts) / counts[:, None]
         uncertain = np.add.reduceat(uncertain.astype(np.float64), starts) / counts > 0.5
-    gap_s = max(GAP_S, 2 * end_s / POINTS)
+    gap_s = max(track.gap_s, 2 * end_s / POINTS)
     away = np.flatnonzero(np.diff(times) > gap_s) + 1
     edges = np.repeat(away, 2)  # two points of nothing: right after it left, right before it came back
     between = np.stack([times[away - 1], times[away]], axis=1).reshape(-1)
@@ -137,7 +137,7 @@ def _page(timeline: Timeline, drawn: Sequence[Track], title: str) -> str:
     return _PAGE.substitute(
         title=html.escape(title),
         facts=f"{clock(timeline.end_s)} · {timeline.frames:,} pictures · {_count(len(timeline.tracks), 'face')}",
-        faces=faces or "<p>There is no face in this video.</p>",
+        faces=faces or f"<p>{nobody(timeline).capitalize()}.</p>",
         legend="".join(
             f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>'
             for name, colour in _coloured(timeline.classes)

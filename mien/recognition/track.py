@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,10 @@ class Tracker:
             minimum_consecutive_frames=2,
             minimum_iou_threshold=LEAST_OVERLAP,
             high_conf_det_threshold=0.0,
+            state_estimator_class=_standing_while_lost(),
         )
+        self._longest_step_s = lost_s / 2
+        self._last_s = self._clock_s = 0.0
 
     def __call__(self, detections: Sequence[Detection], time_s: float) -> tuple[int | None, ...]:
         """Looks at the next picture.
@@ -60,11 +64,37 @@ class Tracker:
             confidence=np.array([each.score for each in detections], np.float32),
             data={"place": np.arange(len(detections))},
         )
-        tracked = self._tracker.update(given, timestamp=time_s)
+        # A face cannot be lost between two looks that follow each other, however far apart they are.
+        self._clock_s += min(time_s - self._last_s, self._longest_step_s)
+        self._last_s = time_s
+        tracked = self._tracker.update(given, timestamp=self._clock_s)
         numbers: list[int | None] = [None] * len(detections)
         for place, number in zip(tracked.data.get("place", ()), tracked.tracker_id, strict=True):
             numbers[int(place)] = int(number) + 1 if number >= 0 else None
         return tuple(numbers)
+
+
+def _standing_while_lost() -> type:
+    """ByteTrack's Kalman filter, but that a face out of sight is looked for where it was last.
+
+    At these sizes the speed of a box is mostly the detector's noise: followed for a second it leads astray.
+    """
+    filters: Any = require("trackers.utils.state_representations", "video")
+
+    class StandingWhileLost(filters.XYXYStateEstimator):  # type: ignore[misc]
+        _seen = True
+
+        def predict(self, *timing: float) -> None:
+            if not self._seen:
+                self.kf.state[self._VEL_IDX] = 0
+            self._seen = False
+            super().predict(*timing)
+
+        def update(self, bbox: Any) -> None:
+            self._seen = True
+            super().update(bbox)
+
+    return StandingWhileLost
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,12 @@ MOST_AHEAD = 32
 """Frames that wait, at most, however small."""
 FALLBACK_RATE = 25.0
 """Frames a second where a video says neither times nor a rate."""
+JUMP_S = 1.0
+"""Where a frame's time is so much before the one before, another recording begins."""
+MOST_STRETCHED = 4
+"""Width of a pixel over its height, or height over width, at most."""
+SILENCE_S = 1.0
+"""How long a thread that has been left is waited for."""
 SHORTEST_STEP_S = 1e-3
 """Where a frame's time is not after the one before, it is put so much later."""
 CUT_OFF_S = 1.0
@@ -62,7 +68,7 @@ class VideoSource:
         duration_s: As the video says; 0 where it does not, or is live.
         sound_stream: PyAV's stream of the first sound track; None where there is none or it was not asked for.
         sound: Packets of that stream with their times as in the video, of about what has been decoded so far.
-        ended: Whether all of it has been decoded.
+        ended: Whether all of its frames have been taken.
 
     Raises:
         VideoError: It cannot be opened, or shows nothing.
@@ -74,26 +80,33 @@ class VideoSource:
         self.name = str(source)
         self._container = self._open()
         streams = self._container.streams
-        shown = [stream for stream in streams.video if not stream.disposition & stream.disposition.attached_pic]
+        shown = [
+            stream
+            for stream in streams.video
+            if stream.codec_context is not None and not stream.disposition & stream.disposition.attached_pic
+        ]
         if not shown:
             what = "sound alone" if streams.audio else "no moving pictures"
             self._container.close()
-            raise VideoError(f"{self.name} has {what}: give a file with a video track")
+            raise VideoError(f"{self.name} has {what} that can be decoded: give a file with a video track")
         self._stream = shown[0]
         self._stream.thread_type = "AUTO"
         self.frames_per_s = float(self._stream.average_rate or 0)
         self.duration_s = (self._container.duration or 0) / 1e6
         self._start_s: float | None = None
         self._read_to_s = 0.0
-        self.sound_stream = streams.audio[0] if sound and streams.audio else None
+        heard = [stream for stream in streams.audio if stream.codec_context is not None]
+        self.sound_stream = heard[0] if sound and heard else None
         self.sound: deque[Any] = deque()
         self.ended = False
+        self._abandoned = False
 
     def __enter__(self) -> VideoSource:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._container.close()
+        if not self._abandoned:
+            self._container.close()
 
     @property
     def start_s(self) -> float:
@@ -106,22 +119,26 @@ class VideoSource:
         Raises:
             VideoError: It is damaged, was cut off, or the camera is gone; what was readable came before.
         """
-        ahead: queue.Queue[Frame | VideoError | None] = queue.Queue(self._frames_ahead())
+        ahead: queue.Queue[Frame | Exception | None] = queue.Queue(self._frames_ahead())
         left = threading.Event()
         thread = threading.Thread(target=self._decode, args=(ahead, left), daemon=True)
         thread.start()
         try:
-            while (frame := ahead.get()) is not None:
-                if isinstance(frame, VideoError):
+            while (frame := _next(ahead)) is not None:
+                if isinstance(frame, Exception):
                     raise frame
                 yield frame
+            self.ended = True
         finally:
             left.set()
-            thread.join()
+            thread.join(SILENCE_S)  # it may wait for an address that is silent
+            self._abandoned = thread.is_alive()
 
     def _open(self) -> Any:
         name, options = self.name, {}
-        if name.isdecimal():
+        if Path(name).exists():
+            name = f"file:{name}"  # a colon in a file's name names no protocol
+        elif name.isdecimal():
             device = CAMERAS.get(sys.platform, CAMERAS["linux"])
             name, options = device[1].format(name), {"format": device[0]}
         try:
@@ -148,10 +165,10 @@ class VideoSource:
         pixels = self._stream.codec_context.width * self._stream.codec_context.height
         return max(2, min(MOST_AHEAD, AHEAD_BYTES // max(1, 3 * int(pixels))))
 
-    def _decode(self, ahead: queue.Queue[Frame | VideoError | None], left: threading.Event) -> None:
+    def _decode(self, ahead: queue.Queue[Frame | Exception | None], left: threading.Event) -> None:
         """Runs in the thread: everything decoded goes into the queue, an error or None last."""
 
-        def put(item: Frame | VideoError | None) -> bool:
+        def put(item: Frame | Exception | None) -> bool:
             while not left.is_set():
                 try:
                     ahead.put(item, timeout=0.1)
@@ -163,7 +180,7 @@ class VideoSource:
         number, time_s = 0, -SHORTEST_STEP_S
         try:
             for frame in self._decoded():
-                time_s = max(self._time_of(frame, number), time_s + SHORTEST_STEP_S)
+                time_s = self._time_after(time_s, frame, number)
                 if not put(Frame(number, time_s, self._upright(frame))):
                     return
                 number += 1
@@ -172,7 +189,9 @@ class VideoSource:
             where = f"after {time_s:.1f} s" if number else "before its first picture"
             put(VideoError(f"{self.name} cannot be read on {where}: {_reason(error)}"))
             return
-        self.ended = True
+        except Exception as error:  # whoever waits for the next picture must hear of it
+            put(error)
+            return
         if number == 0:
             put(VideoError(f"{self.name} has not one picture that can be decoded; get it again"))
         elif (promised_s := self._promised_s()) - self._read_to_s > CUT_OFF_S:
@@ -210,6 +229,14 @@ class VideoSource:
             return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
         return 0.0
 
+    def _time_after(self, last_s: float, frame: Any, number: int) -> float:
+        """A frame's time, after the last one's; where a video jumps back, as one made of two does, time goes on."""
+        time_s = self._time_of(frame, number)
+        if number and time_s < last_s - JUMP_S:
+            self._start_s = self.start_s + time_s - last_s - 1 / (self.frames_per_s or FALLBACK_RATE)
+            time_s = self._time_of(frame, number)
+        return max(time_s, last_s + SHORTEST_STEP_S)
+
     def _time_of(self, frame: Any, number: int) -> float:
         if frame.time is None:
             return number / (self.frames_per_s or FALLBACK_RATE)
@@ -219,10 +246,21 @@ class VideoSource:
 
     def _upright(self, frame: Any) -> NDArray[np.uint8]:
         ratio = self._stream.codec_context.sample_aspect_ratio or self._stream.sample_aspect_ratio or 1
+        if not 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED:
+            ratio = 1  # damaged: no pixels are like that
         width = max(1, round(frame.width * ratio))
         image_rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
         quarter_turns = round(frame.rotation / 90) % 4  # anticlockwise, of the picture as it is stored
         return np.ascontiguousarray(np.rot90(image_rgb, quarter_turns)) if quarter_turns else image_rgb
+
+
+def _next(ahead: queue.Queue[Frame | Exception | None]) -> Frame | Exception | None:
+    """The next that comes; waits in small steps, so that Ctrl-C gets through while an address is silent."""
+    while True:
+        try:
+            return ahead.get(timeout=0.2)
+        except queue.Empty:
+            continue
 
 
 def _reason(error: Exception) -> str:

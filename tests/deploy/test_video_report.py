@@ -63,6 +63,15 @@ def test_uneven_times_count_by_their_length() -> None:
     assert timeline.tracks[1].shares[EXPRESSIONS.index("happy")] == pytest.approx(0.3 / 0.7)
 
 
+def test_a_film_of_few_pictures_a_second_is_no_row_of_gaps() -> None:
+    timeline = Timeline(EXPRESSIONS)
+    for i in range(10):
+        timeline.add(frame(i, float(i), (1, said("happy"))))
+    assert timeline.tracks[1].durations_s.sum() == pytest.approx(10)
+    _, probabilities, _ = video_report._drawable(timeline.tracks[1], timeline.end_s)
+    assert (probabilities.sum(axis=1) > 0.99).all()
+
+
 def test_moments_are_the_most_expressive_ones_apart_from_each_other() -> None:
     track = Track(1, EXPRESSIONS, b"")
     random = np.random.default_rng(0)
@@ -173,4 +182,4 @@ def test_many_faces_and_none(tmp_path: Path) -> None:
     assert text.count("<section>") == video_report.MOST_TRACKS
     assert "3 more faces, seen for a shorter time, are not drawn: 13, 14, 15." in text
     text = video_report.write(Timeline(EXPRESSIONS), tmp_path / "none.html", "none")[0].read_text()
-    assert "There is no face in this video." in text
+    assert "<p>No face.</p>" in text

@@ -43,6 +43,33 @@ def test_a_face_that_comes_back_soon_is_the_same(away_s: float, same: bool) -> N
     assert after == ((1,) if same else (2,))
 
 
+@pytest.mark.parametrize("away_s", [0.5, 1.0, 1.5])
+def test_noise_does_not_lead_it_astray(away_s: float) -> None:
+    """Boxes jitter by 3 pixels, and the face that moved stops while it is hidden: it is still the same."""
+    random = np.random.default_rng(0)
+
+    def seen(x: float) -> Detection:
+        x0, y0, x1, y1 = np.array([x, 50, x + 60, 110]) + random.normal(0, 3, 4)
+        return Detection(Box(x0, y0, x1, y1), {}, 0.9)
+
+    same = 0
+    for _ in range(20):
+        tracker = Tracker(lost_s=2.0)
+        for i in range(12):
+            before = tracker([seen(100 + 2 * i)], 0.12 * i)
+        for i in range(12, 12 + round(away_s / 0.12)):
+            tracker([], 0.12 * i)
+        for i in range(12 + round(away_s / 0.12), 14 + round(away_s / 0.12)):
+            after = tracker([seen(124)], 0.12 * i)
+        same += before == after == (1,)
+    assert same >= 19
+
+
+def test_looks_further_apart_than_a_face_may_be_lost() -> None:
+    tracker = Tracker(lost_s=2.0)
+    assert [tracker([at(100)], 3.0 * i) for i in range(4)] == [(None,), (1,), (1,), (1,)]
+
+
 def test_it_goes_by_true_times() -> None:
     """The same number of looks without the face: a moment at a high rate, long at a low one."""
     for step_s, same in ((0.02, True), (1.0, False)):
