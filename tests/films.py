@@ -35,13 +35,16 @@ def write(
     rate: int = 25,
     sound: str | None = None,
     sound_s: float | None = None,
+    sound_rate: int = 48000,
+    sound_from_s: float = 0.0,
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     **stream: Any,
 ) -> Path:
     """Writes a video.
 
-    `sound` is the codec of a tone as long as the pictures, or as `sound_s`; `stream` sets the picture's attributes.
+    `sound` is the codec of a tone as long as the pictures, or as `sound_s`, which begins at `sound_from_s`; `stream`
+    sets the picture's attributes.
     """
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=rate)
@@ -50,7 +53,7 @@ def write(
         video.codec_context.time_base = Fraction(1, 1000)
         for name, value in stream.items():
             setattr(video.codec_context, name, value)
-        audio = container.add_stream(sound, rate=48000) if sound else None
+        audio = container.add_stream(sound, rate=sound_rate) if sound else None
         for number, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             time_s = times_s[number] if times_s else number / rate
@@ -58,7 +61,8 @@ def write(
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if audio is not None:
-            _add_tone(container, audio, sound_s or (times_s[-1] if times_s else len(pictures) / rate) + 0.04)
+            seconds = sound_s or (times_s[-1] if times_s else len(pictures) / rate) + 0.04
+            _add_tone(container, audio, seconds, sound_rate, sound_from_s)
     return path
 
 
@@ -69,11 +73,11 @@ def write_sound(path: Path, codec: str, seconds: float) -> Path:
     return path
 
 
-def _add_tone(container: Any, stream: Any, seconds: float) -> None:
-    tone = np.sin(np.arange(round(48000 * seconds)) * (2 * np.pi * 440 / 48000)).astype(np.float32)[None] * 0.3
-    for start in range(0, tone.shape[1], 960):
+def _add_tone(container: Any, stream: Any, seconds: float, rate: int = 48000, from_s: float = 0.0) -> None:
+    tone = np.sin(np.arange(round(rate * seconds)) * (2 * np.pi * 440 / rate)).astype(np.float32)[None] * 0.3
+    for start in range(round(rate * from_s), tone.shape[1], 960):
         block = av.AudioFrame.from_ndarray(np.ascontiguousarray(tone[:, start : start + 960]), "fltp", "mono")
-        block.sample_rate, block.pts, block.time_base = 48000, start, Fraction(1, 48000)
+        block.sample_rate, block.pts, block.time_base = rate, start, Fraction(1, rate)
         container.mux(stream.encode(block))
     container.mux(stream.encode(None))
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from mien.deploy import video_report
 from mien.deploy.timeline import Timeline
-from mien.errors import ConfigError, MienError, require
+from mien.errors import ConfigError, MienError, VideoError, require
 from mien.files import replaced
 from mien.interrupt import interruptible
 from mien.recognition import draw, records
@@ -29,6 +29,8 @@ CLOCK = Fraction(1, 90_000)
 """Unit of the copy's times, seconds: fine enough for any rate, and the same for a rate that varies."""
 QUALITY = {"preset": "veryfast", "crf": "20", "bf": "0"}
 """Of the encoder; without B-frames, whose delay a file that may end anywhere cannot take back."""
+SOUND_RATE_HZ = 48_000
+"""Of sound that is encoded anew, where AAC does not know its own rate."""
 ROWS_A_GROUP = 20_000
 """Rows of a Parquet file that wait to be written."""
 STANDARD_OUTPUT = Path("-")
@@ -68,8 +70,20 @@ class Wanted:
         for path in paths:
             if not path.parent.is_dir():
                 raise ConfigError(f"there is no folder {path.parent} for {path.name}: make it, or name another")
+            if path.is_dir():
+                raise ConfigError(f"{path} is a folder: name a file in it")
         if len(set(paths)) < len(paths):
             raise ConfigError(f"each file needs a name of its own, got {', '.join(map(str, paths))}")
+
+    def refuse(self, source: VideoSource) -> None:
+        """Refuses to write over the video itself.
+
+        Raises:
+            ConfigError: One of the files is the video.
+        """
+        for path in vars(self).values():
+            if path and path.exists() and Path(source.name).exists() and path.samefile(source.name):
+                raise ConfigError(f"{path} is the video itself, which would be lost: name another file")
 
 
 @dataclass(frozen=True)
@@ -123,7 +137,11 @@ def recognise(
         recognizer: What names the expressions.
         wanted: Which files.
         tell: Called with each picture once it is written.
+
+    Raises:
+        ConfigError: A file that is wanted is the video itself.
     """
+    wanted.refuse(source)
     classes = recognizer.recognizer.classifier.classes
     timeline = Timeline(classes)
     files: list[Path] = []
@@ -148,10 +166,14 @@ def recognise(
                     with _naming(output.path):
                         output.finish()
                     files.append(output.path)
-                except OSError as error:  # the others are still to be ended
+                except (MienError, OSError) as error:  # the others are still to be ended
                     errors.append(error)
     if wanted.report:
-        files += video_report.write(timeline, wanted.report, Path(source.name).name)
+        try:
+            with _naming(wanted.report):
+                files += video_report.write(timeline, wanted.report, Path(source.name).name)
+        except OSError as error:
+            errors.append(error)
     return Done(timeline, tuple(files), interrupt.requested, errors[0] if errors else None)
 
 
@@ -168,11 +190,13 @@ def _outputs(wanted: Wanted, source: VideoSource, classes: Sequence[str]) -> Ite
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """The machine's errors name the person's file, not the part that is written first."""
+    """Errors of writing name the person's file, not the part that is written first; FFmpeg's own become a sentence."""
     try:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+    except require("av", "video").error.FFmpegError as error:
+        raise VideoError(f"{path} cannot be written on: {error.strerror or error}") from None
 
 
 class Lines:
@@ -278,14 +302,16 @@ class AnnotatedVideo:
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = CLOCK
         self._last_s = 0.0
+        self._last_dts = -math.inf
         self._sound: Any = None
         self._copies = False
         if source.sound_stream is not None:
-            self._copies = source.sound_stream.codec.canonical_name in self._container.supported_codecs
+            self._copies = _can_be_copied(source.sound_stream, self._container)
             if self._copies:
                 self._sound = self._container.add_stream_from_template(source.sound_stream)
             else:
-                self._sound = self._container.add_stream("aac", rate=source.sound_stream.rate)
+                rates, rate = self._av.Codec("aac", "w").audio_rates, source.sound_stream.rate
+                self._sound = self._container.add_stream("aac", rate=rate if rate in rates else SOUND_RATE_HZ)
 
     def add(self, frame: VideoFrame) -> None:
         """See `Output`."""
@@ -303,12 +329,14 @@ class AnnotatedVideo:
 
     def finish(self) -> None:
         """See `Output`. Where its end cannot be written, the copy is put in its place as far as it goes."""
-        error: OSError | None = None
+        error: Exception | None = None
         with self._place:
             try:
                 self._end()
-            except OSError as raised:
+            except (OSError, self._av.error.FFmpegError) as raised:
                 error = raised
+            if not self._stream.codec_context.is_open:  # no picture came: nothing is better than an empty file
+                raise VideoError(f"{self.path} was not written: there was no picture")
         if error:
             raise error
 
@@ -327,12 +355,23 @@ class AnnotatedVideo:
         waiting = self._source.sound
         while waiting and float(waiting[0].dts * waiting[0].time_base) - self._source.start_s <= until_s:
             packet = waiting.popleft()
-            if self._copies:
-                shift = round(self._source.start_s / packet.time_base)
+            shift = round(self._source.start_s / packet.time_base)
+            if not self._copies:
+                for samples in packet.decode():
+                    samples.pts -= shift
+                    self._container.mux(self._sound.encode(samples))
+            elif (
+                packet.dts > self._last_dts
+            ):  # sound that jumps back, as of two recordings in one, cannot be told apart
+                self._last_dts = packet.dts
                 packet.dts, packet.pts = packet.dts - shift, (packet.pts or packet.dts) - shift
                 packet.stream = self._sound
                 self._container.mux(packet)
-            else:
-                for samples in packet.decode():
-                    samples.pts = None  # they follow each other without a gap
-                    self._container.mux(self._sound.encode(samples))
+
+
+def _can_be_copied(sound: Any, container: Any) -> bool:
+    """Whether a container can hold a sound's packets as they are: broadcast AAC lacks a header, PCM has odd rates."""
+    codec = sound.codec.canonical_name
+    if codec.startswith("pcm_") or (codec == "aac" and not sound.codec_context.extradata):
+        return False
+    return codec in container.supported_codecs

@@ -129,6 +129,36 @@ def test_sound_that_the_container_cannot_hold_is_encoded(tmp_path: Path) -> None
     assert len(tone) / 48000 == pytest.approx(1.04, abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("name", "sound", "rate"),
+    [("film.ts", "aac", 48000), ("film.avi", "pcm_s16le", 11024), ("film.mkv", "pcm_u8", 48000)],
+)
+def test_sound_that_is_encoded_anew_keeps_its_times(tmp_path: Path, name: str, sound: str, rate: int) -> None:
+    film = films.write(tmp_path / name, WALK, sound=sound, sound_rate=rate, sound_from_s=0.5)
+    done = run(film, "-o", tmp_path / "copy.mp4")
+    assert done.returncode == 0, done.stderr
+    with av.open(str(film)) as before, av.open(str(tmp_path / "copy.mp4")) as after:
+        starts = []
+        for container in (before, after):
+            pictures = next(container.decode(video=0)).time
+            container.seek(0)
+            starts.append(next(container.decode(audio=0)).time - pictures)
+    assert starts[1] == pytest.approx(starts[0], abs=0.06)
+    if name != "film.avi":  # which fills the time before its sound with silence
+        assert starts[1] > 0.4
+
+
+def test_two_recordings_in_one(tmp_path: Path) -> None:
+    parts = [films.write(tmp_path / f"{i}.ts", WALK, sound="mp2") for i in range(2)]
+    (tmp_path / "two.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    for name in ("copy.mkv", "copy.mp4"):
+        done = run(tmp_path / "two.ts", "-o", tmp_path / name, "--jsonl", tmp_path / "faces.jsonl")
+        assert done.returncode == 0, done.stderr
+        with VideoSource(tmp_path / name) as source:
+            assert len(list(source)) == 50
+        assert len((tmp_path / "faces.jsonl").read_text().splitlines()) == 50
+
+
 def test_a_picture_of_odd_size(tmp_path: Path) -> None:
     film = films.write(tmp_path / "film.mkv", [picture[:239, :319] for picture in WALK], codec="ffv1")
     assert run(film, "-o", tmp_path / "copy.mp4").returncode == 0
@@ -256,6 +286,7 @@ def test_a_full_disk_leaves_whole_lines_and_a_copy_that_plays(tmp_path: Path) ->
             ["--csv", "{folder}/a", "--jsonl", "{folder}/a"],
             "each file needs a name of its own, got {folder}/a, {folder}/a",
         ),
+        (["--csv", "{folder}"], "{folder} is a folder: name a file in it"),
         (["--detect-every", "0"], "faces are looked for in every picture (1) or fewer (2, 3, ...), got 0"),
         (["--model", "huge"], "unknown model huge: "),
     ],
@@ -266,6 +297,30 @@ def test_what_cannot_be_is_said_at_once(tmp_path: Path, film: Path, arguments: l
     assert done.stderr.startswith(f"mien: {sentence.format(folder=tmp_path)}")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_video_itself_is_not_written_over(tmp_path: Path) -> None:
+    film = films.write(tmp_path / "film.mp4", WALK[:3])
+    before = film.read_bytes()
+    done = run(film, "-o", film)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"mien: {film} is the video itself, which would be lost: name another file\n",
+    )
+    assert film.read_bytes() == before
+
+
+def test_an_earlier_copy_is_not_replaced_by_nothing(tmp_path: Path) -> None:
+    film = films.write(tmp_path / "film.mp4", WALK)
+    content = bytearray(film.read_bytes())
+    start = content.index(b"mdat") + 4
+    content[start : content.index(b"moov", start) - 4] = bytes(content.index(b"moov", start) - 4 - start)
+    film.write_bytes(content)
+    (tmp_path / "copy.mp4").write_text("earlier")
+    done = run(film, "-o", tmp_path / "copy.mp4")
+    assert done.returncode == 2
+    assert "has not one picture that can be decoded" in done.stderr
+    assert (tmp_path / "copy.mp4").read_text() == "earlier"
 
 
 def test_no_video(tmp_path: Path) -> None:
