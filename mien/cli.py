@@ -51,6 +51,13 @@ class View(str, Enum):
     ten_crop = "ten-crop"
 
 
+class Method(str, Enum):
+    """How a face is explained; see `mien.evaluation.explain.Explanation`."""
+
+    masks = "masks"
+    grad_cam = "grad-cam"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when left out.")]
 Model = Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")]
@@ -175,6 +182,36 @@ def video(
     if done.interrupted:
         typer.echo(f"stopped after {timelines.clock(done.timeline.end_s)}; what was done is kept", err=True)
         raise typer.Exit(130)
+
+
+@app.command()
+def explain(
+    picture: Annotated[Path, typer.Argument(metavar="PHOTO", help="A picture of any kind.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Gets PHOTO-face1.png, PHOTO-face2.png and so on.")
+    ] = Path("explained"),
+    model: Annotated[
+        str, typer.Option(help="A shipped model's name, an .onnx file, a run folder or a checkpoint.")
+    ] = "small",
+    detector: DetectorName = "blazeface",
+    method: Annotated[
+        Method | None,
+        typer.Option(help="Masks where the network has them, else Grad-CAM, which needs a run folder or a checkpoint."),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Draw where the network looked on each face: its masks, or Grad-CAM for a network without masks."""
+    from mien.errors import require
+    from mien.evaluation import explain as explaining
+
+    require("matplotlib", "figures")
+    found = explaining.explain(picture, model, detector, method.value if method else None, threads)
+    output.mkdir(parents=True, exist_ok=True)
+    console = _console()
+    for path in explaining.write(found, output, picture.name):
+        console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+    if not found:
+        typer.echo(f"{picture}: no face was found, so there is nothing to explain")
 
 
 @data_app.command()
@@ -457,7 +494,7 @@ def robustness(
 
     if file.suffix != ".csv":
         raise typer.BadParameter(f"the table's name must end in .csv, got {file.name}; the figure goes beside it")
-    require("matplotlib", "train")
+    require("matplotlib", "figures")
     tables.load(file, sheets.Robustness)
     faces = load(data).split(split.value)
     for model in models:

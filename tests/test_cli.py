@@ -169,6 +169,25 @@ def test_faces_cut_out_before(mien, tmp_path):
     assert json.loads(out)[0]["faces"][0]["expression"] == "happy"
 
 
+def test_explain_draws_each_face(mien, trained_run, mountain, tmp_path):
+    code, out, err = mien("explain", ASTRONAUT, "--model", trained_run, "-o", tmp_path / "why")
+    assert (code, err) == (0, "")
+    assert out == f"written: {tmp_path}/why/astronaut-face1.png\n"
+    assert [path.name for path in (tmp_path / "why").iterdir()] == ["astronaut-face1.png"]
+    code, out, _ = mien("explain", mountain, "--model", trained_run, "-o", tmp_path / "why")
+    assert (code, out) == (0, f"{mountain}: no face was found, so there is nothing to explain\n")
+
+
+def test_what_cannot_be_explained_is_one_sentence(mien, damaged, trained_run, tmp_path):
+    code, _, err = mien("explain", damaged, "--model", trained_run, "-o", tmp_path / "why")
+    assert code == 2
+    assert_sentence(err, "cannot be read as a picture")
+    code, _, err = mien("explain", ASTRONAUT, "--method", "grad-cam", "-o", tmp_path / "why")
+    assert code == 2
+    assert_sentence(err, "name the run folder or the checkpoint")
+    assert not (tmp_path / "why").exists()
+
+
 def test_networks(mien):
     _, out, _ = mien("networks", "--json")
     rows = {(row["name"], row["variant"]): row for row in json.loads(out)}

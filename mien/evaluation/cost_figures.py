@@ -200,7 +200,7 @@ def _name(axes: Axes, points: Sequence[Point]) -> None:
     if key := axes.get_legend():
         taken.append(tuple(key.get_window_extent().extents))
     frame = axes.get_window_extent()
-    effects = require("matplotlib.patheffects", "train")
+    effects = require("matplotlib.patheffects", "figures")
     for point, (x, y) in zip(points, pixels, strict=True):
         text = axes.text(0, 0, point.name, size=SMALL_PT)
         width, height = text.get_window_extent().width, text.get_window_extent().height

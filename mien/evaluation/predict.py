@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.calibration import Calibration
-from mien.config import Config
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError, WeightsError, near, require
 from mien.evaluation.ensemble import ensemble
-from mien.preprocess import Preprocessing
-from mien.recognition.classifier import Classifier, shipped
+from mien.recognition.classifier import Classifier, Model, shipped
 from mien.types import Predictions
 
 VIEWS = ("single", "flip", "ten-crop")
 """single: each face as it is. flip: it and its mirror image. ten-crop: four corners and centre, and their mirrors."""
 CROP = 44 / 48
 """Side of a ten-crop's square over the face's."""
-
-
-class Model(Protocol):
-    """What can be evaluated: a trained network of torch, or its ONNX form."""
-
-    @property
-    def title(self) -> str:
-        """The network's name and variant."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """K class names."""
-
-    @property
-    def config(self) -> Config:
-        """What it was trained with."""
-
-    @property
-    def digest(self) -> str:
-        """Says which weights it has; the same in torch and in a file exported from there."""
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What its images go through."""
-
-    @property
-    def calibration(self) -> Calibration:
-        """What its confidence is worth."""
-
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Gray faces (N, h, w), values 0..255 -> (N, K)."""
-
-    def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """Gray faces (N, h, w) -> for each masked stage (N, h, w) in [0, 1]; empty where it does not give them."""
 
 
 def open_model(model: str, threads: int | None = None) -> Model:

@@ -15,8 +15,9 @@ from mien.errors import DataError
 from mien.evaluation import style, tables
 from mien.evaluation.corruptions import CORRUPTIONS, corrupt
 from mien.evaluation.metrics import accuracy_interval
-from mien.evaluation.predict import Model, predict
+from mien.evaluation.predict import predict
 from mien.evaluation.style import INK, LABEL_PT, legend, new_figure, split_and_n
+from mien.recognition.classifier import Model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

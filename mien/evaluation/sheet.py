@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MOST_FACES = 32
 """Rows of a sheet of faces: more make a picture that no viewer shows well."""
 
+HEAT = "inferno"
+"""matplotlib's colours for masks over faces: dark low and bright high."""
+
 _FACE_PX = 192
 """Height that faces of a sheet are brought to at least, pixels, so that masks over them are smooth."""
 
@@ -69,7 +72,7 @@ def faces_figure(
     ):
         said = int(probabilities.argmax())
         _draw_face(row[0], image, predictions.classes, int(target), said, float(probabilities[said]))
-        _draw_probabilities(row[-1], predictions.classes, probabilities, int(target))
+        draw_probabilities(row[-1], predictions.classes, probabilities, int(target))
     for stage, (mask, span) in enumerate(zip(masks, spans, strict=True), start=1):
         for row, image, values in zip(grid, images, mask, strict=True):
             row[stage].imshow(overlay(image, values, span))
@@ -97,7 +100,7 @@ def overlay(
     Returns:
         (H, W, 3) RGB in [0, 1], H and W the image's own or a multiple of them.
     """
-    colormap = require("matplotlib", "train").colormaps["inferno"]
+    colormap = require("matplotlib", "figures").colormaps[HEAT]
     height, width = image.shape
     scale = max(1, math.ceil(_FACE_PX / max(height, width)))
     size = (width * scale, height * scale)
@@ -108,6 +111,28 @@ def overlay(
     heat = np.clip(np.asarray(smooth, np.float64), 0, 1)
     strength = (0.25 + 0.45 * heat)[..., None]
     return np.asarray(gray * (1 - strength) + colormap(heat)[..., :3] * strength)
+
+
+def draw_probabilities(
+    axes: Axes, classes: Sequence[str], probabilities: Sequence[float] | NDArray[np.float64], marked: int
+) -> None:
+    """Draws a face's probabilities as bars in the colours of their classes, in per cent, the first class on top.
+
+    Args:
+        axes: Where.
+        classes: K class names.
+        probabilities: (K,) in [0, 1].
+        marked: The class whose name is bold.
+    """
+    colours = [class_colour(name, k) for k, name in enumerate(classes)]
+    axes.barh(range(len(classes)), 100 * np.asarray(probabilities), color=colours, height=0.72)
+    axes.set_yticks(range(len(classes)), classes, size=SMALL_PT - 1.5)
+    axes.get_yticklabels()[marked].set_fontweight("bold")
+    axes.set_xlim(0, 100)
+    axes.set_xticks([0, 50, 100], ["0", "50", "100"], size=SMALL_PT - 1.5)
+    axes.set_ylim(len(classes) - 0.4, -0.6)  # the first class on top
+    axes.grid(False, axis="y")
+    axes.tick_params(length=0, pad=2)
 
 
 def _check_faces(
@@ -151,15 +176,3 @@ def _draw_face(
             size=size,
             weight="bold" if size == LABEL_PT else "normal",
         )
-
-
-def _draw_probabilities(axes: Axes, classes: tuple[str, ...], probabilities: NDArray[np.float64], target: int) -> None:
-    colours = [class_colour(name, k) for k, name in enumerate(classes)]
-    axes.barh(range(len(classes)), 100 * probabilities, color=colours, height=0.72)
-    axes.set_yticks(range(len(classes)), classes, size=SMALL_PT - 1.5)
-    axes.get_yticklabels()[target].set_fontweight("bold")
-    axes.set_xlim(0, 100)
-    axes.set_xticks([0, 50, 100], ["0", "50", "100"], size=SMALL_PT - 1.5)
-    axes.set_ylim(len(classes) - 0.4, -0.6)  # the first class on top
-    axes.grid(False, axis="y")
-    axes.tick_params(length=0, pad=2)

@@ -6,8 +6,6 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from mien.errors import ConfigError, require
 from mien.files import replaced
 from mien.labels import COLOURS, USAGES
@@ -41,7 +39,12 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def new_figure(
-    inches: tuple[float, float], headline: str, subtitle: str, caption: str, **subplots: Any
+    inches: tuple[float, float],
+    headline: str,
+    subtitle: str,
+    caption: str,
+    mosaic: Any = None,
+    **subplots: Any,
 ) -> tuple[Figure, Any]:
     """A figure with its words above and below, and its axes between them.
 
@@ -50,12 +53,13 @@ def new_figure(
         headline: What it shows.
         subtitle: Of which network and faces.
         caption: What the axes are.
-        subplots: Arguments of `Figure.subplots`.
+        mosaic: Lists of names of the axes by row, as `Figure.subplot_mosaic` takes them, where they are no plain grid.
+        subplots: Arguments of `Figure.subplots`, or of `Figure.subplot_mosaic`.
 
     Returns:
-        The figure, and one Axes, or an array of them where subplots asks for more.
+        The figure, and one Axes, or an array of them where subplots asks for more, or those of the mosaic by name.
     """
-    figure_module, layout = require("matplotlib.figure", "train"), require("matplotlib.layout_engine", "train")
+    figure_module, layout = require("matplotlib.figure", "figures"), require("matplotlib.layout_engine", "figures")
     width = inches[0]
     under = textwrap.wrap(subtitle, int((width - 0.3) * 13.5))  # letters an inch at these sizes
     lines = textwrap.wrap(caption, int((width - 0.3) * 15.5))
@@ -68,8 +72,8 @@ def new_figure(
     figure.text(across, 1 - 0.12 / height, headline, size=_TITLE_PT, weight="bold", va="top", color=INK)
     figure.text(across, 1 - 0.39 / height, "\n".join(under), size=LABEL_PT, va="top", color=GRAY)
     figure.text(across, 0.1 / height, "\n".join(lines), size=SMALL_PT, va="bottom", color=GRAY, linespacing=1.25)
-    axes = figure.subplots(**subplots)
-    for each in np.ravel(axes):
+    axes = figure.subplot_mosaic(mosaic, **subplots) if mosaic else figure.subplots(**subplots)
+    for each in figure.axes:
         each.spines[["top", "right"]].set_visible(False)
         each.spines[["left", "bottom"]].set_color(GRAY)
         each.grid(True, color=RULE, linewidth=0.6)

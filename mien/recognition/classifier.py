@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,40 @@ def find(model: str | Path) -> Path:
     if str(model) not in models:
         raise WeightsError(f"unknown model {model}: {near(str(model), models)}; or give the path of an .onnx file")
     return models[str(model)]
+
+
+class Model(Protocol):
+    """What recognises and can be evaluated: a `Classifier`, or `mien.training.trained.TrainedNetwork`."""
+
+    @property
+    def title(self) -> str:
+        """The network's name and variant."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K class names."""
+
+    @property
+    def config(self) -> Config:
+        """What it was trained with."""
+
+    @property
+    def digest(self) -> str:
+        """Says which weights it has; the same in torch and in a file exported from there."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What its images go through."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """What its confidence is worth."""
+
+    def logits(self, images: list[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Gray faces, each (h, w), values 0..255 -> (N, K) class scores before softmax."""
+
+    def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Gray faces (N, h, w) -> for each masked stage (N, h, w) in [0, 1]; empty where it does not give them."""
 
 
 class Classifier:

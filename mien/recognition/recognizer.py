@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.preprocess import crop
 from mien.recognition import photo
-from mien.recognition.classifier import DEFAULT, Classifier
+from mien.recognition.classifier import DEFAULT, Classifier, Model
 from mien.recognition.detect import Detection, Detector, create_detector
 from mien.types import Expression, Face
 
@@ -19,7 +19,8 @@ class Recognizer:
     """Names the expression on every face of a picture.
 
     Args:
-        model: A shipped model's name, or the path of an .onnx file that `mien export` wrote.
+        model: A shipped model's name, the path of an .onnx file that `mien export` wrote, or any object of the `Model`
+            protocol, such as a trained network of torch.
         detector: `blazeface` (shipped), `yunet` (fetched on first use), the path of a YuNet file, `none` where each
             picture is one face already cut out, or any object of the `Detector` protocol.
         threads: CPU threads of the classifier and the detector; None leaves the choice to ONNX Runtime.
@@ -29,9 +30,9 @@ class Recognizer:
     """
 
     def __init__(
-        self, model: str | Path = DEFAULT, detector: str | Detector = "blazeface", threads: int | None = None
+        self, model: str | Path | Model = DEFAULT, detector: str | Detector = "blazeface", threads: int | None = None
     ) -> None:
-        self.classifier = Classifier(model, threads)
+        self.classifier = Classifier(model, threads) if isinstance(model, str | Path) else model
         self.detector = create_detector(detector, threads) if isinstance(detector, str) else detector
 
     def __call__(self, picture: photo.Picture) -> tuple[Face, ...]:

@@ -117,8 +117,8 @@ class TrainedNetwork:
         """The network's name and variant."""
         return registry.find(self.config.network.name, self.config.network.variant).title
 
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Gray faces (N, h, w), values 0..255 -> (N, K)."""
+    def logits(self, images: list[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Gray faces, each (h, w), values 0..255 -> (N, K)."""
         return logits_of(self.network, self.preprocessing, images, torch.device("cpu"))
 
     @torch.inference_mode()
@@ -132,13 +132,13 @@ class TrainedNetwork:
 def logits_of(
     network: nn.Module,
     preprocessing: Preprocessing,
-    images: NDArray[np.uint8],
+    images: list[NDArray[np.uint8]] | NDArray[np.uint8],
     device: torch.device,
 ) -> NDArray[np.float32]:
-    """Logits of gray faces (N, h, w), values 0..255, in order; the network is in evaluation mode -> (N, K)."""
+    """Logits of gray faces, each (h, w), values 0..255, in order; the network is in evaluation mode -> (N, K)."""
     parts: list[Tensor] = []
     n = preprocessing.at_once
-    for start in range(0, len(images), n):
+    for start in range(0, max(1, len(images)), n):  # no faces go through, too, and give (0, K)
         batch = torch.from_numpy(preprocessing(images[start : start + n])).to(device)
         parts.append(network(batch).logits.float().cpu())
     return np.asarray(torch.cat(parts).numpy(), np.float32)

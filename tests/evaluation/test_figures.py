@@ -3,10 +3,10 @@ import pytest
 from PIL import Image
 
 from mien.errors import ConfigError, DataError
-from mien.evaluation import figures, metrics, style
+from mien.evaluation import explain, figures, metrics, style
 from mien.evaluation.sheet import faces_figure, overlay
 from mien.labels import COLOURS, EXPRESSIONS
-from mien.types import Predictions
+from mien.types import Box, Expression, Face, Predictions
 
 NETWORK = "resnet34_masking_reconstruction"
 FACES = {"training": 28709, "public": 3589}
@@ -47,6 +47,16 @@ def sheet(n=3, stages=4):
     return images, random_predictions(n), masks
 
 
+def explanation(method, stages):
+    images, predictions, masks = sheet(1, stages)
+    said = dict(zip(EXPRESSIONS, predictions.probabilities[0].tolist(), strict=True))
+    face = Face(Box(0, 0, 48, 48), {}, 1.0, Expression(said, uncertain=True))
+    heats = tuple(mask[0] for mask in masks)
+    return explain.figure(
+        explain.Explanation(NETWORK, face, images[0], method, heats), "a.jpg, face 1 of 1", (0.4, 0.6)
+    )
+
+
 FIGURES = {
     "loss": lambda: figures.loss_figure(log_rows(), NETWORK, FACES),
     "loss of one epoch": lambda: figures.loss_figure(log_rows(1), NETWORK),
@@ -59,6 +69,9 @@ FIGURES = {
     "risk with a threshold": lambda: figures.risk_coverage_figure(random_predictions(), NETWORK, "private", 0.5),
     "risk of few faces": lambda: figures.risk_coverage_figure(random_predictions(3), NETWORK, "private", 0.99999),
     "faces": lambda: faces_figure(*sheet(), NETWORK, "private"),
+    "an explanation by four masks": lambda: explanation("masks", 4),
+    "an explanation by three masks": lambda: explanation("masks", 3),
+    "an explanation by Grad-CAM": lambda: explanation("grad-cam", 1),
     "a face without masks": lambda: faces_figure(*sheet(1, 0), "resnet34", "private"),
 }
 
