@@ -674,6 +674,53 @@ def quantize(
     )
 
 
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 takes a free one.")] = 8000,
+    token: Annotated[
+        str | None, typer.Option(envvar="MIEN_TOKEN", help="What callers must know; better given in the environment.")
+    ] = None,
+    no_token: Annotated[bool, typer.Option("--no-token", help="Let other machines call it without a token.")] = False,
+    model: Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")] = "small",
+    detector: Annotated[
+        str, typer.Option(help="blazeface, yunet, a YuNet file, or none for faces already cut out.")
+    ] = "blazeface",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that recognise; one a core when left out.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Most pictures that a worker takes at once.")] = 4,
+    wait_ms: Annotated[float, typer.Option(min=0, help="Longest wait for more pictures, milliseconds.")] = 2,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Most bytes of a request.")] = 32 * 2**20,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Most pixels of a picture.")] = 25_000_000,
+    max_pictures: Annotated[int, typer.Option(min=1, help="Most pictures of a request.")] = 16,
+    queue: Annotated[int, typer.Option(min=1, help="Most pictures that wait; more are answered with 503.")] = 64,
+    timeout: Annotated[float, typer.Option(min=0, help="Most seconds of a request.")] = 30,
+) -> None:
+    """Recognise pictures for other programs, over HTTP."""
+    from mien.errors import require
+
+    for module in ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client"):
+        require(module, "serve")
+    from mien.deploy import serve as serving
+    from mien.deploy.batching import Limits
+
+    limits = Limits(max_bytes, min(max_bytes, Limits.picture_bytes), max_pixels, max_pictures, queue, timeout)
+    settings = serving.Settings(
+        model=model,
+        detector=detector,
+        host=host,
+        port=port,
+        token=token,
+        open_to_all=no_token,
+        workers=workers or serving.Settings.workers,
+        batch=batch,
+        wait_ms=wait_ms,
+        limits=limits,
+    )
+    serving.serve(settings, lambda url: typer.echo(f"mien serves {url}, described at {url}/docs; Ctrl-C ends it"))
+
+
 @benchmark_app.command("train")
 def benchmark_train(
     config: ConfigFile = Path("configs/small.toml"),

@@ -30,7 +30,8 @@ MAY_IMPORT = {
         *{"data", "networks", "recognition", "training"},
     },
     "deploy": {
-        *{"errors", "files", "interrupt", "labels", "types", "config", "preprocess", "predictions", "calibration"},
+        *{"errors", "files", "interrupt", "labels", "types", "pixels", "config", "preprocess", "predictions"},
+        *{"calibration"},
         *{"data", "networks", "recognition", "training", "evaluation"},
     },
 }

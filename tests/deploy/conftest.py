@@ -22,9 +22,9 @@ from PIL import Image, ImageEnhance, ImageOps
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from mien.deploy import page_folder
+from mien.deploy.serve import Settings, create_app
 from mien.labels import EXPRESSIONS
 from mien.recognition.classifier import METADATA
-from tests.deploy.page_service import create_app
 
 FRAMES_A_SECOND = 10
 STEP_PX = 4
@@ -153,7 +153,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, masked: Path, maskless: Path)
 
 def serve() -> Host:
     """The page with a service behind it."""
-    server = uvicorn.Server(uvicorn.Config(create_app(), port=0, log_level="error", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(Settings(workers=1)), port=0, log_level="error", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
