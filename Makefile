@@ -1,6 +1,7 @@
 # make demo   installs mien and recognises the bundled photograph
 # make test   installs everything, then runs lint, types and tests
 # make lint   lint and types alone
+# make docs   builds the documentation into site/, warnings are errors
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,6 +18,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going docs site
+
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
@@ -27,4 +31,4 @@ $(VENV)/.installed-dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.installed
 
-.PHONY: demo test lint
+.PHONY: demo test lint docs

@@ -230,7 +230,7 @@ def roc_curves(predictions: Predictions) -> RocCurves:
 def reliability(predictions: Predictions, bins: int = BINS) -> Reliability:
     """Sorts faces into equal-width bins of the top probability: ((b - 1) / bins, b / bins], as Guo et al. do.
 
-    The ECE is sum_b |B_b| / n * |acc(B_b) - conf(B_b)| (Guo et al., ICML 2017, Eq. 3), as a fraction.
+    The ECE is `sum_b |B_b| / n * |acc(B_b) - conf(B_b)|` (Guo et al., ICML 2017, Eq. 3), as a fraction.
 
     Raises:
         DataError: There are no predictions.
