@@ -1,0 +1,30 @@
+"""The notebook runs from its first cell to its last, and is kept without what it printed."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOK = Path(__file__).parents[1] / "examples" / "expressions.ipynb"
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def test_it_is_kept_without_outputs(notebook):
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
+
+
+def test_every_cell_runs(notebook):
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": NOTEBOOK.parent}}).execute()
+    given = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    printed = "".join(output.text for output in given if output.output_type == "stream")
+    assert printed.startswith("happy ")
+    shown = [output.data for output in given if output.output_type == "execute_result"]
+    assert "image/png" in shown[0]  # the annotated photograph
+    assert all(name in shown[1]["text/html"] for name in ("original", "mirrored", "light 10%", "uncertain", "disgust"))
