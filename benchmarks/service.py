@@ -104,21 +104,32 @@ def offline(encoded: bytes, pictures: int, workers: int) -> float:
         return pictures / (time.perf_counter() - started)
 
 
-def compare(encoded: bytes, clients: int, pictures: int, cores: int) -> None:
+def compare(encoded: bytes, clients: int, pictures: int, rounds: int, cores: int) -> None:
     """Prints pictures a second for ways of using the same cores, without HTTP."""
-    for workers, threads, most in ((cores, 1, 1), (cores, 1, 4), (cores, 1, 16), (1, cores, 4), (1, cores, 16)):
-        batcher = Batcher(Recognizer(threads=threads), Limits(), workers, most, 2, lambda taken: None)
-        left = iter(range(pictures))
-        started = time.perf_counter()
-        waiting = {
-            batcher.submit([Picture("face", encoded)])[0] for _ in range(clients) if next(left, None) is not None
-        }
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            waiting |= {batcher.submit([Picture("face", encoded)])[0] for _ in done if next(left, None) is not None}
-        rate = pictures / (time.perf_counter() - started)
-        batcher.close()
-        print(f"workers {workers}, threads of each {threads}, batches up to {most}: {rate:.1f} pictures/s")
+    ways = ((cores, 1, 1), (cores, 1, 4), (cores, 1, 16), (1, cores, 4), (1, cores, 16))
+    rates: dict[tuple[int, int, int], list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way in ways:
+            rates[way].append(batched(encoded, clients, pictures, *way))
+    for (workers, threads, most), measured in rates.items():
+        print(
+            f"workers {workers}, threads of each {threads}, batches up to {most}: "
+            f"median {statistics.median(measured):.1f} pictures/s, {min(measured):.1f} to {max(measured):.1f}"
+        )
+
+
+def batched(encoded: bytes, clients: int, pictures: int, workers: int, threads: int, most: int) -> float:
+    """Pictures a second of a batcher with as many pictures in it as there are clients."""
+    batcher = Batcher(Recognizer(threads=threads), Limits(), workers, most, 2, lambda taken: None)
+    left = iter(range(pictures))
+    started = time.perf_counter()
+    waiting = {batcher.submit([Picture("face", encoded)])[0] for _ in range(clients) if next(left, None) is not None}
+    while waiting:
+        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        waiting |= {batcher.submit([Picture("face", encoded)])[0] for _ in done if next(left, None) is not None}
+    rate = pictures / (time.perf_counter() - started)
+    batcher.close()
+    return rate
 
 
 def face_cut_out(path: Path) -> bytes:
@@ -146,7 +157,7 @@ def main() -> None:
     requests = min(arguments.requests, 2000)
     encoded = arguments.picture.read_bytes() if arguments.picture else face_cut_out(ASTRONAUT)
     if arguments.compare:
-        compare(encoded, arguments.clients, requests, cores)
+        compare(encoded, arguments.clients, requests, arguments.rounds, cores)
 
     command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--workers", str(arguments.workers)]
     service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

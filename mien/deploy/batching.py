@@ -91,8 +91,9 @@ class Batcher:
     oldest. What waits is shared among the threads that are free, so that none idles while another has a batch to do.
 
     Threads of one core each are better than one thread of all cores: finding faces is many short runs of a small
-    network, which cannot use several cores well. On two cores (benchmarks/service.py --compare, 32 clients) two threads
-    of one core recognised THROUGHPUT pictures/s and one thread of two cores THROUGHPUT.
+    network, which several cores cannot share well. On two cores that had other work too (benchmarks/service.py
+    --requests 96 --rounds 6 --compare, median of 6) two workers of one thread recognised 69 pictures/s in batches of 4,
+    one worker of two threads 26; in batches of 1 the two recognised 58, in batches of 16 70.
 
     Args:
         recognizer: Of one thread; all workers use it, since ONNX Runtime may be called by several at once.

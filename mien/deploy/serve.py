@@ -135,6 +135,7 @@ class _Service:
         batcher: Where pictures go.
         name: The model's.
         in_work: Requests and frames that were accepted and are not answered yet.
+        most: How many these may be: each has a picture or more in the queue or with a worker, or is still being read.
         closing: Whether nothing new is accepted.
     """
 
@@ -153,6 +154,7 @@ class _Service:
         self.metrics.waiting.set_function(lambda: self.batcher.waiting)
         self.metrics.in_work.set_function(lambda: self.in_work)
         self.in_work = 0
+        self.most = settings.limits.queue + settings.workers * settings.batch
         self.closing = False
 
     @cached_property
@@ -193,8 +195,8 @@ class _Service:
         """
         if self.closing:
             raise HTTPException(503, "the service is shutting down: try again in a second", {"Retry-After": "1"})
-        if self.batcher.full:  # known before the pictures are read
-            raise _overloaded(f"{self.batcher.waiting} pictures are waiting already: try again in a second")
+        if self.batcher.full or self.in_work >= self.most:  # refused before its pictures fill memory
+            raise _overloaded(f"{self.in_work} requests are waiting or being answered already: try again in a second")
         seconds = self.settings.limits.seconds
         self.in_work += 1
         try:

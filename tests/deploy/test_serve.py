@@ -435,9 +435,25 @@ def test_overload_is_said_and_nothing_breaks():
         refused = [answer for answer in answers if answer.status_code != 200]
         assert len(answers) > len(refused) > 0
         for answer in refused:
-            assert_sentence(answer, 503, "waiting", "try again")
+            assert_sentence(answer, 503, "try again")
             assert answer.headers["Retry-After"] == "1"
         assert client.get("/readyz").status_code == 200
+        assert client.post("/v1/recognize", **face()).status_code == 200
+
+
+def test_callers_that_send_slowly_cannot_fill_memory():
+    head = b"POST /v1/recognize HTTP/1.1\r\nHost: localhost\r\n"
+    head += b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    with client_of(limits=Limits(pictures=1, queue=1), workers=1, batch=1) as client:
+        address = ("127.0.0.1", client.base_url.port)
+        with socket.create_connection(address) as one, socket.create_connection(address) as two:
+            for slow in (one, two):
+                slow.sendall(head)
+            while samples(client)["mien_in_work"] < 2:
+                time.sleep(0.005)
+            assert_sentence(client.post("/v1/recognize", **face()), 503, "2 requests")
+        while samples(client)["mien_in_work"]:  # their callers are gone
+            time.sleep(0.005)
         assert client.post("/v1/recognize", **face()).status_code == 200
 
 
