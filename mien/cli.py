@@ -63,6 +63,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores
 Model = Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")]
 DetectorName = Annotated[str, typer.Option(help="blazeface, yunet, a YuNet file, or none for faces already cut out.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/small.toml.")]
+_SERVING = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Takes the place of the file's value.")
 ]
@@ -682,10 +683,8 @@ def serve(
         str | None, typer.Option(envvar="MIEN_TOKEN", help="What callers must know; better given in the environment.")
     ] = None,
     no_token: Annotated[bool, typer.Option("--no-token", help="Let other machines call it without a token.")] = False,
-    model: Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")] = "small",
-    detector: Annotated[
-        str, typer.Option(help="blazeface, yunet, a YuNet file, or none for faces already cut out.")
-    ] = "blazeface",
+    model: Model = "small",
+    detector: DetectorName = "blazeface",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that recognise; one a core when left out.")
     ] = None,
@@ -700,7 +699,7 @@ def serve(
     """Recognise pictures for other programs, over HTTP."""
     from mien.errors import require
 
-    for module in ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client"):
+    for module in _SERVING:
         require(module, "serve")
     from mien.deploy import serve as serving
     from mien.deploy.batching import Limits
@@ -719,6 +718,28 @@ def serve(
         limits=limits,
     )
     serving.serve(settings, lambda url: typer.echo(f"mien serves {url}, described at {url}/docs; Ctrl-C ends it"))
+
+
+@app.command()
+def camera(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")] = 0,
+    model: Model = "small",
+) -> None:
+    """Open the page with the camera on; what it sees stays on this machine."""
+    from mien.errors import require
+
+    for module in _SERVING:
+        require(module, "serve")
+    import webbrowser
+
+    from mien.deploy import serve as serving
+
+    def opened(url: str) -> None:
+        page = f"{url}/#camera"
+        typer.echo(f"the camera's page is {page}; Ctrl-C ends it")
+        webbrowser.open(page)
+
+    serving.serve(serving.Settings(model=model, port=port), opened)
 
 
 @benchmark_app.command("train")

@@ -476,6 +476,30 @@ def command(*options, **environment):
         process.communicate()
 
 
+def test_the_cameras_page_is_opened_in_the_browser(tmp_path):
+    browser, seen = tmp_path / "browser", tmp_path / "seen"
+    browser.write_text(f'#!/bin/sh\necho "$1" > "{seen}.part" && mv "{seen}.part" "{seen}"\n')
+    browser.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mien", "camera"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"BROWSER": f"{browser} %s"},
+    )
+    try:
+        page = re.search(r"http://127\.0\.0\.1:\d+/#camera", process.stdout.readline())[0]
+        end_s = time.monotonic() + 20
+        while not seen.exists() and time.monotonic() < end_s:
+            time.sleep(0.01)
+        assert seen.read_text().strip() == page
+        assert "<title>" in httpx.get(page).text
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_finishes_what_it_accepted(number):
     with (
