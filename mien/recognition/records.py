@@ -68,12 +68,19 @@ def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "path": record["path"],
             "face": number,
-            **dict(zip(BOX, face["box"], strict=True)),
-            **{name: face[name] for name in SAID},
-            **face["probabilities"],
+            **_cells(face),
         }
         for number, face in enumerate(record["faces"], start=1)
     ]
+
+
+def _cells(face: dict[str, Any]) -> dict[str, Any]:
+    """What the rows of pictures and of videos share."""
+    return {
+        **dict(zip(BOX, face["box"], strict=True)),
+        **{name: face[name] for name in SAID},
+        **face["probabilities"],
+    }
 
 
 def to_csv(records: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
@@ -132,9 +139,7 @@ def flat_frame(record: dict[str, Any]) -> list[dict[str, Any]]:
             "time_s": record["time_s"],
             "frame": record["frame"],
             "track": face["track"],
-            **dict(zip(BOX, face["box"], strict=True)),
-            **{name: face[name] for name in SAID},
-            **face["probabilities"],
+            **_cells(face),
             **{f"raw_{name}": value for name, value in face["raw_probabilities"].items()},
         }
         for face in record["faces"]
