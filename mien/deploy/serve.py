@@ -29,14 +29,11 @@ import mien
 from mien.deploy import messages
 from mien.deploy.access import Access, Guard, is_loopback, names_of, sentence
 from mien.deploy.batching import Batcher, Limits, Picture, QueueFullError
+from mien.deploy.page_folder import PAGE, listed
 from mien.errors import ConfigError, ImageError
-from mien.labels import COLOURS
 from mien.recognition import blazeface
-from mien.recognition.classifier import DEFAULT, Classifier, find, shipped
+from mien.recognition.classifier import DEFAULT, find, shipped
 from mien.recognition.recognizer import Recognizer
-
-PAGE = Path(__file__).parent / "page"
-"""The page that a browser gets at /, if there is one."""
 
 FRAMES = "/v1/frames"
 
@@ -170,21 +167,8 @@ class _Service:
     @cached_property
     def described(self) -> dict[str, Any]:
         """The answer of /v1/models."""
-        models = []
-        for name, path in self.networks.items():
-            network = Classifier(path, threads=1)
-            models.append(
-                {
-                    "name": name,
-                    "network": network.title,
-                    "classes": network.classes,
-                    "colours": {each: COLOURS[each] for each in network.classes if each in COLOURS},
-                    "preprocessing": network.preprocessing.to_dict(),
-                    "calibration": network.calibration.to_dict(),
-                    "file": f"/models/{name}.onnx",
-                }
-            )
-        return {"default": self.name, "models": models}
+        found = listed(self.networks)
+        return {"default": self.name, "models": [each | {"file": f"/{each['file']}"} for each in found["models"]]}
 
     @contextmanager
     def accepted(self) -> Iterator[None]:
