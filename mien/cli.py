@@ -171,7 +171,11 @@ def video(
     from mien.recognition.video_source import VideoSource
 
     wanted = videos.Wanted(output, csv, jsonl, parquet, report)
-    recognizer = VideoRecognizer(model, detector, threads, detect_every, Smoothing(smooth))
+    try:
+        smoothing = Smoothing(smooth)
+    except ValueError as error:  # nan passes typer's own bound
+        raise typer.BadParameter(str(error)) from None
+    recognizer = VideoRecognizer(model, detector, threads, detect_every, smoothing)
     with VideoSource(source, sound=output is not None) as opened, _video_progress(opened) as tell:
         done = videos.recognise(opened, recognizer, wanted, tell)
     console = _console(errors=videos.STANDARD_OUTPUT in (csv, jsonl))

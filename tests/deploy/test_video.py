@@ -323,6 +323,13 @@ def test_an_earlier_copy_is_not_replaced_by_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "copy.mp4").read_text() == "earlier"
 
 
+def test_smoothing_over_no_number_of_seconds(film: Path) -> None:
+    done = run(film, "--smooth", "nan")
+    assert done.returncode == 2
+    assert "smoothing needs seconds of 0 or more" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_no_video(tmp_path: Path) -> None:
     done = run(tmp_path / "gone.mp4", "--csv", tmp_path / "faces.csv")
     assert (done.returncode, done.stdout) == (2, "")
