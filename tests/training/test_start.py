@@ -1,4 +1,4 @@
-"""A backbone's weights arrive unchanged, and nothing arrives where they do not fit."""
+"""Weights arrive unchanged, and nothing arrives where they do not fit."""
 
 import re
 import urllib.error
@@ -125,6 +125,28 @@ def test_a_backbone_trained_here(tmp_path, plain, masked):
     assert all(torch.equal(network.state_dict()[key], tensor) for key, tensor in others.items())
 
 
+@pytest.mark.parametrize(
+    ("name", "variant", "last"),
+    [
+        ("resnet18_masking_reconstruction", "tiny", "fc."),
+        ("cbam_resnet18", "mini", "fc."),
+        ("resattnet56", "", "fc."),
+        ("efficientnet_lite0", "", "network.fc."),
+    ],
+)
+def test_the_same_network_trained_here_gives_all_but_its_last_layer(tmp_path, name, variant, last):
+    spec = registry.find(name, variant)
+    source, network = registry.create(spec), registry.create(spec, num_classes=5)
+    path = tmp_path / "same.safetensors"
+    checkpoint.save(path, source.state_dict(), {})
+    new = {key: tensor.clone() for key, tensor in network.state_dict().items() if key.startswith(last)}
+    start_from(network, spec, str(path))
+    after = network.state_dict()
+    assert len(new) == 2
+    assert all(torch.equal(after[key], tensor) for key, tensor in new.items())
+    assert all(torch.equal(after[key], tensor) for key, tensor in source.state_dict().items() if key not in new)
+
+
 def test_a_whole_run_gives_its_averaged_weights(tmp_path):
     spec = registry.find("resnet18", "mini")
     network, averaged, target = (registry.create(spec) for _ in range(3))
@@ -146,7 +168,7 @@ REFUSED = [
         ("resnet18_masking_reconstruction", "small"),
         r"0 missing, 96 not in it \(layer1\.2\.bn1\.bias, .*, .*, \.\.\.\)$",
     ),
-    (("resnet18", "mini"), ("resnet18", "mini-wide"), r"\d+ of other size \(conv1\.weight, .*, \.\.\.\)$"),
+    (("resnet18", "mini"), ("resnet18", "mini-wide"), r"\d+ of other size \(backbone\.conv1\.weight, .*, \.\.\.\)$"),
 ]
 
 
