@@ -161,7 +161,10 @@ def video(
     detector: DetectorName = "blazeface",
     detect_every: Annotated[int, typer.Option(metavar="N", help="Look for faces in every N-th picture.")] = 3,
     smooth: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Average over so long; 0 for not.")] = 0.3,
-    threads: Threads = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads of the network, as many again look for faces; half of the cores each."),
+    ] = None,
 ) -> None:
     """Name the expression on every face of a video, and follow each face."""
     from mien.deploy import timeline as timelines

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,6 +65,19 @@ class VideoFrame:
 
 
 @dataclass(frozen=True)
+class _Stretch:
+    """The pictures from one look for faces up to the next.
+
+    Attributes:
+        found: What is found in the first of them, sooner or later.
+        frames: The pictures.
+    """
+
+    found: Future[tuple[Detection, ...]]
+    frames: list[Frame]
+
+
+@dataclass(frozen=True)
 class _Look:
     """One look for faces.
 
@@ -82,13 +97,13 @@ class VideoRecognizer:
 
     Faces are looked for in every `detect_every`-th picture; in those between, a face that both looks found is where
     the straight line from one to the other has it. All faces from one look to the next are classified in one batch,
-    so a picture's result comes up to `detect_every` pictures later.
+    while a thread looks for the next, so a picture's result comes up to twice `detect_every` pictures later.
 
     Args:
         model: As `Recognizer` takes it.
-        detector: As `Recognizer` takes it. BlazeFace leaves out its looks for the smallest faces here, those below a
-            twentieth of the picture.
-        threads: CPU threads of the classifier and the detector; None leaves the choice to ONNX Runtime.
+        detector: As `Recognizer` takes it; called in another thread, one call at a time. BlazeFace leaves out its
+            looks for the smallest faces here, those below a twentieth of the picture.
+        threads: CPU threads of the classifier, and as many of the detector beside it; None is half of the cores each.
         detect_every: Pictures from one look for faces to the next, 1 or more.
         smoothing: How expressions are steadied.
         lost_s: How long a face may be out of sight and still be the same one.
@@ -110,6 +125,7 @@ class VideoRecognizer:
     ) -> None:
         if detect_every < 1:
             raise ConfigError(f"faces are looked for in every picture (1) or fewer (2, 3, ...), got {detect_every}")
+        threads = threads or max(1, (os.cpu_count() or 1) // 2)
         if isinstance(detector, str):
             detector = create_detector(detector, threads, small_faces=False)
         self.recognizer = Recognizer(model, detector, threads)
@@ -132,20 +148,40 @@ class VideoRecognizer:
             return
         tracker = Tracker(self.lost_s)
         steady: defaultdict[int, SteadyExpression] = defaultdict(lambda: SteadyExpression(self.smoothing))
-        since: list[Frame] = []  # the pictures from the last look on
+        before: list[Frame] = []
         last = _Look(0.0)
         end: VideoError | None = None
         try:
-            for frame in video:
-                if frame.number % self.detect_every == 0:
-                    detections = self.recognizer.detector(frame.image_rgb)
-                    look = _Look(frame.time_s, detections, tracker(detections, frame.time_s))
-                    yield from self._recognised(since, _confirmed(last, look), look, steady)
-                    since, last = [], look
-                since.append(frame)
+            for stretch in self._stretches(video):
+                detections, time_s = stretch.found.result(), stretch.frames[0].time_s
+                look = _Look(time_s, detections, tracker(detections, time_s))
+                yield from self._recognised(before, _confirmed(last, look), look, steady)
+                before, last = stretch.frames, look
         except VideoError as error:
             end = error
-        yield from self._recognised(since, last, replace(last, time_s=math.inf), steady)
+        yield from self._recognised(before, last, replace(last, time_s=math.inf), steady)
+        if end:
+            raise end
+
+    def _stretches(self, video: VideoSource) -> Iterator[_Stretch]:
+        """A video in stretches, each once the next has begun: its own look is done while another is classified."""
+        last: _Stretch | None = None
+        end: VideoError | None = None
+        with ThreadPoolExecutor(1, "detector") as looks:
+            try:
+                for frame in video:
+                    if frame.number % self.detect_every:
+                        assert last is not None  # a video begins with a look
+                        last.frames.append(frame)
+                        continue
+                    begun = _Stretch(looks.submit(self.recognizer.detector, frame.image_rgb), [frame])
+                    if last:
+                        yield last
+                    last = begun
+            except VideoError as error:
+                end = error
+            if last:
+                yield last
         if end:
             raise end
 
