@@ -3,13 +3,14 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from mien.calibration import calibrate
 from mien.data import load
 from mien.deploy.export import export
 from mien.deploy.quantize import quantize
 from mien.errors import ConfigError, DataError, WeightsError
-from mien.recognition.classifier import Classifier
+from mien.recognition.classifier import Classifier, find, shipped
 from mien.training.trained import TrainedNetwork
 from mien.types import Predictions
 
@@ -39,6 +40,16 @@ def test_it_has_integer_weights_and_half_the_size(quantized, exported):
     assert path.stat().st_size < 0.65 * exported.stat().st_size
     kinds = {tensor.data_type for tensor in onnx.load(path).graph.initializer if len(tensor.dims) == 4}
     assert kinds == {onnx.TensorProto.INT8}
+
+
+@pytest.mark.parametrize("which", ["quantized here", *shipped()])
+def test_no_processor_overflows(quantized, which):
+    """Two products of activation and weight fit into 16 bits: AVX2 without VNNI adds them there."""
+    path = quantized[1] if which == "quantized here" else find(which)
+    weights = [numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer if len(each.dims) == 4]
+    products = [2 * 255 * int(np.abs(each.astype(int)).max()) for each in weights if each.dtype == np.int8]
+    assert products or which != "quantized here"
+    assert max(products, default=0) < 2**15
 
 
 def test_it_says_nearly_what_the_original_says(quantized, exported, dataset):
