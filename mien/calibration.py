@@ -1,8 +1,8 @@
-"""How far a network's confidence can be trusted: its temperature, when it is uncertain, risk and coverage."""
+"""How far a network's confidence can be trusted: its temperatures, when it is uncertain, risk and coverage."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,23 @@ COVERAGE = 0.8
 """Share of faces that a network should be certain of, where nothing else is asked for."""
 COLDEST, HOTTEST = 0.05, 20.0
 """Least and largest temperature: where all faces are right, or none says anything, no best one exists."""
+NEWTON_STEPS = 50
+"""More than are ever needed: it has converged after about five."""
 
 
 @dataclass(frozen=True)
 class Calibration:
     """What makes a network's confidence mean something, found on labelled faces that it was not trained on.
 
+    Logits are divided by a temperature before softmax (Guo et al., ICML 2017, section 4.2). One for all faces leaves
+    networks too sure of what they half know, or too modest of what they know; so it depends on how sure the network is
+    of a face, by the entropy of what it says (as Balanya, Maroñas and Ramos have it, arXiv:2208.00461, section 4.3):
+
+        1 / T = (1 - h) / temperature + h / temperature_unsure,  h = entropy of softmax(logits) / log K
+
     Attributes:
-        temperature: Logits are divided by it before softmax (Guo et al., ICML 2017, section 4.2).
+        temperature: Of a face that the network has no doubt of.
+        temperature_unsure: Of one that it knows nothing of.
         uncertain_below: A face whose most probable class has a lower probability than this is uncertain.
         coverage: Share of those labelled faces that were not uncertain.
         accuracy: Share of these that were right.
@@ -30,6 +39,7 @@ class Calibration:
     """
 
     temperature: float = 1.0
+    temperature_unsure: float = 1.0
     uncertain_below: float = 0.0
     coverage: float = 1.0
     accuracy: float = 0.0
@@ -37,8 +47,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         shares = (self.uncertain_below, self.coverage, self.accuracy)
-        if not (self.temperature > 0 and all(0 <= share <= 1 for share in shares) and self.faces >= 0):
-            raise ValueError(f"a calibration needs a temperature above 0 and shares in 0..1, got {self}")
+        hot = self.temperature > 0 and self.temperature_unsure > 0
+        if not (hot and all(0 <= share <= 1 for share in shares) and self.faces >= 0):
+            raise ValueError(f"a calibration needs temperatures above 0 and shares in 0..1, got {self}")
 
     @classmethod
     def from_dict(cls, stored: object) -> Calibration:
@@ -48,6 +59,8 @@ class Calibration:
             ValueError: It is anything else.
         """
         names = [field.name for field in fields(cls)]
+        if isinstance(stored, dict) and "temperature" in stored:
+            stored = {"temperature_unsure": stored["temperature"]} | stored  # files of mien 0.1.0 have one for all
         if not isinstance(stored, dict) or set(stored) != set(names):
             raise ValueError(f"a calibration must give {', '.join(names)}, got {stored}")
         if any(type(value) not in (int, float) for value in stored.values()):
@@ -58,9 +71,15 @@ class Calibration:
         """The fields by name, for a model file's metadata."""
         return asdict(self)
 
+    def scaled(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, K) a network's logits -> (N, K) divided by each face's temperature; the largest stays the largest."""
+        unsure = _unsureness(logits)
+        inverse = (1 - unsure) / self.temperature + unsure / self.temperature_unsure
+        return logits * inverse[:, None].astype(np.float32)
+
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, K) a network's logits -> (N, K) probabilities; each row sums to 1."""
-        return softmax(logits / np.float32(self.temperature))
+        return softmax(self.scaled(logits))
 
     def uncertain(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(N, K) -> (N,) whether the most probable class is too improbable to be relied on."""
@@ -83,10 +102,10 @@ class RiskCoverage:
 
 
 def calibrate(predictions: Predictions, coverage: float = COVERAGE) -> Calibration:
-    """Finds a network's temperature and the confidence below which it is uncertain.
+    """Finds a network's temperatures and the confidence below which it is uncertain.
 
-    The temperature has the least negative log-likelihood of the labels (Guo et al., ICML 2017, section 4.2); it changes
-    no answer. The threshold is the highest that still leaves at least `coverage` of the faces.
+    The temperatures have the least negative log-likelihood of the labels; they change no answer. The threshold is the
+    highest that still leaves at least `coverage` of the faces.
 
     Args:
         predictions: Of faces that the network was not trained on, with its own logits.
@@ -100,35 +119,74 @@ def calibrate(predictions: Predictions, coverage: float = COVERAGE) -> Calibrati
         raise ConfigError(f"the coverage must be above 0 and at most 1, got {coverage:g}")
     if not len(predictions.targets):
         raise DataError("there are no predictions to calibrate on, expected those of one face or more")
-    temperature = best_temperature(predictions)
-    curve = risk_coverage(predictions, temperature)
+    hot = Calibration(*best_temperatures(predictions))
+    curve = risk_coverage(replace(predictions, logits=hot.scaled(predictions.logits)))
     point = int(np.argmax(curve.coverage >= coverage - 1e-9))
-    return Calibration(
-        temperature,
-        float(curve.confidence[point]),
-        float(curve.coverage[point]),
-        float(1 - curve.risk[point]),
-        len(predictions.targets),
+    return replace(
+        hot,
+        uncertain_below=float(curve.confidence[point]),
+        coverage=float(curve.coverage[point]),
+        accuracy=float(1 - curve.risk[point]),
+        faces=len(predictions.targets),
     )
 
 
-def best_temperature(predictions: Predictions) -> float:
-    """The temperature with the least negative log-likelihood of the targets, COLDEST..HOTTEST.
+def best_temperatures(predictions: Predictions) -> tuple[float, float]:
+    """`temperature` and `temperature_unsure` with the least negative log-likelihood of the targets, COLDEST..HOTTEST.
 
-    The likelihood is concave in 1 / T, so that halving the interval in which its slope changes sign finds the best.
+    It is convex in their inverses, which multiply logits: Newton's method finds the one best pair.
+
+    Args:
+        predictions: One face or more, with the network's own logits.
     """
     logits = predictions.logits.astype(np.float64)
-    own = logits[np.arange(len(logits)), predictions.targets].mean()
-    low, high = np.log(COLDEST), np.log(HOTTEST)
-    for _ in range(50):
-        middle = (low + high) / 2
-        expected = (softmax(logits / np.exp(middle)) * logits).sum(axis=1).mean()
-        low, high = (low, middle) if expected < own else (middle, high)
-    return float(np.exp((low + high) / 2))
+    unsure = _unsureness(logits)
+    parts = np.stack([(1 - unsure)[:, None] * logits, unsure[:, None] * logits])  # (2, N, K)
+    own = parts[:, np.arange(len(logits)), predictions.targets].mean(axis=1)
+
+    def loss(inverse: NDArray[np.float64]) -> float:
+        scaled = np.tensordot(inverse, parts, 1)
+        highest = scaled.max(axis=1)
+        return float((np.log(np.exp(scaled - highest[:, None]).sum(axis=1)) + highest).mean() - inverse @ own)
+
+    inverse = np.ones(2)
+    for _ in range(NEWTON_STEPS):
+        shares = softmax(np.tensordot(inverse, parts, 1))
+        expected = (shares * parts).sum(axis=2)
+        slope = expected.mean(axis=1) - own
+        curvature = np.einsum("nk,ink,jnk->ij", shares, parts, parts) / len(logits)
+        curvature -= expected @ expected.T / len(logits)
+        # At a bound, and pushed against it, an inverse stays there and is left out.
+        free = np.where(slope > 0, inverse > 1 / HOTTEST, inverse < 1 / COLDEST)
+        curvature = np.where(np.outer(free, free), curvature, 0) + np.diag(np.where(free, 1e-9, 1))
+        step = np.linalg.solve(curvature, np.where(free, slope, 0))
+        before, size = loss(inverse), 1.0
+        while size > 1e-6:
+            tried = np.clip(inverse - size * step, 1 / HOTTEST, 1 / COLDEST)
+            if loss(tried) <= before:
+                break
+            size /= 2
+        else:
+            break
+        moved, inverse = np.abs(tried - inverse).max(), tried
+        if moved < 1e-9:
+            break
+    return float(1 / inverse[0]), float(1 / inverse[1])
 
 
-def risk_coverage(predictions: Predictions, temperature: float = 1.0) -> RiskCoverage:
+def _unsureness(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """(N, K) -> (N,) the entropy of each face's softmax over that of knowing nothing, in [0, 1]."""
+    shares = softmax(logits)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = np.where(shares > 0, shares * np.log(shares), 0.0)
+    return np.asarray(np.clip(-parts.sum(axis=1) / np.log(max(2, logits.shape[1])), 0.0, 1.0))
+
+
+def risk_coverage(predictions: Predictions) -> RiskCoverage:
     """The curve of risk against coverage; faces of equal confidence are kept or left out together.
+
+    Args:
+        predictions: Calibrated, as `mien.evaluation.predict` gives them.
 
     Raises:
         DataError: There are no predictions.
@@ -136,7 +194,7 @@ def risk_coverage(predictions: Predictions, temperature: float = 1.0) -> RiskCov
     n = len(predictions.targets)
     if n == 0:
         raise DataError("there are no predictions to draw risk and coverage of, expected those of one face or more")
-    confidence = softmax(predictions.logits / np.float32(temperature)).max(axis=1)
+    confidence = predictions.probabilities.max(axis=1)
     wrong = predictions.logits.argmax(axis=1) != predictions.targets
     order = np.argsort(-confidence, kind="stable")
     sorted_confidence = confidence[order]

@@ -461,7 +461,8 @@ def evaluate(
     found = metric.evaluate(predictions)
     about: dict[str, Any] = {"model": model, "network": opened.title, "data": str(data)}
     about |= {"split": split.value, "view": view.value, "weights": opened.digest}
-    about |= {name: getattr(opened.calibration, name) for name in ("temperature", "uncertain_below")}
+    kept = ("temperature", "temperature_unsure", "uncertain_below")
+    about |= {name: getattr(opened.calibration, name) for name in kept}
     run = Path(model)
     folder = output or (run / "evaluation" / f"{split.value}-{view.value}" if run.is_dir() else None)
     if folder:
@@ -647,8 +648,8 @@ def calibrate(
     found, said = recalibrate(model, output, faces, coverage)
     before, after = (evaluate(each, resamples=0) for each in (said, predict(open_model(str(output)), faces)))
     typer.echo(
-        f"temperature {found.temperature:.3f}; calibration error {before.ece:.4f} before, {after.ece:.4f} now, on the "
-        f"{found.faces:,} faces it was fitted to\n"
+        f"temperature {found.temperature:.3f} where it is sure, {found.temperature_unsure:.3f} where it is not; "
+        f"calibration error {before.ece:.4f} before, {after.ece:.4f} now, on its {found.faces:,} faces\n"
         f"certain at {found.uncertain_below:.1%} or more: {found.coverage:.1%} of the faces, of which "
         f"{found.accuracy:.1%} are right; of all, {after.accuracy:.1%}\n"
         f"written: {output}"

@@ -1,11 +1,14 @@
-"""Temperature, threshold, risk and coverage, against what can be reckoned by other means."""
+"""Temperatures, threshold, risk and coverage, against what can be reckoned by other means."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 
-from mien.calibration import COLDEST, HOTTEST, Calibration, best_temperature, calibrate, risk_coverage
+from mien.calibration import COLDEST, HOTTEST, Calibration, best_temperatures, calibrate, risk_coverage
 from mien.errors import ConfigError, DataError
+from mien.evaluation.metrics import evaluate
 from mien.types import Predictions, softmax
 
 
@@ -26,25 +29,53 @@ def few(rows: list[tuple[float, bool]]) -> Predictions:
 
 
 @pytest.mark.parametrize("heat", [0.3, 1.0, 4.0])
-def test_the_temperature_is_what_logits_were_multiplied_by(heat):
-    predictions = sampled(heat=heat)
-    assert best_temperature(predictions) == pytest.approx(heat, rel=0.05)
+def test_the_temperatures_are_what_logits_were_multiplied_by(heat):
+    sure, unsure = best_temperatures(sampled(40_000, heat=heat))
+    assert sure == pytest.approx(heat, rel=0.05)
+    assert unsure == pytest.approx(heat, rel=0.2)  # few faces are near it
 
 
-def test_the_temperature_has_the_least_negative_log_likelihood():
-    predictions = sampled(300, heat=2.5)
+@pytest.mark.parametrize("heat", [0.3, 2.5])
+def test_the_temperatures_have_the_least_negative_log_likelihood(heat):
+    predictions = sampled(300, heat=heat)
+    logits = predictions.logits.astype(np.float64)
 
-    def nll(log_temperature: float) -> float:
-        probabilities = softmax(predictions.logits.astype(np.float64) / np.exp(log_temperature))
+    def nll(log_temperatures: np.ndarray) -> float:
+        shares = softmax(logits)
+        unsure = -(shares * np.log(shares)).sum(axis=1, keepdims=True) / np.log(7)
+        sure_t, unsure_t = np.exp(log_temperatures)
+        probabilities = softmax(logits * ((1 - unsure) / sure_t + unsure / unsure_t))
         return float(-np.log(probabilities[np.arange(300), predictions.targets]).mean())
 
-    expected = np.exp(minimize_scalar(nll, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9}).x)
-    assert best_temperature(predictions) == pytest.approx(expected, rel=1e-5)
+    expected = minimize(nll, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}).x
+    assert best_temperatures(predictions) == pytest.approx(np.exp(expected), rel=1e-4)
+    assert nll(np.log(best_temperatures(predictions))) <= nll(expected) + 1e-12
 
 
 def test_where_no_temperature_is_best_it_stays_in_its_bounds():
-    assert best_temperature(few([(0.9, True), (0.8, True)])) == pytest.approx(COLDEST)
-    assert best_temperature(few([(0.9, False), (0.8, False)])) == pytest.approx(HOTTEST)
+    right = best_temperatures(few([(0.9, True), (0.8, True)]))
+    assert all(COLDEST <= temperature < 0.3 for temperature in right)  # anything so cold is as good
+    assert best_temperatures(few([(0.9, False), (0.8, False)])) == pytest.approx((HOTTEST, HOTTEST))
+
+
+def test_one_that_is_too_modest_when_sure_and_too_sure_when_not_is_set_right():
+    random = np.random.default_rng(0)
+    logits = (random.normal(size=(20_000, 7)) * 3).astype(np.float32)
+    drawn = (softmax(Calibration(0.7, 1.6).scaled(logits)).cumsum(axis=1) < random.random((20_000, 1))).sum(axis=1)
+    predictions = Predictions(np.arange(20_000), logits, drawn)
+    assert best_temperatures(predictions) == pytest.approx((0.7, 1.6), rel=0.1)
+
+    def error(temperature: float, temperature_unsure: float) -> float:
+        scaled = Calibration(temperature, temperature_unsure).scaled(logits)
+        return evaluate(replace(predictions, logits=scaled), resamples=0).ece
+
+    assert error(*best_temperatures(predictions)) < min(error(t, t) for t in np.linspace(0.5, 1.5, 11)) / 2
+
+
+def test_the_answer_stays_the_answer():
+    logits = sampled(500).logits
+    assert (Calibration(0.5, 3.0).scaled(logits).argmax(axis=1) == logits.argmax(axis=1)).all()
+    assert Calibration(2.0, 2.0).scaled(logits) == pytest.approx(logits / 2, rel=1e-6)
 
 
 def test_risk_and_coverage_by_hand():
@@ -78,15 +109,22 @@ def test_it_is_stored_and_read_back():
     assert Calibration.from_dict(calibration.to_dict()) == calibration
 
 
+def test_a_file_of_one_temperature_has_it_for_all_faces():
+    stored = Calibration(1.5, 1.5, 0.4, 0.8, 0.7, 9).to_dict()
+    del stored["temperature_unsure"]
+    assert Calibration.from_dict(stored) == Calibration(1.5, 1.5, 0.4, 0.8, 0.7, 9)
+
+
 @pytest.mark.parametrize(
     ("stored", "words"),
     [
-        (None, "must give temperature, uncertain_below, coverage, accuracy, faces, got None"),
+        (None, "must give temperature, temperature_unsure, uncertain_below, coverage, accuracy, faces, got None"),
         ({"temperature": 1.0}, "must give temperature"),
         (Calibration().to_dict() | {"temperature": "hot"}, "must be of numbers"),
-        (Calibration().to_dict() | {"temperature": 0}, "temperature above 0"),
+        (Calibration().to_dict() | {"temperature": 0}, "temperatures above 0"),
+        (Calibration().to_dict() | {"temperature_unsure": -1}, "temperatures above 0"),
         (Calibration().to_dict() | {"uncertain_below": 1.5}, r"shares in 0\.\.1"),
-        (Calibration().to_dict() | {"temperature": float("nan")}, "temperature above 0"),
+        (Calibration().to_dict() | {"temperature": float("nan")}, "temperatures above 0"),
     ],
 )
 def test_what_is_no_calibration_is_refused(stored, words):

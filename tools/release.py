@@ -134,8 +134,8 @@ def _figures(
         *classes,
         "",
         _paragraph(
-            f"Its most frequent mistakes: {_mistakes(private)}. There are {(private.targets == 1).sum()} disgusted faces: "
-            "that row is rough."
+            f"Its most frequent mistakes: {_mistakes(private)}. "
+            f"There are {(private.targets == 1).sum()} disgusted faces, so that row is rough."
         ),
         "",
         _paragraph(

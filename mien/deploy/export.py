@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,7 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
 def recalibrate(
     model: str, path: Path, faces: FaceDataset, coverage: float = COVERAGE
 ) -> tuple[Calibration, Predictions]:
-    """Writes an exported file again, with a temperature and a threshold found on other faces.
+    """Writes an exported file again, with temperatures and a threshold found on other faces.
 
     What its metadata said of its calibration error is taken out, since it holds no more.
 
@@ -102,9 +101,8 @@ def recalibrate(
     refuse_other_suffix(path)
     classifier = Classifier(model)
     before = predict(classifier, faces)
-    found = calibrate(before, coverage)
-    # Predictions are already divided by the temperature that it has.
-    calibration = replace(found, temperature=found.temperature * classifier.calibration.temperature)
+    classifier.calibration = Calibration()
+    calibration = calibrate(predict(classifier, faces), coverage)
     metrics = {
         name: {key: value for key, value in values.items() if key not in ("ece", "nll")}
         for name, values in classifier.metadata.get("metrics", {}).items()

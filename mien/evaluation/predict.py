@@ -59,7 +59,7 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single") -> Predict
             logarithm. All views are deterministic.
 
     Returns:
-        With logits that are divided by the model's temperature: their softmax is what a recogniser would say.
+        With calibrated logits: their softmax is what a recogniser would say.
 
     Raises:
         DataError: The data set's classes are not the model's.
@@ -71,7 +71,7 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single") -> Predict
         )
     images = model.preprocessing.resize(dataset.images)
     seen = [images] if view == "single" else _views(images, view)
-    logits = [model.logits(each) / np.float32(model.calibration.temperature) for each in seen]
+    logits = [model.calibration.scaled(model.logits(each)) for each in seen]
     if not all(np.isfinite(each).all() for each in logits):
         raise WeightsError(f"{model.title} gives logits that are not finite: its training diverged, train it again")
     predictions = [Predictions(dataset.index, each, dataset.targets, dataset.classes) for each in logits]

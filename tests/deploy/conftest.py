@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageEnhance, ImageOps
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from mien.calibration import Calibration
 from mien.deploy import page_folder
 from mien.deploy.serve import Settings, create_app
 from mien.labels import EXPRESSIONS
@@ -116,7 +117,7 @@ def write_model(path: Path, masks: bool, uncertain_below: float) -> Path:
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    calibration = {"temperature": 1.5, "uncertain_below": uncertain_below, "coverage": 0.8, "accuracy": 0.5, "faces": 9}
+    calibration = Calibration(1.5, 0.6, uncertain_below, 0.8, 0.5, 9).to_dict()
     metadata = {"format": 1, "network": path.stem, "classes": list(EXPRESSIONS), "calibration": calibration}
     metadata["preprocessing"] = {"size": size, "channels": 1, "mean": 0.0, "std": 1.0}
     helper.set_model_props(model, {METADATA: json.dumps(metadata)})

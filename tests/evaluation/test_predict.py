@@ -56,10 +56,13 @@ def test_predictions_keep_the_rows_and_targets_of_the_data():
     assert np.allclose(predictions.logits, Corners().logits(data.images))
 
 
-def test_logits_are_divided_by_the_models_temperature():
+def test_logits_are_divided_by_the_models_temperatures():
     data, model = quartered(9), Corners()
-    model.calibration = Calibration(temperature=2.0)
-    assert np.allclose(predict(model, data).logits, Corners().logits(data.images) / 2)
+    model.calibration = Calibration(2.0, 3.0)
+    logits = Corners().logits(data.images)
+    assert np.allclose(predict(model, data).logits, model.calibration.scaled(logits))
+    assert (logits / 3 <= predict(model, data).logits).all()
+    assert (predict(model, data).logits <= logits / 2).all()
 
 
 def test_flip_is_the_mean_of_a_face_and_its_mirror_image():

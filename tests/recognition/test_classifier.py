@@ -107,7 +107,10 @@ def one_sentence(path: Path) -> str:
         ({"preprocessing": STORED | {"mean": "0.5"}}, "cannot be used: preprocessing must give a number"),
         ({"preprocessing": None}, "cannot be used: preprocessing must give a number"),
         ({"preprocessing": STORED | {"std": 0}}, "cannot be used: a face needs .* std above 0, got"),
-        ({"calibration": {"temperature": 2}}, "cannot be used: a calibration must give temperature, uncertain_below"),
+        (
+            {"calibration": {"temperature": 2}},
+            "cannot be used: a calibration must give temperature, temperature_unsure, uncertain_below",
+        ),
         ({"preprocessing": STORED | {"size": 48}}, "must take images ['batch', 1, 48, 48]"),
         ({"preprocessing": STORED | {"channels": 3}}, "must take images ['batch', 3, 8, 8]"),
         ({"batch": 1}, "must take images ['batch', 1, 8, 8] .* got {'images': [1, 1, 8, 8]}"),

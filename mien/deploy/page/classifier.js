@@ -70,18 +70,41 @@ export class Classifier {
    */
   #expression(logits) {
     const { classes, calibration } = this.metadata;
-    const highest = Math.max(...logits);
-    const powers = Array.from(logits, (logit) => Math.exp((logit - highest) / calibration.temperature));
-    const total = powers.reduce((sum, power) => sum + power, 0);
-    const first = powers.indexOf(Math.max(...powers));
-    const confidence = powers[first] / total;
+    const inverse = inverseTemperature(softmax(logits), calibration);
+    const shares = softmax(logits.map((logit) => logit * inverse));
+    const first = shares.indexOf(Math.max(...shares));
+    const confidence = shares[first];
     return {
       expression: classes[first],
       confidence,
       uncertain: confidence < calibration.uncertain_below,
-      probabilities: Object.fromEntries(classes.map((name, i) => [name, powers[i] / total])),
+      probabilities: Object.fromEntries(classes.map((name, i) => [name, shares[i]])),
     };
   }
+}
+
+/**
+ * @param {Float32Array} logits
+ * @returns {number[]} Their shares, which sum to 1.
+ */
+function softmax(logits) {
+  const highest = Math.max(...logits);
+  const powers = Array.from(logits, (logit) => Math.exp(logit - highest));
+  const total = powers.reduce((sum, power) => sum + power, 0);
+  return powers.map((power) => power / total);
+}
+
+/**
+ * What a face's logits are multiplied by, as mien/calibration.py has it: it depends on the entropy of what they say.
+ *
+ * @param {number[]} shares
+ * @param {import("./metadata.js").Metadata["calibration"]} calibration
+ * @returns {number}
+ */
+function inverseTemperature(shares, { temperature, temperature_unsure = temperature }) {
+  const entropy = -shares.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0);
+  const unsure = entropy / Math.log(shares.length);
+  return (1 - unsure) / temperature + unsure / temperature_unsure;
 }
 
 /**

@@ -12,7 +12,7 @@ const FORMAT = 1; // the newest that is known here, as in mien/recognition/class
  * @typedef {object} Metadata What `mien export` stored in a model file, as far as the page uses it.
  * @property {string[]} classes
  * @property {{size: number, channels: number, mean: number, std: number}} preprocessing
- * @property {{temperature: number, uncertain_below: number}} calibration
+ * @property {{temperature: number, temperature_unsure?: number, uncertain_below: number}} calibration
  */
 
 /**
