@@ -63,7 +63,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores
 Model = Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")]
 DetectorName = Annotated[str, typer.Option(help="blazeface, yunet, a YuNet file, or none for faces already cut out.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/small.toml.")]
-_SERVING = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
+_SERVING = ("fastapi", "fastapi_offline", "uvicorn", "websockets", "python_multipart", "prometheus_client")
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Takes the place of the file's value.")
 ]

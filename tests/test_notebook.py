@@ -28,3 +28,4 @@ def test_every_cell_runs(notebook):
     shown = [output.data for output in given if output.output_type == "execute_result"]
     assert "image/png" in shown[0]  # the annotated photograph
     assert all(name in shown[1]["text/html"] for name in ("original", "mirrored", "light 10%", "uncertain", "disgust"))
+    assert "<td>50</td>" in shown[3]["text/html"]  # the face of the film has one number throughout

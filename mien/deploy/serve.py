@@ -23,6 +23,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, HTTPException, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import mien
@@ -235,7 +236,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         service.closing = True
         await anyio.to_thread.run_sync(service.batcher.close)
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="mien",
         version=mien.__version__,
         description="Names the expression on every face of a picture. A face shows an expression; it does not confess "

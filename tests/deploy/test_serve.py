@@ -189,7 +189,11 @@ def test_the_answer_and_its_example_are_as_openapi_says(client):
     messages.Models.model_validate(client.get("/v1/models").json())
     sent = document["paths"]["/v1/recognize"]["post"]["requestBody"]["content"]["application/json"]["example"]
     assert client.post("/v1/recognize", json=sent).json()["pictures"][0]["faces"] == []
-    assert "openapi.json" in client.get("/docs").text
+    page = client.get("/docs").text
+    assert "openapi.json" in page
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert [path.rpartition(".")[2] for path in parts] == ["css", "png", "js"]
+    assert all(client.get(path).status_code == 200 for path in parts)  # of this host: it may have no other
 
 
 @pytest.mark.parametrize(
