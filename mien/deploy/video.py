@@ -130,7 +130,7 @@ def recognise(
 ) -> Done:
     """Recognises a video and writes what is wanted. Where it cannot go on, what is done is kept in whole files.
 
-    The first Ctrl-C or SIGTERM ends it after the picture at hand.
+    The first Ctrl-C or SIGTERM ends it after the picture at hand, and where it waits for one.
 
     Args:
         source: Opened, with its sound where a copy is wanted.
@@ -148,6 +148,7 @@ def recognise(
     errors: list[MienError | OSError] = []
     outputs: list[Output] = []
     with interruptible() as interrupt:
+        source.stopped = lambda: interrupt.requested
         try:
             outputs += _outputs(wanted, source, classes)
             for frame in recognizer(source):

@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +69,8 @@ class VideoSource:
         sound_stream: PyAV's stream of the first sound track; None where there is none or it was not asked for.
         sound: Packets of that stream with their times as in the video, of about what has been decoded so far.
         ended: Whether all of its frames have been taken.
+        stopped: Asked while the next frame is waited for: whether to wait no longer, as if the video had ended. It
+            answers no until it is replaced.
 
     Raises:
         VideoError: It cannot be opened, or shows nothing.
@@ -99,6 +101,7 @@ class VideoSource:
         self.sound_stream = heard[0] if sound and heard else None
         self.sound: deque[Any] = deque()
         self.ended = False
+        self.stopped: Callable[[], bool] = lambda: False
         self._abandoned = False
 
     def __enter__(self) -> VideoSource:
@@ -124,15 +127,24 @@ class VideoSource:
         thread = threading.Thread(target=self._decode, args=(ahead, left), daemon=True)
         thread.start()
         try:
-            while (frame := _next(ahead)) is not None:
+            while (frame := self._next(ahead)) is not None:
                 if isinstance(frame, Exception):
                     raise frame
                 yield frame
-            self.ended = True
+            self.ended = not self.stopped()
         finally:
             left.set()
             thread.join(SILENCE_S)  # it may wait for an address that is silent
             self._abandoned = thread.is_alive()
+
+    def _next(self, ahead: queue.Queue[Frame | Exception | None]) -> Frame | Exception | None:
+        """The next that comes; waits in small steps, so that a stop gets through while an address is silent."""
+        while True:
+            try:
+                return ahead.get(timeout=0.2)
+            except queue.Empty:
+                if self.stopped():
+                    return None
 
     def _open(self) -> Any:
         name, options = self.name, {}
@@ -252,15 +264,6 @@ class VideoSource:
         image_rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
         quarter_turns = round(frame.rotation / 90) % 4  # anticlockwise, of the picture as it is stored
         return np.ascontiguousarray(np.rot90(image_rgb, quarter_turns)) if quarter_turns else image_rgb
-
-
-def _next(ahead: queue.Queue[Frame | Exception | None]) -> Frame | Exception | None:
-    """The next that comes; waits in small steps, so that Ctrl-C gets through while an address is silent."""
-    while True:
-        try:
-            return ahead.get(timeout=0.2)
-        except queue.Empty:
-            continue
 
 
 def _reason(error: Exception) -> str:

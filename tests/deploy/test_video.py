@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import http.server
 import json
 import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -196,6 +199,42 @@ def test_lines_on_the_standard_output_are_nothing_but_lines(film: Path) -> None:
     assert "happy" in done.stderr
     done = run(film, "--csv", "-")
     assert len(done.stdout.splitlines()) == 26
+
+
+def test_it_can_be_stopped_while_an_address_is_silent(tmp_path: Path) -> None:
+    film = films.write(tmp_path / "film.ts", WALK * 20).read_bytes()
+    done = threading.Event()
+
+    class HalfOfIt(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(film)))
+            self.end_headers()
+            self.wfile.write(film[: len(film) // 2])
+            done.wait()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), HalfOfIt) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        process = subprocess.Popen(
+            command(f"http://127.0.0.1:{server.server_port}/film.ts", "--csv", tmp_path / "faces.csv", "--jsonl", "-"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        for _ in range(100):
+            assert process.stdout.readline()
+        time.sleep(3)  # by then it waits
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=10)
+        done.set()
+        server.shutdown()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert int(read_csv(tmp_path / "faces.csv")[-1]["frame"]) == 99 + len(printed.splitlines())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
