@@ -62,7 +62,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when left out.")]
 Model = Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")]
 DetectorName = Annotated[str, typer.Option(help="blazeface, yunet, a YuNet file, or none for faces already cut out.")]
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/small.toml.")]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/small-labels.toml.")]
 _SERVING = ("fastapi", "fastapi_offline", "uvicorn", "websockets", "python_multipart", "prometheus_client")
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Takes the place of the file's value.")
@@ -752,7 +752,7 @@ def camera(
 
 @benchmark_app.command("train")
 def benchmark_train(
-    config: ConfigFile = Path("configs/small.toml"),
+    config: ConfigFile = Path("configs/small-labels.toml"),
     set_: Settings = None,
     steps: Annotated[int, typer.Option(min=1, help="Timed steps a figure.")] = 30,
     profile: Annotated[bool, typer.Option("--profile", help="Print where a step's time goes, too.")] = False,
