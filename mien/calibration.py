@@ -15,6 +15,8 @@ COVERAGE = 0.8
 """Share of faces that a network should be certain of, where nothing else is asked for."""
 COLDEST, HOTTEST = 0.05, 20.0
 """Least and largest temperature: where all faces are right, or none says anything, no best one exists."""
+FEW = 300
+"""Fewer faces than this have one temperature for all: two would fit them rather than others like them."""
 NEWTON_STEPS = 50
 """More than are ever needed: it has converged after about five."""
 
@@ -60,7 +62,7 @@ class Calibration:
         """
         names = [field.name for field in fields(cls)]
         if isinstance(stored, dict) and "temperature" in stored:
-            stored = {"temperature_unsure": stored["temperature"]} | stored  # files of mien 0.1.0 have one for all
+            stored = {"temperature_unsure": stored["temperature"]} | stored  # older files have one for all
         if not isinstance(stored, dict) or set(stored) != set(names):
             raise ValueError(f"a calibration must give {', '.join(names)}, got {stored}")
         if any(type(value) not in (int, float) for value in stored.values()):
@@ -137,11 +139,12 @@ def best_temperatures(predictions: Predictions) -> tuple[float, float]:
     It is convex in their inverses, which multiply logits: Newton's method finds the one best pair.
 
     Args:
-        predictions: One face or more, with the network's own logits.
+        predictions: One face or more, with the network's own logits; of fewer than FEW both temperatures are one.
     """
     logits = predictions.logits.astype(np.float64)
     unsure = _unsureness(logits)
-    parts = np.stack([(1 - unsure)[:, None] * logits, unsure[:, None] * logits])  # (2, N, K)
+    shares_of = np.stack([1 - unsure, unsure]) if len(logits) >= FEW else np.ones((1, len(logits)))
+    parts = shares_of[:, :, None] * logits  # (2 or 1, N, K)
     own = parts[:, np.arange(len(logits)), predictions.targets].mean(axis=1)
 
     def loss(inverse: NDArray[np.float64]) -> float:
@@ -149,7 +152,7 @@ def best_temperatures(predictions: Predictions) -> tuple[float, float]:
         highest = scaled.max(axis=1)
         return float((np.log(np.exp(scaled - highest[:, None]).sum(axis=1)) + highest).mean() - inverse @ own)
 
-    inverse = np.ones(2)
+    inverse = np.ones(len(parts))
     for _ in range(NEWTON_STEPS):
         shares = softmax(np.tensordot(inverse, parts, 1))
         expected = (shares * parts).sum(axis=2)
@@ -159,19 +162,18 @@ def best_temperatures(predictions: Predictions) -> tuple[float, float]:
         # At a bound, and pushed against it, an inverse stays there and is left out.
         free = np.where(slope > 0, inverse > 1 / HOTTEST, inverse < 1 / COLDEST)
         curvature = np.where(np.outer(free, free), curvature, 0) + np.diag(np.where(free, 1e-9, 1))
-        step = np.linalg.solve(curvature, np.where(free, slope, 0))
-        before, size = loss(inverse), 1.0
-        while size > 1e-6:
-            tried = np.clip(inverse - size * step, 1 / HOTTEST, 1 / COLDEST)
-            if loss(tried) <= before:
-                break
-            size /= 2
-        else:
-            break
-        moved, inverse = np.abs(tried - inverse).max(), tried
+        downhill = np.where(free, slope, 0)
+        # Where the bounds cut Newton's step it may lead up; one of each inverse by itself does not.
+        steps = (np.linalg.solve(curvature, downhill), downhill / curvature.diagonal())
+        tries = (
+            np.clip(inverse - size * step, 1 / HOTTEST, 1 / COLDEST) for step in steps for size in 0.5 ** np.arange(20)
+        )
+        before = loss(inverse)
+        better = next((tried for tried in tries if loss(tried) < before), inverse)
+        moved, inverse = np.abs(better - inverse).max(), better
         if moved < 1e-9:
             break
-    return float(1 / inverse[0]), float(1 / inverse[1])
+    return float(1 / inverse[0]), float(1 / inverse[-1])
 
 
 def _unsureness(logits: NDArray[Any]) -> NDArray[np.float64]:

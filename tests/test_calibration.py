@@ -58,6 +58,19 @@ def test_where_no_temperature_is_best_it_stays_in_its_bounds():
     assert best_temperatures(few([(0.9, False), (0.8, False)])) == pytest.approx((HOTTEST, HOTTEST))
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_few_faces_have_the_best_single_temperature(seed):
+    predictions = sampled(3, heat=0.5 + seed, seed=seed)
+    sure, unsure = best_temperatures(predictions)
+    assert sure == unsure
+
+    def nll(temperature: float) -> float:
+        probabilities = softmax(predictions.logits.astype(np.float64) / temperature)
+        return float(-np.log(probabilities[np.arange(3), predictions.targets]).mean())
+
+    assert nll(sure) <= min(nll(temperature) for temperature in np.geomspace(COLDEST, HOTTEST, 400)) + 1e-6
+
+
 def test_one_that_is_too_modest_when_sure_and_too_sure_when_not_is_set_right():
     random = np.random.default_rng(0)
     logits = (random.normal(size=(20_000, 7)) * 3).astype(np.float32)

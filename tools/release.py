@@ -55,12 +55,16 @@ def main() -> None:
     if not all(heading in card.read_text(encoding="utf-8") for heading in (FIRST, AFTER)):
         sys.exit(f"{card} needs the headings {FIRST.strip()!r} and {AFTER!r}: write the rest of the card first")
 
+    if missing := [name for name in ("config.toml", "log.csv") if not (arguments.run / name).is_file()]:
+        sys.exit(f"{arguments.run} has no {missing[0]}: name the folder of the run")
+
     said = {
         (split, view): predict(classifier, dataset.split(split), view)
         for split in ("public", "private")
         for view in ("single", "flip")
     }
     found = {which: metrics.evaluate(predictions) for which, predictions in said.items()}
+    figures = _figures(classifier, dataset, said, found)
     in_file = {f"{split}-single": _in_file(found[split, "single"]) for split in ("public", "private")}
     with replaced(ZOO / f"{name}.onnx") as part:
         metadata = classifier.metadata | {"metrics": in_file}
@@ -77,7 +81,7 @@ def main() -> None:
             prediction_files.save(said[split, view], RESULTS / "predictions" / f"{name}-{split}.parquet", about)
     before, _, rest = card.read_text(encoding="utf-8").partition(FIRST)
     _, _, after = rest.partition(AFTER)
-    write_text(card, before + FIRST + _figures(classifier, dataset, said, found) + AFTER + after)
+    write_text(card, before + FIRST + figures + AFTER + after)
 
 
 def _in_file(measured: Metrics) -> dict[str, float]:
@@ -135,7 +139,7 @@ def _figures(
         "",
         _paragraph(
             f"Its most frequent mistakes: {_mistakes(private)}. "
-            f"There are {(private.targets == 1).sum()} disgusted faces, so that row is rough."
+            f"There are {found['private', 'single'].classes['disgust'].support} disgusted faces, so that row is rough."
         ),
         "",
         _paragraph(

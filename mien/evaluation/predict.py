@@ -71,10 +71,11 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single") -> Predict
         )
     images = model.preprocessing.resize(dataset.images)
     seen = [images] if view == "single" else _views(images, view)
-    logits = [model.calibration.scaled(model.logits(each)) for each in seen]
+    logits = [model.logits(each) for each in seen]
     if not all(np.isfinite(each).all() for each in logits):
         raise WeightsError(f"{model.title} gives logits that are not finite: its training diverged, train it again")
-    predictions = [Predictions(dataset.index, each, dataset.targets, dataset.classes) for each in logits]
+    calibrated = [model.calibration.scaled(each) for each in logits]
+    predictions = [Predictions(dataset.index, each, dataset.targets, dataset.classes) for each in calibrated]
     return predictions[0] if view == "single" else ensemble(predictions)
 
 

@@ -101,8 +101,8 @@ class VideoRecognizer:
 
     Args:
         model: As `Recognizer` takes it.
-        detector: As `Recognizer` takes it; called in another thread, one call at a time. BlazeFace leaves out its
-            looks for the smallest faces here, those below a twentieth of the picture.
+        detector: As `Recognizer` takes it; called in a thread of its own for each video. BlazeFace leaves out
+            its looks for the smallest faces here, those below a twentieth of the picture.
         threads: CPU threads of the classifier, and as many of the detector beside it; None is half of the cores each.
         detect_every: Pictures from one look for faces to the next, 1 or more.
         smoothing: How expressions are steadied.
@@ -125,7 +125,7 @@ class VideoRecognizer:
     ) -> None:
         if detect_every < 1:
             raise ConfigError(f"faces are looked for in every picture (1) or fewer (2, 3, ...), got {detect_every}")
-        threads = threads or max(1, (os.cpu_count() or 1) // 2)
+        threads = threads or max(1, _cores() // 2)
         if isinstance(detector, str):
             detector = create_detector(detector, threads, small_faces=False)
         self.recognizer = Recognizer(model, detector, threads)
@@ -206,6 +206,11 @@ class VideoRecognizer:
     def _steadied(self, face: Face, steady: SteadyExpression, time_s: float) -> Expression:
         below = self.recognizer.classifier.calibration.uncertain_below
         return steady(face.expression.probabilities, time_s, below)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _confirmed(before: _Look, after: _Look) -> _Look:

@@ -69,7 +69,7 @@ class VideoSource:
         sound_stream: PyAV's stream of the first sound track; None where there is none or it was not asked for.
         sound: Packets of that stream with their times as in the video, of about what has been decoded so far.
         ended: Whether all of its frames have been taken.
-        stopped: Asked while the next frame is waited for: whether to wait no longer, as if the video had ended. It
+        stopped: Asked before each frame, and while one is waited for: whether to end here, as if the video did. It
             answers no until it is replaced.
 
     Raises:
@@ -139,12 +139,12 @@ class VideoSource:
 
     def _next(self, ahead: queue.Queue[Frame | Exception | None]) -> Frame | Exception | None:
         """The next that comes; waits in small steps, so that a stop gets through while an address is silent."""
-        while True:
+        while not self.stopped():
             try:
                 return ahead.get(timeout=0.2)
             except queue.Empty:
-                if self.stopped():
-                    return None
+                continue
+        return None
 
     def _open(self) -> Any:
         name, options = self.name, {}

@@ -1,4 +1,4 @@
-"""Weights to start from: those published for ImageNet, or those of a run. What they do not hold stays new."""
+"""Weights to start from: those published for ImageNet, or those of a run. What knows the classes stays new."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SHOWN = 3
 def start_from(network: nn.Module, spec: NetworkSpec, weights: str) -> None:
     """Loads weights into a network; its auxiliary heads and its last layer stay new.
 
-    A checkpoint of the same network gives all else, masks and decoder too; that of another network and the published
-    weights give the backbone alone.
+    A checkpoint of the same network gives all else, masks and decoder too; that of another network, or of other
+    channels, and the published weights give the backbone alone.
 
     Args:
         network: Of `spec`.
@@ -41,21 +41,27 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str) -> None:
         weights: "imagenet", or a checkpoint of mien.
 
     Raises:
-        ConfigError: There are no published weights for this network.
+        ConfigError: There are no published weights for this network, or nothing but its own checkpoints fits it.
         WeightsError: They cannot be had, or are of another network; nothing was loaded.
     """
     of_run = {} if weights == IMAGENET else _of_run(Path(weights))
-    if of_run.keys() == network.state_dict().keys():
+    if _same(_without(HEADS, of_run), _without(HEADS, network.state_dict())):
         _load(network, of_run, HEADS, spec, weights)
         return
     backbone = next((getattr(network, name) for name in BACKBONES if hasattr(network, name)), None)
-    if backbone is None or (weights == IMAGENET and not spec.imagenet):
+    if weights == IMAGENET and not spec.imagenet:
         raise ConfigError(f"there are no weights to start from for {spec.title}: leave network.weights empty")
+    if backbone is None:
+        raise ConfigError(f"{spec.title} can be started from its own checkpoints alone, and {weights} is another's")
     if weights != IMAGENET:
         given = _backbone_of(of_run, weights)
     else:
         given = _of_package() if spec.imagenet == LITE else _of_torchvision(spec.imagenet)
     _load(backbone, given, HEADS | ADDED, spec, weights)
+
+
+def _same(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
+    return given.keys() == wanted.keys() and all(given[name].shape == wanted[name].shape for name in wanted)
 
 
 def _load(module: nn.Module, given: dict[str, Tensor], new: set[str], spec: NetworkSpec, weights: str) -> None:

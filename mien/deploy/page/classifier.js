@@ -103,7 +103,7 @@ function softmax(logits) {
  */
 function inverseTemperature(shares, { temperature, temperature_unsure = temperature }) {
   const entropy = -shares.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0);
-  const unsure = entropy / Math.log(shares.length);
+  const unsure = Math.min(1, Math.max(0, entropy / Math.log(Math.max(2, shares.length))));
   return (1 - unsure) / temperature + unsure / temperature_unsure;
 }
 
