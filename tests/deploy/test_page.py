@@ -4,6 +4,7 @@ import base64
 import contextlib
 import csv
 import io
+import itertools
 import re
 from pathlib import Path
 
@@ -182,11 +183,10 @@ def test_the_camera_is_followed(engine: str, request: pytest.FixtureRequest, pag
     rows = downloaded(page)
     assert list(rows[0])[:3] == ["time_s", "path", "face"]
     assert {row["path"] for row in rows} == {"camera"}
-    numbers = [
-        row["face"] for row in rows
-    ]  # she keeps hers, but that a busy machine may miss where the film begins anew
+    numbers = [row["face"] for row in rows]
     assert numbers[0] == "1"
-    assert numbers == sorted(numbers)
+    # She keeps hers, but that a busy machine may miss where the film begins anew, and find her at her old place later.
+    assert sum(before != after for before, after in itertools.pairwise(numbers)) <= 2
     assert set(numbers) <= {"1", "2"}
     assert {row["expression"] for row in rows} == {"happy"}
     times_s = [float(row["time_s"]) for row in rows]
