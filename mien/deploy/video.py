@@ -33,6 +33,8 @@ SOUND_RATE_HZ = 48_000
 """Of sound that is encoded anew, where AAC does not know its own rate."""
 ROWS_A_GROUP = 20_000
 """Rows of a Parquet file that wait to be written."""
+ROOM_BYTES = 4 << 20
+"""What a Parquet file takes of the disk ahead: more than ROWS_A_GROUP rows and its end need."""
 STANDARD_OUTPUT = Path("-")
 
 
@@ -179,14 +181,17 @@ def recognise(
 
 
 def _outputs(wanted: Wanted, source: VideoSource, classes: Sequence[str]) -> Iterator[Output]:
-    if wanted.copy:
-        yield AnnotatedVideo(wanted.copy, source)
-    if wanted.csv:
-        yield Lines(wanted.csv, classes, as_csv=True)
-    if wanted.jsonl:
-        yield Lines(wanted.jsonl, classes, as_csv=False)
-    if wanted.parquet:
-        yield Rows(wanted.parquet, classes)
+    kinds: tuple[tuple[Path | None, Callable[[Path], Output]], ...] = (
+        (wanted.copy, lambda path: AnnotatedVideo(path, source)),
+        (wanted.csv, lambda path: Lines(path, classes, as_csv=True)),
+        (wanted.jsonl, lambda path: Lines(path, classes, as_csv=False)),
+        (wanted.parquet, lambda path: Rows(path, classes)),
+    )
+    for path, opened in kinds:
+        if path:
+            with _naming(path):
+                output = opened(path)
+            yield output
 
 
 @contextmanager
@@ -245,12 +250,16 @@ class Lines:
 class Rows:
     """Parquet, one row a face; see `Output`.
 
+    Such a file cannot be read without its end. So where the system can (Linux), room for the next rows and for the end
+    is taken ahead: a full disk is met before anything is lost.
+
     Args:
         path: The file.
         classes: The model's.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
+        OSError: There is no room for any rows.
     """
 
     def __init__(self, path: Path, classes: Sequence[str]) -> None:
@@ -259,24 +268,35 @@ class Rows:
         self._schema = records.parquet_schema(records.video_columns(classes))
         parquet = require("pyarrow.parquet", "batch")
         self._place = ExitStack()
-        part = self._place.enter_context(replaced(path))
-        self._writer = parquet.ParquetWriter(part, self._schema, compression="zstd")
+        self._file = self._place.enter_context(replaced(path)).open("wb")
+        self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []
+        with self._place.pop_all() as place:  # nothing is left where there is no room
+            self._take_room()
+            self._place = place.pop_all()
 
     def add(self, frame: VideoFrame) -> None:
         """See `Output`."""
         self._rows += records.flat_frame(records.of_frame(frame))
         if len(self._rows) >= ROWS_A_GROUP:
             self._flush()
+            self._take_room()
 
     def finish(self) -> None:
-        """See `Output`. Parquet cannot be read without its end: where that cannot be written, nothing is left."""
-        with self._place, self._writer:
-            self._flush()
+        """See `Output`."""
+        with self._place, self._file:
+            with self._writer:
+                self._flush()
+            self._file.truncate()
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
         self._writer.write_table(self._pyarrow.Table.from_pylist(rows, self._schema))
+
+    def _take_room(self) -> None:
+        self._file.flush()
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file.fileno(), self._file.tell(), ROOM_BYTES)
 
 
 class AnnotatedVideo:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import http.server
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -20,6 +22,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from mien.deploy import video as videos
 from mien.deploy.timeline import Timeline
 from mien.deploy.video import Wanted, recognise
 from mien.errors import ConfigError, VideoError
@@ -222,19 +225,21 @@ def test_it_can_be_stopped_while_an_address_is_silent(tmp_path: Path) -> None:
             command(f"http://127.0.0.1:{server.server_port}/film.ts", "--csv", tmp_path / "faces.csv", "--jsonl", "-"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # what is read ahead would be lost to communicate()
         )
         assert process.stdout is not None
-        for _ in range(100):
-            assert process.stdout.readline()
+        lines = [process.stdout.readline() for _ in range(100)]
         time.sleep(3)  # by then it waits
         process.send_signal(signal.SIGINT)
         printed, said = process.communicate(timeout=10)
         done.set()
         server.shutdown()
     assert process.returncode == 130
-    assert "Traceback" not in said
-    assert int(read_csv(tmp_path / "faces.csv")[-1]["frame"]) == 99 + len(printed.splitlines())
+    assert b"Traceback" not in said
+    pictures = [json.loads(line) for line in (*lines, *printed.splitlines())]
+    assert [picture["frame"] for picture in pictures] == list(range(len(pictures)))
+    seen = [picture["frame"] for picture in pictures if picture["faces"]]
+    assert [int(row["frame"]) for row in read_csv(tmp_path / "faces.csv")] == seen
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -242,7 +247,7 @@ def test_a_person_who_stops_it_keeps_what_was_done(tmp_path: Path, number: int) 
     film = films.write(tmp_path / "film.mp4", WALK * 80, sound="aac")
     wanted = ["-o", tmp_path / "copy.mp4", "--csv", tmp_path / "faces.csv", "--parquet", tmp_path / "faces.parquet"]
     process = subprocess.Popen(
-        command(film, *wanted, "--jsonl", "-"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(film, *wanted, "--jsonl", "-"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
     )
     assert process.stdout is not None
     for _ in range(30):
@@ -250,8 +255,8 @@ def test_a_person_who_stops_it_keeps_what_was_done(tmp_path: Path, number: int) 
     process.send_signal(number)
     printed, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped after 0:0" in said
-    assert "Traceback" not in said
+    assert b"stopped after 0:0" in said
+    assert b"Traceback" not in said
     rows = read_csv(tmp_path / "faces.csv")
     done = 30 + len(printed.splitlines())
     assert 30 <= done < 2000
@@ -310,6 +315,35 @@ def test_a_full_disk_leaves_whole_lines_and_a_copy_that_plays(tmp_path: Path) ->
         for _ in source:
             shown += 1
     assert shown > 20
+
+
+def test_a_full_disk_leaves_a_parquet_file_of_all_that_was_done(tmp_path: Path, film: Path, monkeypatch) -> None:
+    monkeypatch.setattr(videos, "ROWS_A_GROUP", 10)
+    rooms = iter([None, None, OSError(errno.ENOSPC, "No space left on device")])
+    taken = os.posix_fallocate
+
+    def limited(*arguments: int) -> None:
+        if error := next(rooms):
+            raise error
+        taken(*arguments)
+
+    monkeypatch.setattr(os, "posix_fallocate", limited)
+    told: list[object] = []
+    with VideoSource(film) as source:
+        done = recognise(source, VideoRecognizer(threads=1), Wanted(parquet=tmp_path / "faces.parquet"), told.append)
+    assert isinstance(done.error, OSError)
+    assert str(tmp_path / "faces.parquet") in str(done.error)
+    assert done.files == (tmp_path / "faces.parquet",)
+    assert parquet.read_table(tmp_path / "faces.parquet")["frame"].to_pylist() == list(range(20))
+    assert (tmp_path / "faces.parquet").stat().st_size < 100_000
+    assert [path.name for path in tmp_path.iterdir()] == ["faces.parquet"]
+
+
+def test_a_disk_without_room_leaves_nothing(tmp_path: Path, film: Path) -> None:
+    done = run(film, "--parquet", tmp_path / "faces.parquet", limit=full_after(1_000_000))
+    assert done.returncode == 2
+    assert done.stderr == f"mien: {tmp_path / 'faces.parquet'} cannot be used: File too large\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
