@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,10 @@ def recalibrate(
     """
     refuse_other_suffix(path)
     classifier = Classifier(model)
-    before = predict(classifier, faces)
-    classifier.calibration = Calibration()
-    calibration = calibrate(predict(classifier, faces), coverage)
+    calibrated, classifier.calibration = classifier.calibration, Calibration()
+    own = predict(classifier, faces)
+    before = replace(own, logits=calibrated.scaled(own.logits))
+    calibration = calibrate(own, coverage)
     metrics = {
         name: {key: value for key, value in values.items() if key not in ("ece", "nll")}
         for name, values in classifier.metadata.get("metrics", {}).items()

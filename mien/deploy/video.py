@@ -267,11 +267,10 @@ class Rows:
         self._pyarrow = require("pyarrow", "batch")
         self._schema = records.parquet_schema(records.video_columns(classes))
         parquet = require("pyarrow.parquet", "batch")
-        self._place = ExitStack()
-        self._file = self._place.enter_context(replaced(path)).open("wb")
-        self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []
-        with self._place.pop_all() as place:  # nothing is left where there is no room
+        with ExitStack() as place:  # nothing is left where there is no room
+            self._file = place.enter_context(replaced(path)).open("wb")
+            self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
             self._take_room()
             self._place = place.pop_all()
 
