@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from mien.networks import registry
 from mien.training import benchmark
@@ -31,6 +33,19 @@ def test_forward_and_backward_are_counted(tmp_path, monkeypatch):
     forward = registry.find("resnet18_masking_reconstruction", "small").multiply_adds / 4  # at 24 of 48 pixels
     # Two products back for one forward, and the decoder; maps of 1.5 pixels count as 2.
     assert 2.8 * forward < speed.multiply_adds < 4 * forward
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("kind", [torch.nn.Conv2d, torch.nn.ConvTranspose2d])
+def test_a_convolution_costs_twice_as_much_backward_as_forward(kind, groups):
+    convolution = kind(8, 16, 4, stride=2, padding=1, groups=groups, bias=False)
+    with FlopCounterMode(display=False, custom_mapping=benchmark.COUNTED_ANEW) as counter:
+        mapped = convolution(torch.rand(3, 8, 12, 12, requires_grad=True))
+        forward = counter.get_total_flops()
+        mapped.sum().backward()
+    places = min(12, mapped.shape[-1]) ** 2
+    assert forward == 2 * 3 * places * 8 * 16 * 4 * 4 / groups
+    assert counter.get_total_flops() == 3 * forward
 
 
 def test_the_profile_names_convolutions(monkeypatch):
