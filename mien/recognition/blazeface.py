@@ -3,8 +3,9 @@
 The network sees 192 x 192 pixels. One look at the whole picture therefore misses faces that are small in it, and is
 unsure of those that fill it or are cut by its edge. So it looks several times: at the picture edge to edge, at the
 picture with a wide border, and at overlapping tiles. What these show unsurely or small gets one closer look: it
-tells faces from folds in a sleeve better than a high threshold would, and its boxes are better. The arithmetic is
-plain, so that a browser can do the same.
+tells faces from folds in a sleeve better than a high threshold would, and its boxes are better. In a video the tiles
+take turns, and the small faces of one picture get their closer looks in the next. The arithmetic is plain, so that a
+browser can do the same.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ MARGIN, LIFT = 0.12, 0.05
 MAX_TILES = 36
 """Most tiles of a picture, so that the time of one call is bounded."""
 
+TILES_A_PICTURE = 2
+"""Tiles that are looked at in each picture of a video. A full HD picture has 21, so a new face of the smallest is
+found within 11 of the pictures that are looked at."""
+
 MAX_CLOSER_LOOKS = 48
 """Most closer looks at a picture, the best candidates first, for the same reason."""
 
@@ -71,6 +76,8 @@ TILE_OVERLAP = 0.25
 
 Candidates: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 """(M, 16) x0, y0, x1, y1 and six landmarks, x before y, of what may be faces, and their (M,) scores in [0, 1]."""
+
+NONE: Candidates = (np.zeros((0, 4 + 2 * len(LANDMARKS))), np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -101,24 +108,31 @@ class BlazeFace:
 
     def __init__(self, threads: int | None = None, small_faces: bool = True) -> None:
         self._session = open_session(MODEL, threads)
-        self._small_faces = small_faces
+        self.small_faces = small_faces
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.recognition.detect.Detector`."""
         refuse_other_arrays(image_rgb)
         height, width, _ = image_rgb.shape
+        return _detections(self.faces(image_rgb, tile_looks(width, height) if self.small_faces else ()))
+
+    def faces(self, image_rgb: NDArray[np.uint8], tiles: Sequence[Look], expected: Candidates = NONE) -> Candidates:
+        """The faces of one picture, by descending score; their boxes are not framed yet.
+
+        Args:
+            image_rgb: (H, W, 3), values 0..255.
+            tiles: What to look at besides the whole.
+            expected: Faces that these may miss: each gets a closer look.
+        """
+        height, width, _ = image_rgb.shape
         picture = Image.fromarray(image_rgb)
         wide = [self._candidates(picture, look, MIN_UNSURE_SCORE) for look in whole_looks(width, height)]
         values, scores = _joined(wide)
-        sure = (scores >= MIN_SCORE) & (values[:, 2] - values[:, 0] >= SURE_SIDE * max(width, height))
-        tiles = tile_looks(width, height) if self._small_faces else []
+        sure = (scores >= MIN_SCORE) & ~_small(values, width, height)
         tiled = [self._candidates(picture, look, MIN_UNSURE_SCORE) for look in tiles]
-        unsure, _ = suppress_weighted(*_joined([(values[~sure], scores[~sure]), *tiled]), OVERLAP)
+        unsure, _ = suppress_weighted(*_joined([(values[~sure], scores[~sure]), *tiled, expected]), OVERLAP)
         closer = self._closer_looks(picture, unsure, values[sure])
-        faces = suppress_weighted(*_joined([(values[sure], scores[sure]), *closer]), OVERLAP)
-        values, scores = drop_nested(*faces)
-        values[:, :4] = framed(values[:, :4], MARGIN, LIFT)
-        return detections(values, scores, LANDMARKS)
+        return drop_nested(*suppress_weighted(*_joined([(values[sure], scores[sure]), *closer]), OVERLAP))
 
     def _closer_looks(
         self, picture: Image.Image, unsure: NDArray[np.float64], known: NDArray[np.float64]
@@ -171,6 +185,53 @@ class BlazeFace:
         if y1 < picture.height:
             whole &= values[:, 3] < y1
         return values[whole], scores[whole]
+
+
+class Following:
+    """BlazeFace as a detector for one video, whose pictures it is given in their order.
+
+    It looks at all tiles of the first picture, and at TILES_A_PICTURE of each later one, in turn. The small faces of
+    a picture get a closer look in the next, where they were, so that one that goes on is found in each.
+
+    Args:
+        detector: What looks; one without small faces leaves out all tiles.
+    """
+
+    def __init__(self, detector: BlazeFace) -> None:
+        self._detector = detector
+        self._next_tile: int | None = None
+        self._expected = NONE
+
+    def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        """See `mien.recognition.detect.Detector`."""
+        refuse_other_arrays(image_rgb)
+        height, width, _ = image_rgb.shape
+        tiles = self._tiles(width, height) if self._detector.small_faces else []
+        values, scores = self._detector.faces(image_rgb, tiles, self._expected)
+        small = _small(values, width, height)
+        self._expected = values[small], scores[small]
+        return _detections((values, scores))
+
+    def _tiles(self, width: int, height: int) -> list[Look]:
+        """Those whose turn it is."""
+        tiles = tile_looks(width, height)
+        if self._next_tile is None:
+            self._next_tile = 0
+            return tiles
+        first, self._next_tile = self._next_tile, self._next_tile + TILES_A_PICTURE
+        return [tiles[number % len(tiles)] for number in range(first, first + min(TILES_A_PICTURE, len(tiles)))]
+
+
+def _small(values: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
+    """Which of the boxes (N, 4 or more) need a closer look for their size, in a picture of so many pixels."""
+    return np.asarray(values[:, 2] - values[:, 0] < SURE_SIDE * max(width, height))
+
+
+def _detections(faces: Candidates) -> tuple[Detection, ...]:
+    """Faces with their boxes framed."""
+    values, scores = faces
+    boxes = framed(values[:, :4], MARGIN, LIFT)
+    return detections(np.concatenate([boxes, values[:, 4:]], axis=1), scores, LANDMARKS)
 
 
 def whole_looks(width: int, height: int) -> list[Look]:

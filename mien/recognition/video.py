@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from mien.errors import ConfigError, VideoError
 from mien.preprocess import crop
 from mien.recognition import photo
+from mien.recognition.blazeface import BlazeFace, Following
 from mien.recognition.classifier import DEFAULT
-from mien.recognition.detect import Detection, Detector, create_detector, overlap
+from mien.recognition.detect import Detection, Detector, overlap
 from mien.recognition.recognizer import Recognizer
 from mien.recognition.track import LEAST_OVERLAP, LOST_S, Smoothing, SteadyExpression, Tracker
 from mien.recognition.video_source import Frame, VideoSource
@@ -101,8 +102,9 @@ class VideoRecognizer:
 
     Args:
         model: As `Recognizer` takes it.
-        detector: As `Recognizer` takes it; called in a thread of its own for each video. BlazeFace leaves out
-            its looks for the smallest faces here, those below a twentieth of the picture.
+        detector: As `Recognizer` takes it; called in a thread of its own for each video. BlazeFace goes on from one
+            picture to the next (`mien.recognition.blazeface.Following`): a face below a twentieth of the picture may
+            be found up to 11 looks after it came.
         threads: CPU threads of the classifier, and as many of the detector beside it; None is half of the cores each.
         detect_every: Pictures from one look for faces to the next, 1 or more.
         smoothing: How expressions are steadied.
@@ -126,8 +128,6 @@ class VideoRecognizer:
         if detect_every < 1:
             raise ConfigError(f"faces are looked for in every picture (1) or fewer (2, 3, ...), got {detect_every}")
         threads = threads or max(1, _cores() // 2)
-        if isinstance(detector, str):
-            detector = create_detector(detector, threads, small_faces=False)
         self.recognizer = Recognizer(model, detector, threads)
         self.detect_every = detect_every
         self.smoothing = smoothing
@@ -165,6 +165,9 @@ class VideoRecognizer:
 
     def _stretches(self, video: VideoSource) -> Iterator[_Stretch]:
         """A video in stretches, each once the next has begun: its own look is done while another is classified."""
+        detector = self.recognizer.detector
+        if isinstance(detector, BlazeFace):
+            detector = Following(detector)
         last: _Stretch | None = None
         end: VideoError | None = None
         with ThreadPoolExecutor(1, "detector") as looks:
@@ -174,7 +177,7 @@ class VideoRecognizer:
                         assert last is not None  # a video begins with a look
                         last.frames.append(frame)
                         continue
-                    begun = _Stretch(looks.submit(self.recognizer.detector, frame.image_rgb), [frame])
+                    begun = _Stretch(looks.submit(detector, frame.image_rgb), [frame])
                     if last:
                         yield last
                     last = begun

@@ -18,8 +18,8 @@ from mien.deploy import page_folder
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.preprocess import crop
 from mien.recognition import photo
+from mien.recognition.blazeface import BlazeFace, Following
 from mien.recognition.classifier import Classifier
-from mien.recognition.detect import create_detector
 from mien.recognition.recognizer import Recognizer
 from tests.deploy.conftest import FRAMES_A_SECOND, STEP_PX, hosted, opened, serve
 
@@ -112,35 +112,40 @@ def test_scaling_is_pillows_to_the_bit(visited: Page) -> None:
         np.testing.assert_allclose(got, expected.ravel(), rtol=0, atol=tolerance)
 
 
-def test_a_frame_is_looked_at_as_python_does(visited: Page, pictures: list[Path], masked: Path) -> None:
+def test_frames_are_looked_at_as_python_does(visited: Page, pictures: list[Path], masked: Path) -> None:
     content = base64.b64encode(pictures[0].read_bytes()).decode()
-    answer = visited.evaluate(
+    answers = visited.evaluate(
         """async (content) => {
             const { BrowserEngine } = await import("./browser.js");
             const { Home } = await import("./home.js");
             const model = { name: "masked", file: "models/masked.onnx" };
             const engine = await BrowserEngine.open(model, new Home("models.json", null));
-            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-            const { frame, ...answer } = await engine.frame(await createImageBitmap(new Blob([bytes])));
+            const picture = new Blob([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))]);
+            const answers = [];
+            for (let number = 0; number < 3; number++) {
+                const { frame, ...answer } = await engine.frame(await createImageBitmap(picture));
+                const masks = answer.faces[0].masks.map(({ values }) => [...values]);
+                answers.push({ ...answer, masks, returned: frame.width });
+            }
             engine.close();
-            const masks = answer.faces[0].masks.map(({ values }) => [...values]);
-            return { ...answer, masks, returned: frame.width };
+            return answers;
         }""",
         content,
     )
-    detector = create_detector("blazeface", threads=1, small_faces=False)
+    detector = Following(BlazeFace(threads=1))
     image_rgb = photo.read(pictures[0])
-    expected = sorted(detector(image_rgb), key=lambda each: each.box.x0)
-    assert answer["returned"] == answer["width"] == 1600
-    assert len(answer["faces"]) == len(expected) > 0
-    for face, detection in zip(answer["faces"], expected, strict=True):
-        assert face["box"] == pytest.approx(detection.box.xyxy, abs=0.5)
-        assert face["score"] == pytest.approx(detection.score, abs=0.01)
-        for name, point in detection.landmarks.items():
-            assert face["landmarks"][name] == pytest.approx(point, abs=0.5)
-    masks = Classifier(masked).masks([crop(photo.gray(image_rgb), expected[0].box)])
-    for got, mask in zip(answer["masks"], masks, strict=True):
-        np.testing.assert_allclose(got, mask.ravel(), atol=1e-3)
+    for answer in answers:
+        expected = sorted(detector(image_rgb), key=lambda each: each.box.x0)
+        assert answer["returned"] == answer["width"] == 1600
+        assert len(answer["faces"]) == len(expected) > 0
+        for face, detection in zip(answer["faces"], expected, strict=True):
+            assert face["box"] == pytest.approx(detection.box.xyxy, abs=0.5)
+            assert face["score"] == pytest.approx(detection.score, abs=0.01)
+            for name, point in detection.landmarks.items():
+                assert face["landmarks"][name] == pytest.approx(point, abs=0.5)
+        masks = Classifier(masked).masks([crop(photo.gray(image_rgb), expected[0].box)])
+        for got, mask in zip(answer["masks"], masks, strict=True):
+            np.testing.assert_allclose(got, mask.ravel(), atol=1e-3)
 
 
 def test_masks_lie_over_the_face(page: Page, site: str) -> None:

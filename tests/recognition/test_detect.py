@@ -12,7 +12,16 @@ from PIL import Image, ImageOps
 
 from mien.errors import ConfigError, ImageError, WeightsError
 from mien.recognition import blazeface
-from mien.recognition.blazeface import MAX_CLOSER_LOOKS, MAX_TILES, MODEL, SIZE, BlazeFace, drop_nested, tile_looks
+from mien.recognition.blazeface import (
+    MAX_CLOSER_LOOKS,
+    MAX_TILES,
+    MODEL,
+    SIZE,
+    BlazeFace,
+    Following,
+    drop_nested,
+    tile_looks,
+)
 from mien.recognition.detect import Detection, Detector, create_detector, framed, overlap, suppress_weighted
 from mien.recognition.yunet import YuNet
 
@@ -145,6 +154,49 @@ def test_small_faces_in_a_large_picture_are_found_by_tiles_alone(
         wanted = x + (EYES_PX["right_eye"][0] - 90) * scale, y + EYES_PX["right_eye"][1] * scale
         assert np.abs(eyes - wanted).max(axis=1).min() < 4
     assert len(BlazeFace(threads=1, small_faces=False)(picture)) < 5
+
+
+def test_small_faces_are_followed_from_picture_to_picture(astronaut: NDArray[np.uint8], monkeypatch) -> None:
+    patch = resized(astronaut[:260, 90:350], 96, 96)
+    detector = BlazeFace(threads=1)
+    following = Following(detector)
+    looks: list[int] = []
+    candidates = BlazeFace._candidates
+    monkeypatch.setattr(BlazeFace, "_candidates", lambda *given: looks.append(1) or candidates(*given))
+    runs = []
+    for number in range(20):
+        picture = collage(patch, 1280, 960, [(100 + 5 * number, 200), (900, 700 - 5 * number)])
+        looks.clear()
+        found = following(picture)
+        runs.append(len(looks))
+        assert len(found) == 2
+        for each in found:
+            assert overlap(np.array([d.box.xyxy for d in detector(picture)]), np.array(each.box.xyxy)).max() > 0.8
+    assert runs[0] > 20
+    assert max(runs[1:]) <= 2 + blazeface.TILES_A_PICTURE + 2  # the whole, tiles, and a closer look a face
+
+
+def test_a_small_face_that_comes_is_found_when_its_tile_is_at_turn(astronaut: NDArray[np.uint8]) -> None:
+    following = Following(BlazeFace(threads=1))
+    patch = resized(astronaut[:260, 90:350], 96, 96)
+    assert following(collage(patch, 1280, 960, [])) == ()
+    turns = -(-len(blazeface.tile_looks(1280, 960)) // blazeface.TILES_A_PICTURE)
+    for x, y in [(20, 20), (600, 430), (1180, 860)]:
+        found = [len(following(collage(patch, 1280, 960, [(x, y)]))) for _ in range(turns + 2)]
+        assert found == sorted(found)
+        assert found[-1] == 1, (x, y)
+        assert following(collage(patch, 1280, 960, [])) == ()
+
+
+def test_without_small_faces_none_are_followed(astronaut: NDArray[np.uint8]) -> None:
+    picture = collage(resized(astronaut[:260, 90:350], 96, 96), 1280, 960, [(100, 200)])
+    assert Following(BlazeFace(threads=1, small_faces=False))(picture) == ()
+
+
+def test_pictures_too_small_for_tiles_are_followed(astronaut: NDArray[np.uint8]) -> None:
+    following = Following(BlazeFace(threads=1))
+    for _ in range(3):
+        assert_is_the_astronaut(following(resized(astronaut, 200, 200)), scale=200 / 512)
 
 
 def test_a_face_is_found_wherever_it_stands(detector: BlazeFace, astronaut: NDArray[np.uint8]) -> None:

@@ -123,6 +123,13 @@ def test_more_pictures_than_the_film_has_between_two_looks(eight: Path) -> None:
     assert tracks([[A]], eight, every=100) == [[None]] + [[]] * 7
 
 
+def test_a_small_face_is_followed(tmp_path: Path, recognizer: VideoRecognizer) -> None:
+    around = ((240, 240), (480, 480), (0, 0))
+    pictures = [np.pad(films.face_at((100 + n, 80), face_px=70), around, constant_values=110) for n in range(25)]
+    frames = list(recognizer(films.write(tmp_path / "far.mp4", pictures)))
+    assert [[face.track for face in frame.faces] for frame in frames] == [[1]] * 25
+
+
 def test_a_film_of_one_picture(tmp_path: Path, recognizer: VideoRecognizer) -> None:
     (frame,) = recognizer(films.write(tmp_path / "one.mp4", [films.face_at((80, 60))]))
     (face,) = frame.faces

@@ -25,6 +25,7 @@ const NESTED = 0.7;
 const MARGIN = 0.12;
 const LIFT = 0.05;
 const MAX_TILES = 36;
+const TILES_A_PICTURE = 2;
 const MAX_CLOSER_LOOKS = 48;
 const CLOSER_LOOK = 4;
 const TILE_OVERLAP = 0.25;
@@ -34,23 +35,94 @@ const TILE_OVERLAP = 0.25;
  *
  * @param {Run} run The network: `images` (1, 3, 192, 192) in [-1, 1] -> `boxes` (1, 2304, 16), `scores` (1, 2304, 1).
  * @param {Pixels} picture RGB.
- * @param {boolean} smallFaces Whether to look at tiles too.
  * @returns {Promise<Detection[]>}
  */
-export async function detect(run, picture, smallFaces) {
+export async function detect(run, picture) {
+  return (await faces(run, picture, tileLooks(picture.width, picture.height), [])).map(detection);
+}
+
+/** The faces of pictures of one size, one after the other. */
+export class Following {
+  /** @type {number | null} */
+  #nextTile = null;
+  /** @type {Candidate[]} */
+  #expected = [];
+
+  /**
+   * @param {Run} run As `detect` takes it.
+   * @param {number} width Of the pictures.
+   * @param {number} height
+   */
+  constructor(run, width, height) {
+    this.run = run;
+    this.width = width;
+    this.height = height;
+  }
+
+  /**
+   * @param {Pixels} picture RGB.
+   * @returns {Promise<Detection[]>}
+   */
+  async detect(picture) {
+    const found = await faces(this.run, picture, this.#tiles(), this.#expected);
+    this.#expected = found.filter((each) => isSmall(each, picture));
+    return found.map(detection);
+  }
+
+  /** Those whose turn it is. */
+  #tiles() {
+    const tiles = tileLooks(this.width, this.height);
+    if (this.#nextTile === null) {
+      this.#nextTile = 0;
+      return tiles;
+    }
+    const first = this.#nextTile;
+    this.#nextTile += TILES_A_PICTURE;
+    return tiles.slice(0, TILES_A_PICTURE).map((_, i) => tiles[(first + i) % tiles.length]);
+  }
+}
+
+/**
+ * The faces of one picture, by descending score; their boxes are not framed yet.
+ *
+ * @param {Run} run
+ * @param {Pixels} picture
+ * @param {Look[]} tiles What to look at besides the whole.
+ * @param {Candidate[]} expected Faces that these may miss: each gets a closer look.
+ */
+async function faces(run, picture, tiles, expected) {
   const wide = await lookAll(run, picture, wholeLooks(picture.width, picture.height));
-  const least = SURE_SIDE * Math.max(picture.width, picture.height);
   /** @param {Candidate} each */
-  const isSure = (each) => each.score >= MIN_SCORE && each.values[2] - each.values[0] >= least;
+  const isSure = (each) => each.score >= MIN_SCORE && !isSmall(each, picture);
   const sure = wide.filter(isSure);
-  const tiled = await lookAll(run, picture, smallFaces ? tileLooks(picture.width, picture.height) : []);
-  const unsure = suppressWeighted([...wide.filter((each) => !isSure(each)), ...tiled], OVERLAP);
+  const tiled = await lookAll(run, picture, tiles);
+  const unsure = suppressWeighted([...wide.filter((each) => !isSure(each)), ...tiled, ...expected], OVERLAP);
   const closer = await closerLooks(run, picture, unsure, sure);
-  return dropNested(suppressWeighted([...sure, ...closer], OVERLAP)).map(({ values, score }) => ({
+  return dropNested(suppressWeighted([...sure, ...closer], OVERLAP));
+}
+
+/**
+ * Whether a face needs a closer look for its size.
+ *
+ * @param {Candidate} face
+ * @param {Pixels} picture
+ */
+function isSmall({ values }, { width, height }) {
+  return values[2] - values[0] < SURE_SIDE * Math.max(width, height);
+}
+
+/**
+ * A face with its box framed.
+ *
+ * @param {Candidate} face
+ * @returns {Detection}
+ */
+function detection({ values, score }) {
+  return {
     box: framed(values, MARGIN, LIFT),
     landmarks: Object.fromEntries(LANDMARKS.map((name, i) => [name, [values[4 + 2 * i], values[5 + 2 * i]]])),
     score,
-  }));
+  };
 }
 
 /**

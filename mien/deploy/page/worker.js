@@ -5,7 +5,7 @@
  * Each message {id, task, ...} is answered by {id, result} or {id, problem}, in order.
  */
 
-import { detect } from "./blazeface.js";
+import { Following, detect } from "./blazeface.js";
 import { Classifier } from "./classifier.js";
 import { readMetadata } from "./metadata.js";
 import { cropGray, decode, read } from "./pixels.js";
@@ -22,6 +22,8 @@ ort.env.logLevel = "error"; // its warnings mean nothing to the person who looks
 
 /** @type {{classifier: Classifier, run: import("./blazeface.js").Run}} */
 let models;
+/** What finds the faces of frames. @type {Following | undefined} */
+let following;
 
 /**
  * Opens both networks.
@@ -60,7 +62,8 @@ async function opened(file, name) {
 async function picture({ picture, name }) {
   const bitmap = await decode(picture, name);
   try {
-    return await recognize(bitmap, true);
+    const pixels = read(bitmap);
+    return await classified(pixels, await detect(models.run, pixels));
   } finally {
     bitmap.close();
   }
@@ -68,17 +71,19 @@ async function picture({ picture, name }) {
 
 /** @param {{frame: ImageBitmap}} task */
 async function frame({ frame }) {
-  return { ...(await recognize(frame, false)), frame };
+  const pixels = read(frame);
+  const { width, height } = pixels;
+  if (following?.width !== width || following.height !== height) following = new Following(models.run, width, height);
+  return { ...(await classified(pixels, await following.detect(pixels))), frame };
 }
 
 /**
- * @param {ImageBitmap} bitmap
- * @param {boolean} smallFaces
+ * @param {import("./types.js").Pixels} pixels
+ * @param {import("./blazeface.js").Detection[]} detections
  * @returns {Promise<Answer>}
  */
-async function recognize(bitmap, smallFaces) {
-  const pixels = read(bitmap);
-  const found = (await detect(models.run, pixels, smallFaces)).sort((a, b) => a.box[0] - b.box[0]);
+async function classified(pixels, detections) {
+  const found = detections.sort((a, b) => a.box[0] - b.box[0]);
   const started = performance.now();
   const said = await models.classifier.classify(found.map(({ box }) => cropGray(pixels, box)));
   return {
