@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import os
 import signal
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mien.cores import usable_cores
 from mien.deploy import batch
 from mien.deploy.batching import Batcher, Limits, Picture
 from mien.recognition.recognizer import Recognizer
@@ -145,7 +145,7 @@ def face_cut_out(path: Path) -> bytes:
 
 def main() -> None:
     """Starts the service, runs the rounds, and prints throughputs, their ratio, latencies and errors."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--picture", type=Path, help="what is sent; the cut-out face when left out")
     parser.add_argument("--clients", type=int, default=32)

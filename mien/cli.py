@@ -705,6 +705,7 @@ def serve(
     timeout: Annotated[float, typer.Option(min=0, help="Most seconds of a request.")] = 30,
 ) -> None:
     """Recognise pictures for other programs, over HTTP."""
+    from mien.cores import usable_cores
     from mien.errors import require
 
     for module in _SERVING:
@@ -720,7 +721,7 @@ def serve(
         port=port,
         token=token,
         open_to_all=no_token,
-        workers=workers or serving.Settings.workers,
+        workers=workers or usable_cores(),
         batch=batch,
         wait_ms=wait_ms,
         limits=limits,
@@ -800,6 +801,7 @@ def main() -> None:
 def _recognize_into(output: Path, photos: list[Path], model: str, detector: str, threads: int | None) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from mien.cores import usable_cores
     from mien.deploy import batch
     from mien.recognition.recognizer import Recognizer
 
@@ -814,7 +816,7 @@ def _recognize_into(output: Path, photos: list[Path], model: str, detector: str,
     try:
         with progress:
             batch.recognize(
-                work, recognizer, threads or os.cpu_count() or 1, lambda done: progress.update(task, completed=done)
+                work, recognizer, threads or usable_cores(), lambda done: progress.update(task, completed=done)
             )
     except KeyboardInterrupt:
         typer.echo(f"stopped; the same command goes on from {work.parts}")

@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mien"
 
 MAY_IMPORT = {
+    "cores": set(),
     "errors": set(),
     "labels": set(),
     "files": set(),
@@ -20,7 +21,7 @@ MAY_IMPORT = {
     "calibration": {"errors", "types"},
     "data": {"errors", "files", "labels", "types", "pixels", "config", "preprocess"},
     "networks": {"errors"},
-    "recognition": {"errors", "files", "labels", "types", "pixels", "config", "preprocess", "calibration"},
+    "recognition": {"cores", "errors", "files", "labels", "types", "pixels", "config", "preprocess", "calibration"},
     "training": {
         *{"errors", "files", "interrupt", "labels", "types", "config", "preprocess", "predictions", "calibration"},
         *{"data", "networks"},
@@ -31,13 +32,14 @@ MAY_IMPORT = {
     },
     "deploy": {
         *{"errors", "files", "interrupt", "labels", "types", "pixels", "config", "preprocess", "predictions"},
-        *{"calibration"},
+        *{"calibration", "cores"},
         *{"data", "networks", "recognition", "training", "evaluation"},
     },
 }
 """Room or file of mien -> the others that it may import. `cli`, `__init__` and `__main__` may import all."""
 
 TORCH_FREE = (
+    "cores",
     "errors",
     "labels",
     "files",

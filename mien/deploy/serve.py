@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import math
-import os
 import signal
 import socket
 import time
@@ -27,6 +26,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import mien
+from mien.cores import usable_cores
 from mien.deploy import messages
 from mien.deploy.access import Access, Guard, is_loopback, names_of, sentence
 from mien.deploy.batching import Batcher, Limits, Picture, QueueFullError
@@ -67,7 +67,7 @@ class Settings:
     port: int = 8000
     token: str | None = None
     open_to_all: bool = False
-    workers: int = os.cpu_count() or 1
+    workers: int = field(default_factory=usable_cores)
     batch: int = 4
     wait_ms: float = 2.0
     limits: Limits = field(default_factory=Limits)

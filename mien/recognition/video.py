@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.cores import usable_cores
 from mien.errors import ConfigError, VideoError
 from mien.preprocess import crop
 from mien.recognition import photo
@@ -127,7 +127,7 @@ class VideoRecognizer:
     ) -> None:
         if detect_every < 1:
             raise ConfigError(f"faces are looked for in every picture (1) or fewer (2, 3, ...), got {detect_every}")
-        threads = threads or max(1, _cores() // 2)
+        threads = threads or max(1, usable_cores() // 2)
         self.recognizer = Recognizer(model, detector, threads)
         self.detect_every = detect_every
         self.smoothing = smoothing
@@ -209,11 +209,6 @@ class VideoRecognizer:
     def _steadied(self, face: Face, steady: SteadyExpression, time_s: float) -> Expression:
         below = self.recognizer.classifier.calibration.uncertain_below
         return steady(face.expression.probabilities, time_s, below)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _confirmed(before: _Look, after: _Look) -> _Look:
