@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from mien.deploy import page_folder
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.preprocess import crop
-from mien.recognition import photo
+from mien.recognition import photo, records
 from mien.recognition.blazeface import BlazeFace, Following
 from mien.recognition.classifier import Classifier
 from mien.recognition.recognizer import Recognizer
@@ -186,9 +186,10 @@ def test_the_camera_is_followed(engine: str, request: pytest.FixtureRequest, pag
     page.wait_for_timeout(1500)
     page.get_by_role("button", name="Stop camera").click()
     rows = downloaded(page)
-    assert list(rows[0])[:3] == ["time_s", "path", "face"]
-    assert {row["path"] for row in rows} == {"camera"}
-    numbers = [row["face"] for row in rows]
+    assert list(rows[0]) == list(records.video_columns(tuple(COLOURS)))
+    left = page.locator("#stage label").evaluate("button => parseFloat(button.style.left)")
+    assert left == pytest.approx(100 - float(rows[-1]["x1"]) / 6.4, abs=0.01)  # as in a mirror, 640 pixels wide
+    numbers = [row["track"] for row in rows]
     assert numbers[0] == "1"
     # She keeps hers, but that a busy machine may miss where the film begins anew, and find her at her old place later.
     assert sum(before != after for before, after in itertools.pairwise(numbers)) <= 2
@@ -208,8 +209,14 @@ def test_a_video_is_followed_with_its_own_times(page: Page, site: str, film: Pat
     drop(page, film, "video/webm")
     expect(page.get_by_role("button", name="Play")).to_be_visible()  # it has ended
     rows = downloaded(page)
-    assert {row["path"] for row in rows} == {film.name}
     assert len(rows) >= 4
+    assert [int(row["frame"]) for row in rows] == list(range(len(rows)))
+    left = page.locator("#stage label").evaluate("button => parseFloat(button.style.left)")
+    assert left == pytest.approx(float(rows[-1]["x0"]) / 6.4, abs=0.01)
+    for name in COLOURS:
+        steady, raw = ([float(row[column]) for row in rows] for column in (name, f"raw_{name}"))
+        assert steady[0] == raw[0]
+        assert np.ptp(steady) <= np.ptp(raw)
     for row in rows:
         number = round(float(row["time_s"]) * FRAMES_A_SECOND)
         assert float(row["x0"]) == pytest.approx(168 + STEP_PX * number, abs=STEP_PX)

@@ -79,9 +79,9 @@ export class Album {
 
   /** What was recognised in all of them. */
   sheet() {
-    const sheet = new Sheet(false);
+    const sheet = new Sheet();
     for (const { file, answer } of this.#entries) {
-      answer?.faces.forEach((face, i) => sheet.add(file.name, i + 1, face));
+      answer?.faces.forEach((face, i) => sheet.addPicture(file.name, i + 1, face));
     }
     return sheet;
   }

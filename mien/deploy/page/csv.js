@@ -1,52 +1,65 @@
-/** What was seen, as the file that `mien recognize --csv` would write; for moving pictures with its time first. */
+/** What was seen, as the file that `mien recognize --csv` would write of pictures, and `mien video --csv` of videos. */
 
 /** @typedef {import("./types.js").Face} Face */
+/** @typedef {import("./tracks.js").ShownFace} ShownFace */
 
 const MOST_ROWS = 200_000; // over two hours of one face at 25 frames/s; then the oldest go
-const COLUMNS = ["path", "face", "x0", "y0", "x1", "y1", "score", "expression", "confidence", "uncertain"];
 
 export class Sheet {
+  /** @type {string[]} */
+  #columns = [];
   /** @type {string[]} */
   #rows = [];
 
   /**
-   * @param {boolean} timed Whether each row says when it was seen.
+   * @param {string} path The picture's name.
+   * @param {number} number Of the face, from 1.
+   * @param {Face} face
    */
-  constructor(timed) {
-    this.timed = timed;
-    /** @type {string[]} */
-    this.classes = [];
+  addPicture(path, number, face) {
+    this.#add({ path, face: number, ...cells(face) });
   }
 
   /**
-   * @param {string} path The picture's or video's name.
-   * @param {number} number Of the face, from 1.
-   * @param {Face} face As the network sees it, not smoothed.
-   * @param {number} [time_s]
+   * @param {number} time_s
+   * @param {number} frame Its number, from 0.
+   * @param {ShownFace} shown A face with what it shows over time.
+   * @param {Face} face The same with what this frame alone shows.
    */
-  add(path, number, face, time_s = 0) {
-    const { box, score, expression, confidence, uncertain, probabilities } = face;
-    if (!this.#rows.length) this.classes = Object.keys(probabilities);
-    const values = [
-      ...(this.timed ? [rounded(time_s, 3)] : []),
-      quoted(path),
-      number,
-      ...box.map((value) => rounded(value, 2)),
-      rounded(score, 6),
-      quoted(expression),
-      rounded(confidence, 6),
-      uncertain,
-      ...this.classes.map((name) => rounded(probabilities[name], 6)),
-    ];
-    this.#rows.push(values.join(","));
+  addFrame(time_s, frame, shown, face) {
+    const raw = Object.entries(face.probabilities).map(([name, value]) => [`raw_${name}`, rounded(value, 6)]);
+    this.#add({ time_s: rounded(time_s, 4), frame, track: shown.id, ...cells(shown), ...Object.fromEntries(raw) });
+  }
+
+  /** @param {Record<string, string | number | boolean>} row */
+  #add(row) {
+    if (!this.#rows.length) this.#columns = Object.keys(row);
+    this.#rows.push(line(Object.values(row)));
     if (this.#rows.length > MOST_ROWS) this.#rows.splice(0, MOST_ROWS / 10);
   }
 
   /** The whole file. */
   text() {
-    const columns = [...(this.timed ? ["time_s"] : []), ...COLUMNS, ...this.classes.map(quoted)];
-    return [columns.join(","), ...this.#rows, ""].join("\n");
+    return [line(this.#columns), ...this.#rows, ""].join("\n");
   }
+}
+
+/**
+ * What the rows of pictures and of videos share.
+ *
+ * @param {Face} face
+ */
+function cells({ box: [x0, y0, x1, y1], score, expression, confidence, uncertain, probabilities }) {
+  return {
+    ...{ x0: rounded(x0, 2), y0: rounded(y0, 2), x1: rounded(x1, 2), y1: rounded(y1, 2) },
+    ...{ score: rounded(score, 6), expression, confidence: rounded(confidence, 6), uncertain },
+    ...Object.fromEntries(Object.entries(probabilities).map(([name, value]) => [name, rounded(value, 6)])),
+  };
+}
+
+/** @param {(string | number | boolean)[]} values */
+function line(values) {
+  return values.map((value) => (typeof value === "string" ? quoted(value) : value)).join(",");
 }
 
 /**

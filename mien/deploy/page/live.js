@@ -7,10 +7,11 @@ import { Problem } from "./problem.js";
 /** @typedef {import("./types.js").Answer} Answer */
 
 export class Live {
-  #name = "";
   #run = 0;
+  #frames = 0;
+  #mirrored = false;
   /** What was seen since the camera or the video was opened. */
-  sheet = new Sheet(true);
+  sheet = new Sheet();
 
   /**
    * @param {HTMLVideoElement} video Never seen: its frames are drawn with what was found in them.
@@ -37,10 +38,12 @@ export class Live {
    * @param {() => void} ended Called where the camera is taken away.
    */
   async openCamera(ended) {
-    const run = this.#begin("camera");
+    const run = this.#begin();
     const stream = await openCamera(this.video);
     if (run !== this.#run) return stream.getTracks().forEach((track) => track.stop());
-    stream.getVideoTracks()[0].addEventListener("ended", () => {
+    const [camera] = stream.getVideoTracks();
+    this.#mirrored = camera.getSettings().facingMode !== "environment"; // who looks into it expects a mirror
+    camera.addEventListener("ended", () => {
       if (run !== this.#run) return;
       ended();
       this.report(new Problem("The camera was taken away; connect it and press Camera again."));
@@ -50,17 +53,17 @@ export class Live {
 
   /** @param {File} file */
   async openVideo(file) {
-    const run = this.#begin(file.name);
+    const run = this.#begin();
     await openVideo(this.video, file);
     if (run === this.#run) this.#follow(run);
   }
 
-  /** @param {string} name */
-  #begin(name) {
+  #begin() {
     this.close();
     this.viewer.clear();
-    this.#name = name;
-    this.sheet = new Sheet(true);
+    this.#frames = 0;
+    this.#mirrored = false;
+    this.sheet = new Sheet();
     return this.#run;
   }
 
@@ -75,8 +78,9 @@ export class Live {
       try {
         const { frame, ...answer } = await (await engine).frame(bitmap);
         if (run !== this.#run) return frame.close();
-        const numbers = this.viewer.showFrame(frame, answer.faces, time_s);
-        answer.faces.forEach((face, i) => this.sheet.add(this.#name, numbers[i], face, time_s));
+        const shown = this.viewer.showFrame(frame, answer.faces, time_s, this.#mirrored);
+        answer.faces.forEach((face, i) => this.sheet.addFrame(time_s, this.#frames, shown[i], face));
+        this.#frames++;
         this.finished(answer);
       } catch (error) {
         bitmap.close();

@@ -3,7 +3,15 @@
 import { heatOf } from "./heat.js";
 
 /** @typedef {import("./tracks.js").ShownFace} ShownFace */
-/** @typedef {{bitmap: ImageBitmap, faces: ShownFace[], chosen: number | null, mask: number}} View Mask 0 is none. */
+
+/**
+ * @typedef {object} View
+ * @property {ImageBitmap} bitmap
+ * @property {ShownFace[]} faces
+ * @property {number | null} chosen
+ * @property {number} mask Which stage's lies over the faces; 0 is none.
+ * @property {boolean} mirrored Whether all is shown as a mirror would.
+ */
 
 const LEAST_FONT_PX = 11;
 const MOST_FONT_PX = 15;
@@ -41,7 +49,8 @@ export class Stage {
   }
 
   /** @param {View} view */
-  #placeButtons({ bitmap, faces, chosen }) {
+  #placeButtons(view) {
+    const { bitmap, faces, chosen } = view;
     for (const [id, button] of this.#buttons) {
       if (faces.some((face) => face.id === id)) continue;
       button.remove();
@@ -50,7 +59,7 @@ export class Stage {
     faces.forEach((face, i) => {
       const button = this.#buttons.get(face.id) ?? this.#newButton(face.id);
       if (this.faces.children[i] !== button) this.faces.insertBefore(button, this.faces.children[i] ?? null);
-      const [x0, y0, x1, y1] = face.box;
+      const [x0, y0, x1, y1] = placeOf(face, view);
       button.style.left = `${(100 * x0) / bitmap.width}%`;
       button.style.top = `${(100 * y0) / bitmap.height}%`;
       button.style.width = `${(100 * (x1 - x0)) / bitmap.width}%`;
@@ -77,20 +86,27 @@ export class Stage {
 
   #draw() {
     const context = this.canvas.getContext("2d");
-    if (!this.#view || !this.canvas.clientWidth || !context) return;
-    const { bitmap, faces, chosen, mask } = this.#view;
+    const view = this.#view;
+    if (!view || !this.canvas.clientWidth || !context) return;
+    const { bitmap, faces, chosen, mask, mirrored } = view;
     this.canvas.width = Math.round(this.canvas.clientWidth * devicePixelRatio);
     this.canvas.height = Math.round(this.canvas.clientHeight * devicePixelRatio);
     context.imageSmoothingQuality = "high";
     context.fillStyle = "white"; // behind what is transparent, as the networks see it
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    context.drawImage(bitmap, 0, 0, this.canvas.width, this.canvas.height);
     context.scale(devicePixelRatio, devicePixelRatio);
     const scale = this.canvas.clientWidth / bitmap.width;
-    for (const face of faces) {
-      const [x0, y0, x1, y1] = face.box.map((value) => value * scale);
-      const heat = face.masks?.[mask - 1];
+    context.save();
+    if (mirrored) context.transform(-1, 0, 0, 1, this.canvas.clientWidth, 0);
+    context.drawImage(bitmap, 0, 0, this.canvas.clientWidth, this.canvas.clientHeight);
+    for (const { box, masks } of faces) {
+      const [x0, y0, x1, y1] = box.map((value) => value * scale);
+      const heat = masks?.[mask - 1];
       if (heat) context.drawImage(heatOf(heat), x0, y0, x1 - x0, y1 - y0);
+    }
+    context.restore();
+    const placed = faces.map((face) => ({ face, place: placeOf(face, view).map((value) => value * scale) }));
+    for (const { face, place: [x0, y0, x1, y1] } of placed) {
       context.strokeStyle = this.#colour(face);
       context.lineWidth = face.id === chosen ? 3 : 1.5;
       context.setLineDash(face.uncertain ? [6, 4] : []);
@@ -98,7 +114,7 @@ export class Stage {
       context.roundRect(x0, y0, x1 - x0, y1 - y0, 4);
       context.stroke();
     }
-    for (const face of faces) this.#label(context, face, scale); // after all boxes, so that none is drawn over a text
+    for (const { face, place } of placed) this.#label(context, face, place); // after all boxes: none is over a text
   }
 
   /**
@@ -106,11 +122,10 @@ export class Stage {
    *
    * @param {CanvasRenderingContext2D} context
    * @param {ShownFace} face
-   * @param {number} scale
+   * @param {number[]} place Where its box is shown: x0, y0, x1, y1.
    */
-  #label(context, face, scale) {
+  #label(context, face, [x0, y0, x1, y1]) {
     const text = textOf(face);
-    const [x0, y0, x1, y1] = face.box.map((value) => value * scale);
     const size = Math.max(LEAST_FONT_PX, Math.min((x1 - x0) / 7, MOST_FONT_PX));
     const pad = size * 0.4;
     context.font = `600 ${size}px system-ui, sans-serif`;
@@ -133,6 +148,16 @@ export class Stage {
   #colour(face) {
     return this.colours[face.expression] ?? "#808080";
   }
+}
+
+/**
+ * Where a face's box is shown: x0, y0, x1, y1 in pixels of the picture.
+ *
+ * @param {ShownFace} face
+ * @param {View} view
+ */
+function placeOf({ box: [x0, y0, x1, y1] }, { bitmap, mirrored }) {
+  return mirrored ? [bitmap.width - x1, y0, bitmap.width - x0, y1] : [x0, y0, x1, y1];
 }
 
 /**

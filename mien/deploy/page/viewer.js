@@ -20,6 +20,7 @@ export class Viewer {
   #chosen = null;
   #tracks = new Tracks();
   #live = false;
+  #mirrored = false;
   #now_s = 0;
   #spoken_ms = 0;
   /** Which stage's mask lies over the faces; 0 is none. */
@@ -72,15 +73,16 @@ export class Viewer {
    * @param {ImageBitmap} bitmap
    * @param {Face[]} faces
    * @param {number} time_s
-   * @returns {number[]} The number of each face, which it keeps from frame to frame.
+   * @param {boolean} mirrored Whether to show it as a mirror would.
+   * @returns {ShownFace[]} Each face with the number that it keeps from frame to frame, and what it shows over time.
    */
-  showFrame(bitmap, faces, time_s) {
+  showFrame(bitmap, faces, time_s, mirrored) {
     this.#live = true;
     this.#now_s = time_s;
-    this.#take(bitmap, this.#tracks.update(faces, time_s));
+    this.#take(bitmap, this.#tracks.update(faces, time_s), mirrored);
     this.refresh();
     this.#sayChosen();
-    return this.#faces.map(({ id }) => id);
+    return this.#faces;
   }
 
   /**
@@ -99,9 +101,8 @@ export class Viewer {
   refresh() {
     const chosen = this.#faces.find(({ id }) => id === this.#chosen) ?? null;
     this.empty.hidden = this.#bitmap !== null;
-    this.stage.show(
-      this.#bitmap && { bitmap: this.#bitmap, faces: this.#faces, chosen: this.#chosen, mask: this.mask },
-    );
+    const view = { faces: this.#faces, chosen: this.#chosen, mask: this.mask, mirrored: this.#mirrored };
+    this.stage.show(this.#bitmap && { bitmap: this.#bitmap, ...view });
     const which = this.#faces.findIndex(({ id }) => id === this.#chosen) + 1;
     this.face.textContent = this.#faces.length > 1 ? `Face ${which} of ${this.#faces.length}` : "Expression";
     this.bars.show(chosen);
@@ -119,11 +120,13 @@ export class Viewer {
   /**
    * @param {ImageBitmap | null} bitmap
    * @param {ShownFace[]} faces
+   * @param {boolean} [mirrored]
    */
-  #take(bitmap, faces) {
+  #take(bitmap, faces, mirrored = false) {
     if (this.#bitmap !== bitmap) this.#bitmap?.close();
     this.#bitmap = bitmap;
     this.#faces = faces;
+    this.#mirrored = mirrored;
     if (!faces.some(({ id }) => id === this.#chosen)) {
       const largest = faces.reduce((a, b) => (width(b) > width(a) ? b : a), faces[0]);
       this.#chosen = largest?.id ?? null;
