@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +93,24 @@ class _Look:
     tracks: tuple[int | None, ...] = ()
 
 
+class _Readable:
+    """The pictures of a video up to its end, or up to the error that ends it, which is kept.
+
+    Attributes:
+        error: Why there are no more, where that is not the video's end.
+    """
+
+    def __init__(self, video: VideoSource) -> None:
+        self._video = video
+        self.error: VideoError | None = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            yield from self._video
+        except VideoError as error:
+            self.error = error
+
+
 class VideoRecognizer:
     """Names the expression on every face of a video.
 
@@ -150,43 +168,34 @@ class VideoRecognizer:
         steady: defaultdict[int, SteadyExpression] = defaultdict(lambda: SteadyExpression(self.smoothing))
         before: list[Frame] = []
         last = _Look(0.0)
-        end: VideoError | None = None
-        try:
-            for stretch in self._stretches(video):
-                detections, time_s = stretch.found.result(), stretch.frames[0].time_s
-                look = _Look(time_s, detections, tracker(detections, time_s))
-                yield from self._recognised(before, _confirmed(last, look), look, steady)
-                before, last = stretch.frames, look
-        except VideoError as error:
-            end = error
+        readable = _Readable(video)
+        for stretch in self._stretches(readable):
+            detections, time_s = stretch.found.result(), stretch.frames[0].time_s
+            look = _Look(time_s, detections, tracker(detections, time_s))
+            yield from self._recognised(before, _confirmed(last, look), look, steady)
+            before, last = stretch.frames, look
         yield from self._recognised(before, last, replace(last, time_s=math.inf), steady)
-        if end:
-            raise end
+        if readable.error:
+            raise readable.error
 
-    def _stretches(self, video: VideoSource) -> Iterator[_Stretch]:
+    def _stretches(self, video: Iterable[Frame]) -> Iterator[_Stretch]:
         """A video in stretches, each once the next has begun: its own look is done while another is classified."""
         detector = self.recognizer.detector
         if isinstance(detector, BlazeFace):
             detector = Following(detector)
         last: _Stretch | None = None
-        end: VideoError | None = None
         with ThreadPoolExecutor(1, "detector") as looks:
-            try:
-                for frame in video:
-                    if frame.number % self.detect_every:
-                        assert last is not None  # a video begins with a look
-                        last.frames.append(frame)
-                        continue
-                    begun = _Stretch(looks.submit(detector, frame.image_rgb), [frame])
-                    if last:
-                        yield last
-                    last = begun
-            except VideoError as error:
-                end = error
+            for frame in video:
+                if frame.number % self.detect_every:
+                    assert last is not None  # a video begins with a look
+                    last.frames.append(frame)
+                    continue
+                begun = _Stretch(looks.submit(detector, frame.image_rgb), [frame])
+                if last:
+                    yield last
+                last = begun
             if last:
                 yield last
-        if end:
-            raise end
 
     def _recognised(
         self, frames: Sequence[Frame], before: _Look, after: _Look, steady: Mapping[int, SteadyExpression]

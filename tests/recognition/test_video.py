@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.errors import ConfigError, VideoError
+from mien.errors import ConfigError, ImageError, VideoError
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.classifier import Classifier
@@ -90,6 +91,22 @@ class Script:
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         return tuple(Detection(box, {}, 0.9) for box in next(self.looks))
+
+
+def test_an_error_of_the_detector_ends_the_video(eight: Path) -> None:
+    threads = threading.active_count()
+    looks = iter([[A], [A]])
+
+    def detector(image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        for boxes in looks:
+            return tuple(Detection(box, {}, 0.9) for box in boxes)
+        raise ImageError("the detector has had enough")
+
+    numbers = []
+    with pytest.raises(ImageError, match="had enough"):
+        numbers.extend(f.number for f in VideoRecognizer(detector=detector, threads=1, detect_every=2)(eight))
+    assert numbers == [0, 1]
+    assert threading.active_count() == threads
 
 
 A, B = Box(10, 10, 70, 70), Box(200, 100, 260, 160)
