@@ -3,9 +3,9 @@
 The network sees 192 x 192 pixels. One look at the whole picture therefore misses faces that are small in it, and is
 unsure of those that fill it or are cut by its edge. So it looks several times: at the picture edge to edge, at the
 picture with a wide border, and at overlapping tiles. What these show unsurely or small gets one closer look: it
-tells faces from folds in a sleeve better than a high threshold would, and its boxes are better. In a video the tiles
-take turns, and the small faces of one picture get their closer looks in the next. The arithmetic is plain, so that a
-browser can do the same.
+tells faces from folds in a sleeve better than a high threshold would, and its boxes are better. In a video all looks
+but the first take turns, and the faces of one picture that this one misses in the next get a closer look there. The
+arithmetic is plain, so that a browser can do the same.
 """
 
 from __future__ import annotations
@@ -60,9 +60,8 @@ MARGIN, LIFT = 0.12, 0.05
 MAX_TILES = 36
 """Most tiles of a picture, so that the time of one call is bounded."""
 
-TILES_A_PICTURE = 2
-"""Tiles that are looked at in each picture of a video. A full HD picture has 21, so a new face of the smallest is
-found within 11 of the pictures that are looked at."""
+ROUND = 11
+"""Pictures of a video within which each look is taken once: a small face that comes is found within so many."""
 
 MAX_CLOSER_LOOKS = 48
 """Most closer looks at a picture, the best candidates first, for the same reason."""
@@ -114,22 +113,26 @@ class BlazeFace:
         """See `mien.recognition.detect.Detector`."""
         refuse_other_arrays(image_rgb)
         height, width, _ = image_rgb.shape
-        return _detections(self.faces(image_rgb, tile_looks(width, height) if self.small_faces else ()))
+        return _detections(self.faces(image_rgb, self.looks(width, height)))
 
-    def faces(self, image_rgb: NDArray[np.uint8], tiles: Sequence[Look], expected: Candidates = NONE) -> Candidates:
+    def looks(self, width: int, height: int) -> list[Look]:
+        """All that are taken of a picture, edge to edge first; width and height are its own, pixels."""
+        return whole_looks(width, height) + (tile_looks(width, height) if self.small_faces else [])
+
+    def faces(self, image_rgb: NDArray[np.uint8], looks: Sequence[Look], expected: Candidates = NONE) -> Candidates:
         """The faces of one picture, by descending score; their boxes are not framed yet.
 
         Args:
             image_rgb: (H, W, 3), values 0..255.
-            tiles: What to look at besides the whole.
-            expected: Faces that these may miss: each gets a closer look.
+            looks: Where to look.
+            expected: Faces that these may miss: those get a closer look.
         """
-        height, width, _ = image_rgb.shape
         picture = Image.fromarray(image_rgb)
-        wide = [self._candidates(picture, look, MIN_UNSURE_SCORE) for look in whole_looks(width, height)]
-        values, scores = _joined(wide)
-        sure = (scores >= MIN_SCORE) & ~_small(values, width, height)
-        tiled = [self._candidates(picture, look, MIN_UNSURE_SCORE) for look in tiles]
+        longer = max(picture.size)
+        seen = [(look, self._candidates(picture, look, MIN_UNSURE_SCORE)) for look in looks]
+        tiled = [candidates for look, candidates in seen if look.side < longer]
+        values, scores = _joined([candidates for look, candidates in seen if look.side >= longer])
+        sure = (scores >= MIN_SCORE) & (values[:, 2] - values[:, 0] >= SURE_SIDE * longer)
         unsure, _ = suppress_weighted(*_joined([(values[~sure], scores[~sure]), *tiled, expected]), OVERLAP)
         closer = self._closer_looks(picture, unsure, values[sure])
         return drop_nested(*suppress_weighted(*_joined([(values[sure], scores[sure]), *closer]), OVERLAP))
@@ -190,41 +193,34 @@ class BlazeFace:
 class Following:
     """BlazeFace as a detector for one video, whose pictures it is given in their order.
 
-    It looks at all tiles of the first picture, and at TILES_A_PICTURE of each later one, in turn. The small faces of
-    a picture get a closer look in the next, where they were, so that one that goes on is found in each.
+    It takes all looks at the first picture. Of each later one it takes the look from edge to edge and a few of the
+    others, in turn, and a closer look where a face of the picture before is not seen by these.
 
     Args:
-        detector: What looks; one without small faces leaves out all tiles.
+        detector: What looks.
     """
 
     def __init__(self, detector: BlazeFace) -> None:
         self._detector = detector
-        self._next_tile: int | None = None
-        self._expected = NONE
+        self._turn: int | None = None
+        self._before = NONE
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.recognition.detect.Detector`."""
         refuse_other_arrays(image_rgb)
         height, width, _ = image_rgb.shape
-        tiles = self._tiles(width, height) if self._detector.small_faces else []
-        values, scores = self._detector.faces(image_rgb, tiles, self._expected)
-        small = _small(values, width, height)
-        self._expected = values[small], scores[small]
-        return _detections((values, scores))
+        looks = self._looks_at_turn(self._detector.looks(width, height))
+        self._before = self._detector.faces(image_rgb, looks, self._before)
+        return _detections(self._before)
 
-    def _tiles(self, width: int, height: int) -> list[Look]:
-        """Those whose turn it is."""
-        tiles = tile_looks(width, height)
-        if self._next_tile is None:
-            self._next_tile = 0
-            return tiles
-        first, self._next_tile = self._next_tile, self._next_tile + TILES_A_PICTURE
-        return [tiles[number % len(tiles)] for number in range(first, first + min(TILES_A_PICTURE, len(tiles)))]
-
-
-def _small(values: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
-    """Which of the boxes (N, 4 or more) need a closer look for their size, in a picture of so many pixels."""
-    return np.asarray(values[:, 2] - values[:, 0] < SURE_SIDE * max(width, height))
+    def _looks_at_turn(self, looks: list[Look]) -> list[Look]:
+        if self._turn is None:
+            self._turn = 0
+            return looks
+        first, *others = looks
+        turns = math.ceil(len(others) / ROUND)
+        turn, self._turn = self._turn, self._turn + turns
+        return [first, *(others[number % len(others)] for number in range(turn, turn + turns))]
 
 
 def _detections(faces: Candidates) -> tuple[Detection, ...]:

@@ -122,7 +122,7 @@ class VideoRecognizer:
         model: As `Recognizer` takes it.
         detector: As `Recognizer` takes it; called in a thread of its own for each video. BlazeFace goes on from one
             picture to the next (`mien.recognition.blazeface.Following`): a face below a twentieth of the picture may
-            be found up to 11 looks after it came.
+            be found up to 11 looks after it came, and so may one that fills the picture.
         threads: CPU threads of the classifier, and as many of the detector beside it; None is half of the cores each.
         detect_every: Pictures from one look for faces to the next, 1 or more.
         smoothing: How expressions are steadied.

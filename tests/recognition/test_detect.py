@@ -173,16 +173,15 @@ def test_small_faces_are_followed_from_picture_to_picture(astronaut: NDArray[np.
         for each in found:
             assert overlap(np.array([d.box.xyxy for d in detector(picture)]), np.array(each.box.xyxy)).max() > 0.8
     assert runs[0] > 20
-    assert max(runs[1:]) <= 2 + blazeface.TILES_A_PICTURE + 2  # the whole, tiles, and a closer look a face
+    assert max(runs[1:]) <= 1 + 3 + 2  # edge to edge, in turn, and a closer look a face
 
 
 def test_a_small_face_that_comes_is_found_when_its_tile_is_at_turn(astronaut: NDArray[np.uint8]) -> None:
     following = Following(BlazeFace(threads=1))
     patch = resized(astronaut[:260, 90:350], 96, 96)
     assert following(collage(patch, 1280, 960, [])) == ()
-    turns = -(-len(blazeface.tile_looks(1280, 960)) // blazeface.TILES_A_PICTURE)
     for x, y in [(20, 20), (600, 430), (1180, 860)]:
-        found = [len(following(collage(patch, 1280, 960, [(x, y)]))) for _ in range(turns + 2)]
+        found = [len(following(collage(patch, 1280, 960, [(x, y)]))) for _ in range(blazeface.ROUND)]
         assert found == sorted(found)
         assert found[-1] == 1, (x, y)
         assert following(collage(patch, 1280, 960, [])) == ()

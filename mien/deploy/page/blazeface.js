@@ -25,7 +25,7 @@ const NESTED = 0.7;
 const MARGIN = 0.12;
 const LIFT = 0.05;
 const MAX_TILES = 36;
-const TILES_A_PICTURE = 2;
+const ROUND = 11;
 const MAX_CLOSER_LOOKS = 48;
 const CLOSER_LOOK = 4;
 const TILE_OVERLAP = 0.25;
@@ -38,15 +38,15 @@ const TILE_OVERLAP = 0.25;
  * @returns {Promise<Detection[]>}
  */
 export async function detect(run, picture) {
-  return (await faces(run, picture, tileLooks(picture.width, picture.height), [])).map(detection);
+  return (await faces(run, picture, allLooks(picture.width, picture.height), [])).map(detection);
 }
 
 /** The faces of pictures of one size, one after the other. */
 export class Following {
   /** @type {number | null} */
-  #nextTile = null;
+  #turn = null;
   /** @type {Candidate[]} */
-  #expected = [];
+  #before = [];
 
   /**
    * @param {Run} run As `detect` takes it.
@@ -64,21 +64,21 @@ export class Following {
    * @returns {Promise<Detection[]>}
    */
   async detect(picture) {
-    const found = await faces(this.run, picture, this.#tiles(), this.#expected);
-    this.#expected = found.filter((each) => isSmall(each, picture));
-    return found.map(detection);
+    this.#before = await faces(this.run, picture, this.#looksAtTurn(), this.#before);
+    return this.#before.map(detection);
   }
 
-  /** Those whose turn it is. */
-  #tiles() {
-    const tiles = tileLooks(this.width, this.height);
-    if (this.#nextTile === null) {
-      this.#nextTile = 0;
-      return tiles;
+  #looksAtTurn() {
+    const looks = allLooks(this.width, this.height);
+    if (this.#turn === null) {
+      this.#turn = 0;
+      return looks;
     }
-    const first = this.#nextTile;
-    this.#nextTile += TILES_A_PICTURE;
-    return tiles.slice(0, TILES_A_PICTURE).map((_, i) => tiles[(first + i) % tiles.length]);
+    const [first, ...others] = looks;
+    const turns = Math.ceil(others.length / ROUND);
+    const turn = this.#turn;
+    this.#turn += turns;
+    return [first, ...others.slice(0, turns).map((_, i) => others[(turn + i) % others.length])];
   }
 }
 
@@ -87,28 +87,23 @@ export class Following {
  *
  * @param {Run} run
  * @param {Pixels} picture
- * @param {Look[]} tiles What to look at besides the whole.
- * @param {Candidate[]} expected Faces that these may miss: each gets a closer look.
+ * @param {Look[]} looks Where to look.
+ * @param {Candidate[]} expected Faces that these may miss: those get a closer look.
  */
-async function faces(run, picture, tiles, expected) {
-  const wide = await lookAll(run, picture, wholeLooks(picture.width, picture.height));
-  /** @param {Candidate} each */
-  const isSure = (each) => each.score >= MIN_SCORE && !isSmall(each, picture);
-  const sure = wide.filter(isSure);
-  const tiled = await lookAll(run, picture, tiles);
-  const unsure = suppressWeighted([...wide.filter((each) => !isSure(each)), ...tiled, ...expected], OVERLAP);
+async function faces(run, picture, looks, expected) {
+  const longer = Math.max(picture.width, picture.height);
+  /** @type {Candidate[]} */
+  const sure = [];
+  const perhaps = [...expected];
+  for (const look of looks) {
+    for (const face of await candidates(run, picture, look, MIN_UNSURE_SCORE)) {
+      const isSure = face.score >= MIN_SCORE && face.values[2] - face.values[0] >= SURE_SIDE * longer;
+      (look.side >= longer && isSure ? sure : perhaps).push(face);
+    }
+  }
+  const unsure = suppressWeighted(perhaps, OVERLAP);
   const closer = await closerLooks(run, picture, unsure, sure);
   return dropNested(suppressWeighted([...sure, ...closer], OVERLAP));
-}
-
-/**
- * Whether a face needs a closer look for its size.
- *
- * @param {Candidate} face
- * @param {Pixels} picture
- */
-function isSmall({ values }, { width, height }) {
-  return values[2] - values[0] < SURE_SIDE * Math.max(width, height);
 }
 
 /**
@@ -123,17 +118,6 @@ function detection({ values, score }) {
     landmarks: Object.fromEntries(LANDMARKS.map((name, i) => [name, [values[4 + 2 * i], values[5 + 2 * i]]])),
     score,
   };
-}
-
-/**
- * @param {Run} run
- * @param {Pixels} picture
- * @param {Look[]} looks
- */
-async function lookAll(run, picture, looks) {
-  const found = [];
-  for (const look of looks) found.push(...(await candidates(run, picture, look, MIN_UNSURE_SCORE)));
-  return found;
 }
 
 /**
@@ -215,6 +199,16 @@ function input(shown, left, top) {
     }
   }
   return images;
+}
+
+/**
+ * All looks that are taken of a picture, edge to edge first.
+ *
+ * @param {number} width
+ * @param {number} height
+ */
+function allLooks(width, height) {
+  return [...wholeLooks(width, height), ...tileLooks(width, height)];
 }
 
 /**
