@@ -195,7 +195,11 @@ def clock(time_s: float) -> str:
 
 def nobody(timeline: Timeline) -> str:
     """What there is to say of a video without tracks."""
-    return "no face was seen twice: look more often, with --detect-every 1" if timeline.passing else "no face"
+    if not timeline.passing:
+        return "no face"
+    if timeline.frames == 1:
+        return "a video of one picture: see what its faces show with mien recognize"
+    return "no face was seen twice: look more often, with --detect-every 1"
 
 
 def table(timeline: Timeline) -> Table:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mien.deploy import video_report
-from mien.deploy.timeline import APART_S, MOMENTS, PICTURE_PX, Moment, Timeline, Track, clock, table
+from mien.deploy.timeline import APART_S, MOMENTS, PICTURE_PX, Moment, Timeline, Track, clock, nobody, table
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.recognition.video import TrackedFace, VideoFrame
 from mien.types import Box, Expression, Face
@@ -111,6 +111,17 @@ def test_the_summary(timeline: Timeline) -> None:
     one, two = [line.split() for line in lines if re.match(r"\s+[12]\s", line)]
     assert one == ["1", "0:00.0", "0:09.9", "10.0", "happy", "75%,", "sad", "25%", "0%"]
     assert two == ["2", "0:02.0", "0:08.9", "3.0", "neutral", "67%,", "fear", "33%", "33%"]
+
+
+def test_a_video_without_tracks_is_told_why() -> None:
+    timeline = Timeline(EXPRESSIONS)
+    timeline.add(frame(0, 0.0))
+    assert nobody(timeline) == "no face"
+    passing = Timeline(EXPRESSIONS)
+    passing.add(frame(0, 0.0, (None, said("happy"))))
+    assert nobody(passing) == "a video of one picture: see what its faces show with mien recognize"
+    passing.add(frame(1, 0.04))
+    assert nobody(passing) == "no face was seen twice: look more often, with --detect-every 1"
 
 
 class Links(HTMLParser):
