@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -156,6 +160,20 @@ def test_an_error_of_any_kind_reaches_who_waits(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(VideoSource, "_upright", fails)
     with pytest.raises(MemoryError, match="no room"):
         frames_of(films.write(tmp_path / "film.mp4", PICTURES))
+
+
+def test_a_camera_that_is_taken_away_gives_what_it_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = VideoSource._decoded
+
+    def taken_away(self: VideoSource) -> Iterator[object]:
+        yield from itertools.islice(decoded(self), 3)
+        raise av.error.OSError(errno.ENODEV, os.strerror(errno.ENODEV))  # as a camera's driver says it
+
+    monkeypatch.setattr(VideoSource, "_decoded", taken_away)
+    seen: list[int] = []
+    with pytest.raises(VideoError, match=r"film.mp4 cannot be read on after 0\.1 s: no such device"):
+        seen.extend(frame.number for frame in VideoSource(films.write(tmp_path / "film.mp4", PICTURES)))
+    assert seen == [0, 1, 2]
 
 
 def test_names_with_a_colon_and_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
