@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
+from pathlib import Path
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux says what share of its time a container may take: microseconds, or max, and of how many."""
 
 
 def usable_cores() -> int:
-    """Those that the process is bound to, as by `taskset` or a container; all where the system does not say."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Those that the process is bound to, as by `taskset`, or fewer where its container's time is limited."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = QUOTA.read_text(encoding="ascii").split()
+        return max(1, min(bound, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, or no limit
+        return bound

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from mien import cores
+
+
+@pytest.fixture(autouse=True)
+def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the container's limit, which is not there yet."""
+    monkeypatch.setattr(cores, "QUOTA", tmp_path / "cpu.max")
+    return cores.QUOTA
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system binds no process to cores")
@@ -25,3 +33,21 @@ def test_where_the_system_does_not_say_all_count(monkeypatch: pytest.MonkeyPatch
     assert cores.usable_cores() == os.cpu_count()
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores.usable_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "usable"),
+    [
+        ("max 100000", 8),
+        ("200000 100000", 2),
+        ("150000 100000", 2),
+        ("50000 100000", 1),
+        ("9900000 100000", 8),
+        ("", 8),
+    ],
+)
+def test_a_containers_limit_counts(said: str, usable: int, quota: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    quota.write_text(said)
+    assert cores.usable_cores() == usable

@@ -4,7 +4,7 @@ The network sees 192 x 192 pixels. One look at the whole picture therefore misse
 unsure of those that fill it or are cut by its edge. So it looks several times: at the picture edge to edge, at the
 picture with a wide border, and at overlapping tiles. What these show unsurely or small gets one closer look: it
 tells faces from folds in a sleeve better than a high threshold would, and its boxes are better. In a video all looks
-but the first take turns, and the faces of one picture that this one misses in the next get a closer look there. The
+but the first take turns, and a face that is missing in the next picture gets a closer look there, where it was. The
 arithmetic is plain, so that a browser can do the same.
 """
 
@@ -113,46 +113,59 @@ class BlazeFace:
         """See `mien.recognition.detect.Detector`."""
         refuse_other_arrays(image_rgb)
         height, width, _ = image_rgb.shape
-        return _detections(self.faces(image_rgb, self.looks(width, height)))
+        return _detections(self.faces(image_rgb, whole_looks(width, height), self.tiles(width, height)))
 
-    def looks(self, width: int, height: int) -> list[Look]:
-        """All that are taken of a picture, edge to edge first; width and height are its own, pixels."""
-        return whole_looks(width, height) + (tile_looks(width, height) if self.small_faces else [])
+    def tiles(self, width: int, height: int) -> list[Look]:
+        """The looks at tiles that it takes of a picture of so many pixels."""
+        return tile_looks(width, height) if self.small_faces else []
 
-    def faces(self, image_rgb: NDArray[np.uint8], looks: Sequence[Look], expected: Candidates = NONE) -> Candidates:
+    def faces(
+        self, image_rgb: NDArray[np.uint8], looks: Sequence[Look], narrow: Sequence[Look], before: Candidates = NONE
+    ) -> Candidates:
         """The faces of one picture, by descending score; their boxes are not framed yet.
 
         Args:
             image_rgb: (H, W, 3), values 0..255.
-            looks: Where to look.
-            expected: Faces that these may miss: those get a closer look.
+            looks: Where to look at the whole; a large and clear face needs no closer look then.
+            narrow: Where else to look; what is seen there always gets one.
+            before: The faces of the picture before: one that is missing gets a closer look where it was, and may have
+                gone as far as that reaches.
         """
         picture = Image.fromarray(image_rgb)
-        longer = max(picture.size)
-        seen = [(look, self._candidates(picture, look, MIN_UNSURE_SCORE)) for look in looks]
-        tiled = [candidates for look, candidates in seen if look.side < longer]
-        values, scores = _joined([candidates for look, candidates in seen if look.side >= longer])
-        sure = (scores >= MIN_SCORE) & (values[:, 2] - values[:, 0] >= SURE_SIDE * longer)
-        unsure, _ = suppress_weighted(*_joined([(values[~sure], scores[~sure]), *tiled, expected]), OVERLAP)
-        closer = self._closer_looks(picture, unsure, values[sure])
-        return drop_nested(*suppress_weighted(*_joined([(values[sure], scores[sure]), *closer]), OVERLAP))
+        values, scores = _joined([self._candidates(picture, look, MIN_UNSURE_SCORE) for look in looks])
+        sure = (scores >= MIN_SCORE) & (values[:, 2] - values[:, 0] >= SURE_SIDE * max(picture.size))
+        others = [self._candidates(picture, look, MIN_UNSURE_SCORE) for look in narrow]
+        unsure, _ = suppress_weighted(*_joined([(values[~sure], scores[~sure]), *others]), OVERLAP)
+        closer = self._closer_looks(picture, unsure, values[sure], MAX_CLOSER_LOOKS)
+        known = _joined([(values[sure], scores[sure]), *closer])
+        left = MAX_CLOSER_LOOKS - len(closer)
+        gone_on = self._closer_looks(picture, before[0], known[0], left, moved=True)
+        return drop_nested(*suppress_weighted(*_joined([known, *gone_on]), OVERLAP))
 
     def _closer_looks(
-        self, picture: Image.Image, unsure: NDArray[np.float64], known: NDArray[np.float64]
+        self,
+        picture: Image.Image,
+        candidates: NDArray[np.float64],
+        known: NDArray[np.float64],
+        most: int,
+        moved: bool = False,
     ) -> list[Candidates]:
-        """The faces among unsure candidates (N, 16), best first, that are not among the known faces (M, 16) already."""
+        """The faces among candidates (N, 16), best first, that are not among the known faces (M, 16) already.
+
+        At most so many are looked at; `moved` takes a face anywhere in the look for the candidate.
+        """
         found: list[Candidates] = []
-        for candidate in unsure:
+        for candidate in candidates:
+            if len(found) == most:
+                break
             if (overlap(known, candidate) > OVERLAP).any():
                 continue
             x0, y0, x1, y1 = candidate[:4].tolist()
             side = CLOSER_LOOK * max(x1 - x0, y1 - y0)
             look = Look((x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side)
             values, scores = self._candidates(picture, look, MIN_SCORE)
-            same = overlap(values, candidate) > OVERLAP
+            same = np.full(len(values), True) if moved else overlap(values, candidate) > OVERLAP
             found.append((values[same], scores[same]))
-            if len(found) == MAX_CLOSER_LOOKS:
-                break
         return found
 
     def _candidates(self, picture: Image.Image, look: Look, min_score: float) -> Candidates:
@@ -193,8 +206,9 @@ class BlazeFace:
 class Following:
     """BlazeFace as a detector for one video, whose pictures it is given in their order.
 
-    It takes all looks at the first picture. Of each later one it takes the look from edge to edge and a few of the
-    others, in turn, and a closer look where a face of the picture before is not seen by these.
+    It takes all looks at the first picture, and at the first of another size. Of each later one it takes the look
+    from edge to edge and a few of the others, in turn, and a closer look where a face of the picture before was that
+    these do not see.
 
     Args:
         detector: What looks.
@@ -202,25 +216,27 @@ class Following:
 
     def __init__(self, detector: BlazeFace) -> None:
         self._detector = detector
-        self._turn: int | None = None
+        self._size_px = 0, 0
+        self._turn = 0
         self._before = NONE
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.recognition.detect.Detector`."""
         refuse_other_arrays(image_rgb)
         height, width, _ = image_rgb.shape
-        looks = self._looks_at_turn(self._detector.looks(width, height))
-        self._before = self._detector.faces(image_rgb, looks, self._before)
+        whole, tiles = whole_looks(width, height), self._detector.tiles(width, height)
+        if self._size_px != (width, height):
+            self._size_px, self._turn = (width, height), 0
+            self._before = self._detector.faces(image_rgb, whole, tiles)
+        else:
+            at_turn = self._at_turn(whole[1:] + tiles)
+            self._before = self._detector.faces(image_rgb, whole[:1], at_turn, self._before)
         return _detections(self._before)
 
-    def _looks_at_turn(self, looks: list[Look]) -> list[Look]:
-        if self._turn is None:
-            self._turn = 0
-            return looks
-        first, *others = looks
-        turns = math.ceil(len(others) / ROUND)
-        turn, self._turn = self._turn, self._turn + turns
-        return [first, *(others[number % len(others)] for number in range(turn, turn + turns))]
+    def _at_turn(self, looks: list[Look]) -> list[Look]:
+        turns = range(self._turn, self._turn + math.ceil(len(looks) / ROUND))
+        self._turn = turns.stop
+        return [looks[turn % len(looks)] for turn in turns]
 
 
 def _detections(faces: Candidates) -> tuple[Detection, ...]:

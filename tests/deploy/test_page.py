@@ -123,7 +123,7 @@ def test_frames_are_looked_at_as_python_does(visited: Page, pictures: list[Path]
             const picture = new Blob([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))]);
             const answers = [];
             for (let number = 0; number < 3; number++) {
-                const { frame, ...answer } = await engine.frame(await createImageBitmap(picture));
+                const { frame, ...answer } = await engine.frame(await createImageBitmap(picture), number === 0);
                 const masks = answer.faces[0].masks.map(({ values }) => [...values]);
                 answers.push({ ...answer, masks, returned: frame.width });
             }
@@ -245,6 +245,35 @@ def test_labels_do_not_flicker(visited: Page) -> None:
     assert [face["expression"] for face in shown["turned"]] == ["sad"] * 6
     assert [face["id"] for face in shown["other"]] == [2, 1]
     assert shown["history"] == 14
+
+
+def test_faces_are_chosen_from_left_to_right_as_they_are_shown(visited: Page) -> None:
+    plain, mirrored = visited.evaluate(
+        """async () => {
+            const { Viewer } = await import("./viewer.js");
+            const viewer = new Viewer((id) => document.getElementById(id));
+            const face = (x) => ({
+                box: [x, 10, x + 50, 60], score: 1, landmarks: {}, uncertain: false, confidence: 1,
+                expression: "happy", probabilities: { happy: 1 },
+            });
+            const seen = [];
+            for (const mirrored of [false, true]) {
+                const bitmap = await createImageBitmap(new ImageData(400, 200));
+                const shown = viewer.showFrame(bitmap, [face(20), face(120), face(300)], 0, mirrored);
+                const buttons = [...document.querySelectorAll("#stage label")];
+                seen.push({
+                    tracks: shown.map(({ id }) => id),
+                    places: buttons.map((button) => parseFloat(button.style.left)),
+                    numbers: buttons.map((button) => Number(button.querySelector("input").value)),
+                });
+            }
+            return seen;
+        }"""
+    )
+    assert plain == {"tracks": [1, 2, 3], "places": [5, 30, 75], "numbers": [1, 2, 3]}
+    assert mirrored["tracks"] == [1, 2, 3]  # as the camera has them
+    assert mirrored["places"] == pytest.approx([12.5, 57.5, 82.5])
+    assert mirrored["numbers"] == [3, 2, 1]
 
 
 # What leaves the machine.

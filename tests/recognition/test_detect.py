@@ -187,6 +187,46 @@ def test_a_small_face_that_comes_is_found_when_its_tile_is_at_turn(astronaut: ND
         assert following(collage(patch, 1280, 960, [])) == ()
 
 
+def test_a_small_face_that_hurries_is_followed(astronaut: NDArray[np.uint8]) -> None:
+    following = Following(BlazeFace(threads=1))
+    patch = resized(astronaut[:260, 90:350], 96, 96)  # its face is 40 pixels wide
+    for number in range(20):
+        found = following(collage(patch, 1280, 960, [(50 + 45 * number, 300)]))
+        assert len(found) == 1, number
+        assert found[0].landmarks["nose"][0] == pytest.approx(50 + 45 * number + 50, abs=6)
+
+
+def test_a_large_face_that_rests_has_a_box_that_rests(astronaut: NDArray[np.uint8]) -> None:
+    random = np.random.default_rng(0)
+    following = Following(BlazeFace(threads=1))
+    picture = collage(astronaut[:480, :480], 640, 480, [(80, 0)]).astype(int)
+    sides = []
+    for _ in range(20):
+        noisy = np.clip(picture + random.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
+        (found,) = following(noisy)
+        sides.append(found.box.width)
+    assert np.ptp(sides[1:]) < 0.02 * sides[0]
+
+
+def test_after_a_cut_no_face_stays(astronaut: NDArray[np.uint8]) -> None:
+    following = Following(BlazeFace(threads=1))
+    patch = resized(astronaut[:260, 90:350], 96, 96)
+    assert len(following(collage(patch, 1280, 960, [(100, 200), (600, 500)]))) == 2
+    scene = resized(np.asarray(skimage.data.coffee()), 1280, 960)
+    assert [len(following(scene)) for _ in range(5)] == [0] * 5
+
+
+@pytest.mark.parametrize(("before", "after"), [((1280, 960), (640, 480)), ((640, 480), (1280, 960))])
+def test_a_video_may_change_its_size(
+    before: tuple[int, int], after: tuple[int, int], astronaut: NDArray[np.uint8]
+) -> None:
+    following = Following(BlazeFace(threads=1))
+    patch = resized(astronaut[:260, 90:350], 96, 96)
+    for width, height in (before, after, before):
+        for _ in range(2):
+            assert len(following(collage(patch, width, height, [(width - 120, height - 120)]))) == 1
+
+
 def test_without_small_faces_none_are_followed(astronaut: NDArray[np.uint8]) -> None:
     picture = collage(resized(astronaut[:260, 90:350], 96, 96), 1280, 960, [(100, 200)])
     assert Following(BlazeFace(threads=1, small_faces=False))(picture) == ()

@@ -38,25 +38,21 @@ const TILE_OVERLAP = 0.25;
  * @returns {Promise<Detection[]>}
  */
 export async function detect(run, picture) {
-  return (await faces(run, picture, allLooks(picture.width, picture.height), [])).map(detection);
+  const { width, height } = picture;
+  return (await faces(run, picture, wholeLooks(width, height), tileLooks(width, height), [])).map(detection);
 }
 
-/** The faces of pictures of one size, one after the other. */
+/** The faces of a video's pictures, one after the other. */
 export class Following {
-  /** @type {number | null} */
-  #turn = null;
+  #width = 0;
+  #height = 0;
+  #turn = 0;
   /** @type {Candidate[]} */
   #before = [];
 
-  /**
-   * @param {Run} run As `detect` takes it.
-   * @param {number} width Of the pictures.
-   * @param {number} height
-   */
-  constructor(run, width, height) {
+  /** @param {Run} run As `detect` takes it. */
+  constructor(run) {
     this.run = run;
-    this.width = width;
-    this.height = height;
   }
 
   /**
@@ -64,21 +60,24 @@ export class Following {
    * @returns {Promise<Detection[]>}
    */
   async detect(picture) {
-    this.#before = await faces(this.run, picture, this.#looksAtTurn(), this.#before);
+    const { width, height } = picture;
+    const [whole, tiles] = [wholeLooks(width, height), tileLooks(width, height)];
+    if (this.#width !== width || this.#height !== height) {
+      [this.#width, this.#height, this.#turn] = [width, height, 0];
+      this.#before = await faces(this.run, picture, whole, tiles, []);
+    } else {
+      const atTurn = this.#atTurn([...whole.slice(1), ...tiles]);
+      this.#before = await faces(this.run, picture, whole.slice(0, 1), atTurn, this.#before);
+    }
     return this.#before.map(detection);
   }
 
-  #looksAtTurn() {
-    const looks = allLooks(this.width, this.height);
-    if (this.#turn === null) {
-      this.#turn = 0;
-      return looks;
-    }
-    const [first, ...others] = looks;
-    const turns = Math.ceil(others.length / ROUND);
+  /** @param {Look[]} looks */
+  #atTurn(looks) {
     const turn = this.#turn;
+    const turns = Math.ceil(looks.length / ROUND);
     this.#turn += turns;
-    return [first, ...others.slice(0, turns).map((_, i) => others[(turn + i) % others.length])];
+    return Array.from({ length: turns }, (_, i) => looks[(turn + i) % looks.length]);
   }
 }
 
@@ -87,23 +86,33 @@ export class Following {
  *
  * @param {Run} run
  * @param {Pixels} picture
- * @param {Look[]} looks Where to look.
- * @param {Candidate[]} expected Faces that these may miss: those get a closer look.
+ * @param {Look[]} looks Where to look at the whole; a large and clear face needs no closer look then.
+ * @param {Look[]} narrow Where else to look; what is seen there always gets one.
+ * @param {Candidate[]} before The faces of the picture before: one that is missing gets a closer look where it was.
  */
-async function faces(run, picture, looks, expected) {
-  const longer = Math.max(picture.width, picture.height);
-  /** @type {Candidate[]} */
-  const sure = [];
-  const perhaps = [...expected];
-  for (const look of looks) {
-    for (const face of await candidates(run, picture, look, MIN_UNSURE_SCORE)) {
-      const isSure = face.score >= MIN_SCORE && face.values[2] - face.values[0] >= SURE_SIDE * longer;
-      (look.side >= longer && isSure ? sure : perhaps).push(face);
-    }
-  }
-  const unsure = suppressWeighted(perhaps, OVERLAP);
-  const closer = await closerLooks(run, picture, unsure, sure);
-  return dropNested(suppressWeighted([...sure, ...closer], OVERLAP));
+async function faces(run, picture, looks, narrow, before) {
+  const wide = await lookAll(run, picture, looks);
+  const least = SURE_SIDE * Math.max(picture.width, picture.height);
+  /** @param {Candidate} each */
+  const isSure = (each) => each.score >= MIN_SCORE && each.values[2] - each.values[0] >= least;
+  const sure = wide.filter(isSure);
+  const others = await lookAll(run, picture, narrow);
+  const unsure = suppressWeighted([...wide.filter((each) => !isSure(each)), ...others], OVERLAP);
+  const closer = await closerLooks(run, picture, unsure, sure, MAX_CLOSER_LOOKS);
+  const known = [...sure, ...closer.found];
+  const goneOn = await closerLooks(run, picture, before, known, MAX_CLOSER_LOOKS - closer.looks, true);
+  return dropNested(suppressWeighted([...known, ...goneOn.found], OVERLAP));
+}
+
+/**
+ * @param {Run} run
+ * @param {Pixels} picture
+ * @param {Look[]} looks
+ */
+async function lookAll(run, picture, looks) {
+  const found = [];
+  for (const look of looks) found.push(...(await candidates(run, picture, look, MIN_UNSURE_SCORE)));
+  return found;
 }
 
 /**
@@ -121,24 +130,27 @@ function detection({ values, score }) {
 }
 
 /**
- * The faces among unsure candidates, best first, that are not among the known faces already.
+ * The faces among candidates, best first, that are not among the known faces already, and how many looks that took.
  *
  * @param {Run} run
  * @param {Pixels} picture
- * @param {Candidate[]} unsure
+ * @param {Candidate[]} perhaps
  * @param {Candidate[]} known
+ * @param {number} most So many are looked at.
+ * @param {boolean} [moved] Whether a face anywhere in the look is taken for the candidate.
  */
-async function closerLooks(run, picture, unsure, known) {
-  const fresh = unsure.filter(({ values }) => known.every((each) => overlap(each.values, values) <= OVERLAP));
+async function closerLooks(run, picture, perhaps, known, most, moved = false) {
+  const fresh = perhaps.filter(({ values }) => known.every((each) => overlap(each.values, values) <= OVERLAP));
+  const looked = fresh.slice(0, most);
   const found = [];
-  for (const { values } of fresh.slice(0, MAX_CLOSER_LOOKS)) {
+  for (const { values } of looked) {
     const [x0, y0, x1, y1] = values;
     const side = CLOSER_LOOK * Math.max(x1 - x0, y1 - y0);
     const look = { x0: (x0 + x1 - side) / 2, y0: (y0 + y1 - side) / 2, side };
     const seen = await candidates(run, picture, look, MIN_SCORE);
-    found.push(...seen.filter((each) => overlap(each.values, values) > OVERLAP));
+    found.push(...seen.filter((each) => moved || overlap(each.values, values) > OVERLAP));
   }
-  return found;
+  return { found, looks: looked.length };
 }
 
 /**
@@ -199,16 +211,6 @@ function input(shown, left, top) {
     }
   }
   return images;
-}
-
-/**
- * All looks that are taken of a picture, edge to edge first.
- *
- * @param {number} width
- * @param {number} height
- */
-function allLooks(width, height) {
-  return [...wholeLooks(width, height), ...tileLooks(width, height)];
 }
 
 /**

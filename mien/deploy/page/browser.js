@@ -56,10 +56,11 @@ export class BrowserEngine {
 
   /**
    * @param {ImageBitmap} frame
+   * @param {boolean} first
    * @returns {Promise<Answer & {frame: ImageBitmap}>}
    */
-  frame(frame) {
-    return this.#ask({ task: "frame", frame }, [frame]);
+  frame(frame, first) {
+    return this.#ask({ task: "frame", frame, first }, [frame]);
   }
 
   close() {

@@ -1,4 +1,4 @@
-/** What was seen, as the file that `mien recognize --csv` would write of pictures, and `mien video --csv` of videos. */
+/** What was seen, in the columns of `mien recognize --csv`, or of `mien video --csv` where it moved. */
 
 /** @typedef {import("./types.js").Face} Face */
 /** @typedef {import("./tracks.js").ShownFace} ShownFace */
@@ -34,7 +34,7 @@ export class Sheet {
   /** @param {Record<string, string | number | boolean>} row */
   #add(row) {
     if (!this.#rows.length) this.#columns = Object.keys(row);
-    this.#rows.push(line(Object.values(row)));
+    this.#rows.push(line(this.#columns.map((name) => row[name] ?? ""))); // another model may have other classes
     if (this.#rows.length > MOST_ROWS) this.#rows.splice(0, MOST_ROWS / 10);
   }
 

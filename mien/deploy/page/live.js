@@ -76,7 +76,7 @@ export class Live {
       if (run !== this.#run) return bitmap.close(); // it is of what was opened meanwhile
       const engine = this.engines.current;
       try {
-        const { frame, ...answer } = await (await engine).frame(bitmap);
+        const { frame, ...answer } = await (await engine).frame(bitmap, this.#frames === 0);
         if (run !== this.#run) return frame.close();
         const shown = this.viewer.showFrame(frame, answer.faces, time_s, this.#mirrored);
         answer.faces.forEach((face, i) => this.sheet.addFrame(time_s, this.#frames, shown[i], face));

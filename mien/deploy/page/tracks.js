@@ -108,8 +108,9 @@ function follow(track, face, time_s) {
   track.seen_s = time_s;
   track.doubt = mixed(track.doubt, Number(face.uncertain));
   track.probabilities = Object.fromEntries(
-    Object.entries(face.probabilities).map(([name, now]) => [name, mixed(track.probabilities[name], now)]),
+    Object.entries(face.probabilities).map(([name, now]) => [name, mixed(track.probabilities[name] ?? now, now)]),
   );
   const [name, highest] = Object.entries(track.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
-  if (highest >= track.probabilities[track.expression] + LEAD) track.expression = name;
+  const held = track.probabilities[track.expression] ?? -LEAD; // another model may have other classes
+  if (highest >= held + LEAD) track.expression = name;
 }

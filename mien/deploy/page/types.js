@@ -38,8 +38,9 @@
  * @property {string} file
  *
  * @typedef {object} Engine Where faces are recognised.
- * @property {(picture: Blob, name: string) => Promise<Answer>} picture Looks for small faces too.
- * @property {(frame: ImageBitmap) => Promise<Answer & {frame: ImageBitmap}>} frame Takes the frame and gives it back.
+ * @property {(picture: Blob, name: string) => Promise<Answer>} picture
+ * @property {(frame: ImageBitmap, first: boolean) => Promise<Answer & {frame: ImageBitmap}>} frame Takes the frame and
+ *   gives it back; `first` begins another camera or video.
  * @property {number} masks How many masks it gives of each face.
  * @property {() => void} close
  */

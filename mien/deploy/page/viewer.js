@@ -101,9 +101,10 @@ export class Viewer {
   refresh() {
     const chosen = this.#faces.find(({ id }) => id === this.#chosen) ?? null;
     this.empty.hidden = this.#bitmap !== null;
-    const view = { faces: this.#faces, chosen: this.#chosen, mask: this.mask, mirrored: this.#mirrored };
+    const faces = this.#mirrored ? [...this.#faces].reverse() : this.#faces; // from left to right, as they are shown
+    const view = { faces, chosen: this.#chosen, mask: this.mask, mirrored: this.#mirrored };
     this.stage.show(this.#bitmap && { bitmap: this.#bitmap, ...view });
-    const which = this.#faces.findIndex(({ id }) => id === this.#chosen) + 1;
+    const which = faces.findIndex(({ id }) => id === this.#chosen) + 1;
     this.face.textContent = this.#faces.length > 1 ? `Face ${which} of ${this.#faces.length}` : "Expression";
     this.bars.show(chosen);
     this.past.hidden = !this.#live;

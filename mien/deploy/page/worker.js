@@ -22,7 +22,7 @@ ort.env.logLevel = "error"; // its warnings mean nothing to the person who looks
 
 /** @type {{classifier: Classifier, run: import("./blazeface.js").Run}} */
 let models;
-/** What finds the faces of frames. @type {Following | undefined} */
+/** What finds the faces of the camera's or video's frames. @type {Following} */
 let following;
 
 /**
@@ -42,6 +42,7 @@ async function open({ name, classifier, detector, headers, threads }) {
     classifier: new Classifier(ort, await opened(file, name), metadata),
     run: (images, shape) => session.run({ images: new ort.Tensor("float32", images, shape) }),
   };
+  following = new Following(models.run);
   return { masks: models.classifier.masks.length, threads: ort.env.wasm.numThreads };
 }
 
@@ -69,11 +70,10 @@ async function picture({ picture, name }) {
   }
 }
 
-/** @param {{frame: ImageBitmap}} task */
-async function frame({ frame }) {
+/** @param {{frame: ImageBitmap, first: boolean}} task */
+async function frame({ frame, first }) {
+  if (first) following = new Following(models.run);
   const pixels = read(frame);
-  const { width, height } = pixels;
-  if (following?.width !== width || following.height !== height) following = new Following(models.run, width, height);
   return { ...(await classified(pixels, await following.detect(pixels))), frame };
 }
 
