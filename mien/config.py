@@ -31,7 +31,11 @@ class DataConfig:
     """FER+'s fer2013new.csv, needed where loss.ferplus is above 0."""
     teacher: str = ""
     """Predictions of the training split, as `mien evaluate TEACHER --split training -o DIR` or `mien ensemble` writes
-    them, needed where loss.distillation is above 0."""
+    them: a teacher that saw each face once, as it is. This or data.teachers is needed where loss.distillation is above
+    0."""
+    teachers: tuple[str, ...] = ()
+    """Trained networks, each a run folder, a checkpoint or an .onnx file: teachers that see each image as it is
+    augmented, and say together what it shows (Beyer et al., CVPR 2022, "consistent teaching")."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class LossConfig:
     margin_reading: str = "labels"
     """labels: cross-entropy of each class against the rest; mask: between masks and the image's saliency."""
     distillation: float = 0.0
-    """Share of the cross-entropy that a teacher's predictions take from the targets, 0..1; needs data.teacher."""
+    """Share of the cross-entropy that a teacher's predictions take from the targets, 0..1; needs data.teacher or
+    data.teachers."""
     temperature: float = 2.0
     """What the network's logits and the teacher's, calibrated, are divided by before softmax, for distillation: above 1
     stresses the lesser classes."""
@@ -174,11 +179,13 @@ class Config:
             raise ConfigError(
                 "loss.ferplus is above 0 but data.ferplus is empty: name FER+'s fer2013new.csv there, or set it to 0"
             )
-        if self.loss.distillation > 0 and not self.data.teacher:
+        if self.loss.distillation > 0 and not (self.data.teacher or self.data.teachers):
             raise ConfigError(
                 "loss.distillation is above 0 but data.teacher is empty: name predictions of the training split there, "
-                "or set it to 0"
+                "or trained networks in data.teachers, or set it to 0"
             )
+        if self.data.teacher and self.data.teachers:
+            raise ConfigError("data.teacher and data.teachers both name who teaches: leave one of them out")
         if self.loss.ferplus + self.loss.label_smoothing >= 1:
             raise ConfigError("loss.ferplus and loss.label_smoothing must leave a share to the labels: sum below 1")
         if self.augment.mixup and self.augment.cutmix:
@@ -191,7 +198,7 @@ class Config:
 
 MOST_SIZE = 1024
 """Largest height and width of a network's input, pixels."""
-_FILES = (("data", "path"), ("data", "ferplus"), ("data", "teacher"), ("network", "weights"))
+_FILES = (("data", "path"), ("data", "ferplus"), ("data", "teacher"), ("data", "teachers"), ("network", "weights"))
 _INFINITY = float("inf")
 _RANGES: tuple[tuple[str, str, float, float], ...] = (
     ("network", "size", 0, MOST_SIZE),
@@ -312,7 +319,8 @@ def without_folders(config: Config) -> dict[str, Any]:
     """As `to_dict`, with files' names alone: what is given to others says nothing of the machine it comes from."""
     tables = to_dict(config)
     for section, key in _FILES:
-        tables[section][key] = Path(tables[section][key]).name
+        named = tables[section][key]
+        tables[section][key] = Path(named).name if isinstance(named, str) else [Path(each).name for each in named]
     return tables
 
 
@@ -347,11 +355,13 @@ def _checked(hint: Any, value: object, where: str) -> object:
         return _build(typing.cast(type, hint), value, where)
     if hint is float and type(value) is int:
         return float(value)
+    if hint == tuple[str, ...] and isinstance(value, list | tuple) and all(type(each) is str for each in value):
+        return tuple(value)
     if type(value) is not hint:
         raise ConfigError(f"{where} must be {_WORDS[hint]}, got {value!r}")
     return value
 
 
-_WORDS: types.MappingProxyType[type, str] = types.MappingProxyType(
-    {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+_WORDS: types.MappingProxyType[Any, str] = types.MappingProxyType(
+    {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple[str, ...]: "a list of texts"}
 )

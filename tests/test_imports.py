@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "recognition": {"cores", "errors", "files", "labels", "types", "pixels", "config", "preprocess", "calibration"},
     "training": {
         *{"errors", "files", "interrupt", "labels", "types", "config", "preprocess", "predictions", "calibration"},
-        *{"data", "networks"},
+        *{"data", "networks", "recognition"},
     },
     "evaluation": {
         *{"errors", "files", "labels", "types", "config", "preprocess", "predictions", "calibration"},

@@ -14,6 +14,7 @@ from mien.config import AugmentConfig, LossConfig
 from mien.data.augment import augment
 from mien.data.dataset import FaceDataset
 from mien.preprocess import Preprocessing
+from mien.training.distill import Teachers
 from mien.training.losses import target_distribution
 
 
@@ -52,7 +53,8 @@ class Batches:
         batch_size: Images a batch. What is left at an epoch's end is left out of that epoch.
         loss: How targets are made.
         augment: How images are changed.
-        teacher: (faces, K) a teacher's probabilities of each face; None where there is none.
+        teacher: (faces, K) a teacher's probabilities of each face, or those who are asked for each image; None where
+            there is none.
         seed: Of shuffling and augmentation.
         rank: This process among `world_size`, which share each step's images.
     """
@@ -64,7 +66,7 @@ class Batches:
         batch_size: int,
         loss: LossConfig,
         augment: AugmentConfig,
-        teacher: Tensor | None,
+        teacher: Tensor | Teachers | None,
         seed: int,
         rank: int = 0,
         world_size: int = 1,
@@ -75,10 +77,13 @@ class Batches:
         self.distributions = target_distribution(
             self.targets, len(dataset.classes), loss.label_smoothing, votes, loss.ferplus
         )
-        self.teacher = teacher
+        self.teacher = teacher if isinstance(teacher, Tensor) else None
+        self.teachers = teacher if isinstance(teacher, Teachers) else None
         digest = hashlib.blake2b(dataset.images.tobytes() + dataset.targets.tobytes(), digest_size=8)
-        if teacher is not None:
-            digest.update(teacher.numpy().tobytes())
+        if self.teacher is not None:
+            digest.update(self.teacher.numpy().tobytes())
+        if self.teachers:
+            digest.update(self.teachers.digest.encode())
         self.digest = digest.hexdigest()
         self.channels = preprocessing.channels
         self.batch_size = batch_size
@@ -103,5 +108,7 @@ class Batches:
             both = [part[rows] for part in (self.distributions, self.teacher) if part is not None]
             images, mixed = augment(images, torch.cat(both, dim=1).to(device), self.augment, generator)
             distributions, *teacher = torch.split(mixed, self.distributions.shape[1], dim=1)
+            if self.teachers:
+                teacher = [self.teachers(images)]
             images = images.expand(-1, self.channels, -1, -1)
             yield Batch(images, distributions, self.targets[rows].to(device), *teacher)

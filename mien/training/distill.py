@@ -1,17 +1,25 @@
-"""Learning from a teacher: its predictions of the training faces, made once and read from their file."""
+"""Learning from teachers: predictions of the training faces, made once, or networks that see each augmented image."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
-from mien.errors import DataError
+from mien.errors import ConfigError, DataError
+from mien.recognition.classifier import Classifier, Model
+from mien.training.trained import TrainedNetwork, logits_of
 from mien.types import softmax
+
+Seer: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Gray faces (N, h, w), values 0..255 -> (N, K) logits."""
 
 
 def taught(file: Path, faces: FaceDataset, temperature: float) -> Tensor:
@@ -39,3 +47,63 @@ def taught(file: Path, faces: FaceDataset, temperature: float) -> Tensor:
             "--split training -o DIR on the same data"
         )
     return torch.from_numpy(softmax(predictions.logits / np.float32(temperature))).float()
+
+
+class Teachers:
+    """Trained networks that see each image as the one that learns sees it, and say together what it shows.
+
+    Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022: the images may be
+    changed and mixed as much as one likes, for what they show is asked each time.
+
+    Args:
+        models: Run folders, checkpoints or .onnx files; the latter on the CPU, where 8-bit ones are the fastest.
+        classes: Those of the data.
+        temperature: What their logits, calibrated, are divided by before softmax.
+        device: Where networks of torch run.
+
+    Raises:
+        WeightsError: There is no such network, or it is damaged.
+        ConfigError: One knows other classes.
+    """
+
+    def __init__(
+        self, models: Sequence[str], classes: tuple[str, ...], temperature: float, device: torch.device
+    ) -> None:
+        self.temperature = temperature
+        self._device = device
+        self._models: list[tuple[Model, Seer]] = []
+        for name in models:
+            model, seer = self._opened(name)
+            if model.classes != classes:
+                raise ConfigError(
+                    f"{name} in data.teachers knows the classes {', '.join(model.classes)}, and the data has "
+                    f"{', '.join(classes)}"
+                )
+            self._models.append((model, seer))
+
+    @property
+    def digest(self) -> str:
+        """Says which weights they have."""
+        return " ".join(model.digest for model, _ in self._models)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """What they say of augmented images.
+
+        Args:
+            images: (N, C, H, W), values in [0, 1].
+
+        Returns:
+            (N, K) the mean of their probabilities, at the temperature; each row sums to 1.
+        """
+        faces = (images[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
+        said = [softmax(model.calibration.scaled(seer(faces))) for model, seer in self._models]
+        logits = np.log(np.maximum(np.mean(said, axis=0), np.finfo(np.float32).tiny))
+        return torch.from_numpy(softmax(logits / self.temperature)).float().to(images.device)
+
+    def _opened(self, name: str) -> tuple[Model, Seer]:
+        if name.endswith(".onnx"):
+            classifier = Classifier(name, torch.get_num_threads())
+            return classifier, classifier.logits
+        trained = TrainedNetwork.load(Path(name))
+        trained.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return trained, lambda faces: logits_of(trained.network, trained.preprocessing, faces, self._device)

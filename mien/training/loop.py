@@ -23,7 +23,7 @@ from mien.interrupt import Interrupt
 from mien.training import checkpoint
 from mien.training.allocator import keep_freed_memory
 from mien.training.batches import Batch, Batches, seed_for
-from mien.training.distill import taught
+from mien.training.distill import Teachers, taught
 from mien.training.log import Log
 from mien.training.losses import LossParts, balanced_weights, total_loss
 from mien.training.trained import BEST, LAST, build, logits_of, rounded
@@ -98,7 +98,7 @@ class Trainer:
             training.batch_size,
             config.loss,
             config.augment,
-            taught(Path(config.data.teacher), faces, config.loss.temperature) if config.loss.distillation else None,
+            self._teacher(faces) if config.loss.distillation else None,
             training.seed,
             self.fabric.global_rank,
             self.fabric.world_size,
@@ -122,6 +122,12 @@ class Trainer:
         self.epoch = self.step = 0
         self.meters = Meters()
         self.best_accuracy, self.best_epoch = -1.0, 0
+
+    def _teacher(self, faces: FaceDataset) -> Tensor | Teachers:
+        data, temperature = self.config.data, self.config.loss.temperature
+        if data.teachers:
+            return Teachers(data.teachers, faces.classes, temperature, self.fabric.device)
+        return taught(Path(data.teacher), faces, temperature)
 
     def fit(self, interrupt: Interrupt) -> bool:
         """Trains to the last epoch or until interrupted; saves after every epoch and at the interruption.

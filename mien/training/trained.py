@@ -109,7 +109,7 @@ class TrainedNetwork:
         """Sixteen hexadecimal digits that say which weights these are."""
         hashed = hashlib.blake2b(digest_size=8)
         for name, tensor in sorted(self.network.state_dict().items()):
-            hashed.update(name.encode() + tensor.contiguous().numpy().tobytes())
+            hashed.update(name.encode() + tensor.contiguous().cpu().numpy().tobytes())
         return hashed.hexdigest()
 
     @property

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from rich.console import Console
 from mien import predictions as prediction_files
 from mien.config import AugmentConfig, Config, DataConfig, LossConfig, NetworkConfig, TrainingConfig
 from mien.data.dataset import FaceDataset
-from mien.errors import ConfigError, DataError
+from mien.deploy.export import export
+from mien.errors import ConfigError, DataError, WeightsError
 from mien.interrupt import Interrupt
 from mien.preprocess import Preprocessing
 from mien.training.batches import Batches
-from mien.training.distill import taught
+from mien.training.distill import Teachers, taught
 from mien.training.log import Log
 from mien.training.loop import Trainer
 from mien.training.trained import TrainedNetwork
@@ -69,6 +71,65 @@ def test_a_network_with_no_share_of_labels_says_what_its_teacher_says(faces, con
         Trainer(config, faces, folder, Log(folder, 20, Console(quiet=True))).resume()
 
 
+def test_teachers_are_asked_for_each_image_as_it_is_augmented(faces, tmp_path):
+    """A network that has learnt light from dark teaches one that sees turned labels and mixed images."""
+    first = Config(
+        network=NetworkConfig(size=16),
+        loss=LossConfig(reconstruction=0, margin=0),
+        training=TrainingConfig(epochs=20, batch_size=8, learning_rate=0.01, ema_decay=0.5, threads=1),
+    )
+    trainer = Trainer(first, faces, tmp_path, Log(tmp_path, 20, Console(quiet=True)))
+    assert trainer.fit(Interrupt())
+    export(TrainedNetwork.load(tmp_path), tmp_path / "teacher.onnx", faces.split("public"), {})
+
+    turned = replace(faces, targets=np.where(faces.splits == 0, 1 - faces.targets, faces.targets))
+    for names in ((str(tmp_path),), (str(tmp_path / "teacher.onnx"),), (str(tmp_path), str(tmp_path / "teacher.onnx"))):
+        config = replace(
+            first,
+            data=DataConfig(teachers=names),
+            loss=replace(first.loss, distillation=1.0),
+            augment=AugmentConfig(mixup=1.0),
+        )
+        folder = tmp_path / f"run{len(names)}{names[0][-4:]}"
+        folder.mkdir()
+        taught_one = Trainer(config, turned, folder, Log(folder, 20, Console(quiet=True)))
+        assert taught_one.fit(Interrupt())
+        assert taught_one.log.rows[-1]["train_distillation"] < 0.5 * taught_one.log.rows[0]["train_distillation"]
+        assert taught_one.best_accuracy == 1
+        assert Trainer(config, turned, folder, Log(folder, 20, Console(quiet=True))).batches.digest != (
+            Trainer(first, turned, folder, Log(folder, 20, Console(quiet=True))).batches.digest
+        )
+
+
+def test_several_teachers_say_the_mean_of_their_probabilities(faces, tmp_path):
+    names = []
+    for seed in (0, 1):
+        config = Config(network=NetworkConfig(size=16), training=TrainingConfig(epochs=1, batch_size=8, seed=seed))
+        folder = tmp_path / f"run{seed}"
+        folder.mkdir()
+        Trainer(config, faces, folder, Log(folder, 1, Console(quiet=True))).fit(Interrupt())
+        names.append(str(folder))
+    cpu, images = torch.device("cpu"), torch.from_numpy(faces.images)[:, None].float() / 255
+    one, other, both = (Teachers(which, faces.classes, 1.0, cpu)(images) for which in (names[:1], names[1:], names))
+    assert not torch.allclose(one, other, atol=1e-3)
+    torch.testing.assert_close(both, (one + other) / 2)
+    for name, said in zip(names, (one, other), strict=True):
+        trained = TrainedNetwork.load(Path(name))
+        expected = softmax(trained.calibration.scaled(trained.logits(faces.images)))
+        np.testing.assert_allclose(said.numpy(), expected, atol=1e-5)
+    sharp = Teachers(names, faces.classes, 0.5, cpu)(images)
+    torch.testing.assert_close(sharp, (2 * both.log()).softmax(dim=1))
+
+
+def test_teachers_of_other_classes_are_refused(faces, tmp_path):
+    config = Config(network=NetworkConfig(size=16), training=TrainingConfig(epochs=1, batch_size=8))
+    Trainer(config, faces, tmp_path, Log(tmp_path, 1, Console(quiet=True))).fit(Interrupt())
+    with pytest.raises(ConfigError, match=r"knows the classes dark, light, and the data has a, b"):
+        Teachers([str(tmp_path)], ("a", "b"), 1.0, torch.device("cpu"))
+    with pytest.raises(WeightsError, match="gone"):
+        Teachers([str(tmp_path / "gone")], ("a", "b"), 1.0, torch.device("cpu"))
+
+
 def test_mixup_mixes_the_teacher_as_it_mixes_the_targets(faces):
     training = faces.split("training")
     augment = AugmentConfig(flip=0, mixup=1.0)
@@ -94,3 +155,5 @@ def test_a_teacher_of_other_faces_is_refused(faces, contrary):
 def test_a_share_without_a_teacher_is_refused():
     with pytest.raises(ConfigError, match=r"loss\.distillation is above 0 but data\.teacher is empty"):
         Config(loss=LossConfig(distillation=0.5))
+    with pytest.raises(ConfigError, match=r"data\.teacher and data\.teachers both name who teaches"):
+        Config(data=DataConfig(teacher="a.parquet", teachers=("b",)), loss=LossConfig(distillation=0.5))
