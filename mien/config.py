@@ -320,7 +320,7 @@ def without_folders(config: Config) -> dict[str, Any]:
     tables = to_dict(config)
     for section, key in _FILES:
         named = tables[section][key]
-        tables[section][key] = Path(named).name if isinstance(named, str) else [Path(each).name for each in named]
+        tables[section][key] = Path(named).name if isinstance(named, str) else tuple(Path(each).name for each in named)
     return tables
 
 

@@ -139,3 +139,24 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read"):
         configs.load(tmp_path / "binary.toml")
+
+
+def test_teachers_are_a_list_of_texts(tmp_path: Path) -> None:
+    path = tmp_path / "taught.toml"
+    path.write_text('[data]\nteachers = ["runs/a", "b.onnx"]\n[loss]\ndistillation = 0.5\n')
+    config = configs.load(path)
+    assert config.data.teachers == ("runs/a", "b.onnx")
+    assert configs.from_dict(configs.to_dict(config)) == config
+    assert configs.without_folders(config)["data"]["teachers"] == ("a", "b.onnx")
+    assert configs.load(path, ('data.teachers=["c"]',)).data.teachers == ("c",)
+    for wrong in ("3", '"a"', "[1]"):
+        with pytest.raises(ConfigError, match=r"data\.teachers must be a list of texts, got"):
+            configs.load(path, (f"data.teachers={wrong}",))
+
+
+def test_a_field_that_is_not_used_changes_no_digest() -> None:
+    """Rows of results name their settings by it: they must stay what they were."""
+    assert configs.digest(Config()) == "9ae21bbe"
+    assert configs.digest(Config(training=TrainingConfig(seed=1))) != configs.digest(Config())
+    elsewhere = dataclasses.replace(Config(), data=DataConfig(path="/elsewhere/fer2013.tar.gz"))
+    assert configs.digest(elsewhere) == configs.digest(Config())
