@@ -34,8 +34,8 @@ class DataConfig:
     them: a teacher that saw each face once, as it is. This or data.teachers is needed where loss.distillation is above
     0."""
     teachers: tuple[str, ...] = ()
-    """Trained networks, each a run folder, a checkpoint or an .onnx file: teachers that see each image as it is
-    augmented, and say together what it shows (Beyer et al., CVPR 2022, "consistent teaching")."""
+    """Trained networks, each a run folder, a checkpoint, an .onnx file or a shipped model's name: teachers that see
+    each image as it is augmented, and say together what it shows (Beyer et al., CVPR 2022, "consistent teaching")."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError
-from mien.recognition.classifier import Classifier, Model
+from mien.recognition.classifier import Classifier, Model, shipped
 from mien.training.trained import TrainedNetwork, logits_of
 from mien.types import softmax
 
@@ -56,7 +56,8 @@ class Teachers:
     changed and mixed as much as one likes, for what they show is asked each time.
 
     Args:
-        models: Run folders, checkpoints or .onnx files; the latter on the CPU, where 8-bit ones are the fastest.
+        models: Run folders, checkpoints, .onnx files or shipped models' names; the latter two run on the CPU, where
+            those in 8 bits are the fastest.
         classes: Those of the data.
         temperature: What their logits, calibrated, are divided by before softmax.
         device: Where networks of torch run.
@@ -101,7 +102,7 @@ class Teachers:
         return torch.from_numpy(softmax(logits / self.temperature)).float().to(images.device)
 
     def _opened(self, name: str) -> tuple[Model, Seer]:
-        if name.endswith(".onnx"):
+        if name.endswith(".onnx") or name in shipped():
             classifier = Classifier(name, torch.get_num_threads())
             return classifier, classifier.logits
         trained = TrainedNetwork.load(Path(name))

@@ -15,7 +15,9 @@ from mien.data.dataset import FaceDataset
 from mien.deploy.export import export
 from mien.errors import ConfigError, DataError, WeightsError
 from mien.interrupt import Interrupt
+from mien.labels import EXPRESSIONS
 from mien.preprocess import Preprocessing
+from mien.recognition.classifier import Classifier
 from mien.training.batches import Batches
 from mien.training.distill import Teachers, taught
 from mien.training.log import Log
@@ -119,6 +121,13 @@ def test_several_teachers_say_the_mean_of_their_probabilities(faces, tmp_path):
         np.testing.assert_allclose(said.numpy(), expected, atol=1e-5)
     sharp = Teachers(names, faces.classes, 0.5, cpu)(images)
     torch.testing.assert_close(sharp, (2 * both.log()).softmax(dim=1))
+
+
+def test_a_shipped_model_can_teach():
+    gray = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
+    said = Teachers(["tiny"], EXPRESSIONS, 1.0, torch.device("cpu"))(torch.from_numpy(gray)[:, None].float() / 255)
+    tiny = Classifier("tiny", threads=1)
+    np.testing.assert_allclose(said.numpy(), softmax(tiny.calibration.scaled(tiny.logits(gray))), atol=1e-5)
 
 
 def test_teachers_of_other_classes_are_refused(faces, tmp_path):
