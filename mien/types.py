@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -128,6 +128,12 @@ class Predictions:
     def probabilities(self) -> NDArray[np.float64]:
         """(N, K) softmax of the logits."""
         return softmax(self.logits)
+
+
+def mean_logits(probabilities: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
+    """The logarithm of the mean of several (N, K) probabilities: logits of those that say it together."""
+    smallest = np.finfo(np.float32).tiny  # a probability too small to be told from 0 still has a logarithm
+    return np.asarray(np.log(np.maximum(np.mean(probabilities, axis=0), smallest)), np.float32)
 
 
 def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

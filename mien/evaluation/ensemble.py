@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from mien.predictions import refuse_other_faces
-from mien.types import Predictions
+from mien.types import Predictions, mean_logits
 
 
 def ensemble(members: Sequence[Predictions]) -> Predictions:
@@ -21,6 +19,4 @@ def ensemble(members: Sequence[Predictions]) -> Predictions:
         DataError: They are not of the same faces in the same order.
     """
     refuse_other_faces(members)
-    mean = np.mean([member.probabilities for member in members], axis=0)
-    smallest = np.finfo(np.float32).tiny  # a probability too small to be told from 0 still has a logarithm
-    return replace(members[0], logits=np.log(np.maximum(mean, smallest)).astype(np.float32))
+    return replace(members[0], logits=mean_logits([member.probabilities for member in members]))

@@ -16,7 +16,7 @@ from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError
 from mien.recognition.classifier import Classifier, Model, shipped
 from mien.training.trained import TrainedNetwork, logits_of
-from mien.types import softmax
+from mien.types import mean_logits, softmax
 
 Seer: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Gray faces (N, h, w), values 0..255 -> (N, K) logits."""
@@ -98,8 +98,7 @@ class Teachers:
         """
         faces = (images[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
         said = [softmax(model.calibration.scaled(seer(faces))) for model, seer in self._models]
-        logits = np.log(np.maximum(np.mean(said, axis=0), np.finfo(np.float32).tiny))
-        return torch.from_numpy(softmax(logits / self.temperature)).float().to(images.device)
+        return torch.from_numpy(softmax(mean_logits(said) / np.float32(self.temperature))).float().to(images.device)
 
     def _opened(self, name: str) -> tuple[Model, Seer]:
         if name.endswith(".onnx") or name in shipped():
