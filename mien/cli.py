@@ -204,7 +204,7 @@ def explain(
     detector: DetectorName = "blazeface",
     method: Annotated[
         Method | None,
-        typer.Option(help="Masks where the network has them, else Grad-CAM, which needs a run folder or a checkpoint."),
+        typer.Option(help="Masks where the network has them, else Grad-CAM, which needs torch."),
     ] = None,
     threads: Threads = None,
 ) -> None:

@@ -49,7 +49,8 @@ class NetworkConfig:
     channels: int = 0
     """Channels of its input, 1 or 3; 0 takes the registry's."""
     weights: str = ""
-    """Where training starts: empty is new, imagenet the published weights, else a checkpoint of mien."""
+    """Where training starts: empty is new, imagenet the published weights, else what `mien.training.start` takes: a run
+    folder, a checkpoint, an .onnx file of mien, a shipped model's name."""
     mask_activation: str = ""
     """sigmoid or softmax; empty takes the network's own."""
     mask_depth: int = 0

@@ -182,9 +182,9 @@ def test_what_cannot_be_explained_is_one_sentence(mien, damaged, trained_run, tm
     code, _, err = mien("explain", damaged, "--model", trained_run, "-o", tmp_path / "why")
     assert code == 2
     assert_sentence(err, "cannot be read as a picture")
-    code, _, err = mien("explain", ASTRONAUT, "--method", "grad-cam", "-o", tmp_path / "why")
+    code, _, err = mien("explain", ASTRONAUT, "--model", "smal", "--method", "grad-cam", "-o", tmp_path / "why")
     assert code == 2
-    assert_sentence(err, "name the run folder or the checkpoint")
+    assert_sentence(err, "there is no model smal")
     assert not (tmp_path / "why").exists()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ConfigError, WeightsError, require
+from mien.errors import ConfigError, require
 from mien.evaluation.predict import open_model
 from mien.evaluation.sheet import HEAT, draw_probabilities, overlay
 from mien.evaluation.style import INK, LABEL_PT, SMALL_PT, class_colour, new_figure, save
@@ -64,7 +64,7 @@ def explain(
     Args:
         picture: What `Recognizer` takes.
         model: A shipped model's name, an .onnx file, a run folder or a checkpoint, of which the first two work without
-            torch; or what `mien.evaluation.predict.open_model` gives for it.
+            torch as long as masks are drawn; or what `mien.evaluation.predict.open_model` gives for it.
         detector: See `Recognizer`.
         method: None takes the masks of a network whose masks differ from place to place, else Grad-CAM. Those of
             `resmasking` do not: its softmax over channels has the same mean everywhere.
@@ -75,7 +75,7 @@ def explain(
 
     Raises:
         ImageError: It is no picture that can be read.
-        WeightsError: The model cannot be had, or is an .onnx file without masks: Grad-CAM needs a run folder.
+        WeightsError: The model cannot be had, or Grad-CAM is to be drawn of an .onnx file that mien did not export.
         ConfigError: Masks are asked for, and the network has none that show anything.
         MissingExtraError: It needs torch or captum, which are not installed.
     """
@@ -89,8 +89,8 @@ def explain(
         method = "masks" if any(heats) else "grad-cam"
     elif method == "masks" and faces and not any(heats):
         raise ConfigError(f"{opened.title} gives no masks that differ from place to place: leave the method out")
-    if method == "grad-cam":
-        heats = [_grad_cam(opened, image, face) for image, face in zip(images, faces, strict=True)]
+    if method == "grad-cam" and faces:
+        heats = _grad_cams(opened, images, faces)
     return [
         Explanation(opened.title, face, image, method, heat)
         for face, image, heat in zip(faces, images, heats, strict=True)
@@ -187,15 +187,14 @@ def _masks(model: Model, image: NDArray[np.uint8]) -> tuple[NDArray[np.floating]
     return masks if any(np.ptp(mask) > SAME for mask in masks) else ()
 
 
-def _grad_cam(model: Model, image: NDArray[np.uint8], face: Face) -> tuple[NDArray[np.floating], ...]:
-    if isinstance(model, Classifier):
-        raise WeightsError(
-            f"an .onnx file is explained by its masks, and this one of {model.title} has none to show; name the run "
-            "folder or the checkpoint that it was exported from, for Grad-CAM"
-        )
+def _grad_cams(
+    model: Model, images: NDArray[np.uint8], faces: Sequence[Face]
+) -> list[tuple[NDArray[np.floating], ...]]:
     require("captum", "train")
     from mien.evaluation.grad_cam import grad_cam
     from mien.training.trained import TrainedNetwork
 
-    assert isinstance(model, TrainedNetwork)
-    return (grad_cam(model, image, model.classes.index(face.expression.name)),)
+    trained = TrainedNetwork.load(model.file) if isinstance(model, Classifier) else model
+    assert isinstance(trained, TrainedNetwork)
+    said = [trained.classes.index(face.expression.name) for face in faces]
+    return [(grad_cam(trained, image, expression),) for image, expression in zip(images, said, strict=True)]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
 from onnxscript import optimizer
 from torch import Tensor, nn
+
+_PARAMETER = re.compile(r"(?P<folded>ConvBnFusion_W_)?network\.(?P<name>.+?)(?:_DequantizeLinear_Output)?")
+"""What the exporter, the optimizer that folds batch norms, and the quantizer make of a parameter's name."""
 
 
 class _Tensors(nn.Module):
@@ -64,6 +71,95 @@ def write(network: nn.Module, channels: int, size: int, path: Path, metadata: di
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
+
+
+def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
+    """The weights of a file that `write` wrote, also after batch norms were folded and weights made 8-bit integers.
+
+    A batch norm that was folded comes back as one that only shifts, behind a convolution that has its scale: in
+    evaluation mode the network gives what the file gives, to the rounding of its maps. To train from there, see
+    `mien.training.start.settle_batch_norms`.
+
+    Args:
+        path: The file.
+        network: Of the kind that was written.
+
+    Returns:
+        A tensor for each parameter and buffer that is in the file, by the network's names. What `write` leaves out
+        is not: decoders, auxiliary heads.
+    """
+    graph = onnx.load(path).graph
+    stored = _constants(graph)
+    norms = _norms_behind(network, [axis.dim_value or 1 for axis in graph.input[0].type.tensor_type.shape.dim])
+    weights: dict[str, Tensor] = {}
+    for node in graph.node:
+        if node.output[0] in stored:
+            continue
+        for place, given in enumerate(node.input):
+            parameter = _PARAMETER.fullmatch(given)
+            if parameter is None or given not in stored:
+                continue
+            weights[parameter["name"]] = torch.tensor(stored[given])
+            if parameter["folded"]:
+                # By its place, for its name may be another's: the optimizer keeps equal ones once.
+                shift = torch.tensor(stored[node.input[place + 1]])
+                weights |= _unfolded(parameter["name"].removesuffix(".weight"), shift, network, norms)
+    return weights
+
+
+def _norms_behind(network: nn.Module, shape: list[int]) -> dict[str, str]:
+    """The batch norm that takes what a convolution gives, for each convolution that has one, by name."""
+    maps: list[tuple[Tensor, str]] = []  # kept, lest another tensor takes a lost one's place
+    norms: dict[str, str] = {}
+
+    def remember(name: str, output: Tensor) -> None:
+        maps.append((output, name))
+
+    def look_up(name: str, taken: Tensor) -> None:
+        norms.update({convolution: name for output, convolution in maps if output is taken})
+
+    hooks = []
+    for name, part in network.named_modules():
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+            hooks.append(part.register_forward_hook(lambda _, __, output, name=name: remember(name, output)))
+        elif isinstance(part, nn.BatchNorm2d):
+            hooks.append(part.register_forward_pre_hook(lambda _, inputs, name=name: look_up(name, inputs[0])))
+    with torch.no_grad():
+        network.eval()(torch.zeros(shape))
+    for hook in hooks:
+        hook.remove()
+    return norms
+
+
+def _unfolded(convolution: str, shift: Tensor, network: nn.Module, norms: dict[str, str]) -> dict[str, Tensor]:
+    """What else belongs to a convolution with its batch norm's scale: no bias, and a batch norm that only shifts."""
+    norm = norms[convolution]
+    variance = 1 - cast(nn.BatchNorm2d, network.get_submodule(norm)).eps
+    parts = {
+        f"{norm}.weight": torch.ones_like(shift),
+        f"{norm}.bias": shift,
+        f"{norm}.running_mean": torch.zeros_like(shift),
+        f"{norm}.running_var": torch.full_like(shift, variance),
+    }
+    if network.get_submodule(convolution).bias is not None:
+        parts[f"{convolution}.bias"] = torch.zeros_like(shift)
+    return parts
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
+    """What does not depend on the input: initializers, as they are, cast, and as integers stand for."""
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if not node.input or node.input[0] not in values:
+            continue
+        if node.op_type == "Cast":
+            values[node.output[0]] = values[node.input[0]].astype(np.float32)
+        elif node.op_type == "DequantizeLinear":
+            integers, scale, zero = (values[name] for name in node.input)
+            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+            shape = [-1 if dimension == axis else 1 for dimension in range(integers.ndim)] if scale.ndim else []
+            values[node.output[0]] = (integers.astype(np.float32) - zero.reshape(shape)) * scale.reshape(shape)
+    return values
 
 
 def restamp(source: Path, path: Path, metadata: dict[str, str]) -> None:

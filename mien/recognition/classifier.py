@@ -95,7 +95,7 @@ class Classifier:
     """
 
     def __init__(self, model: str | Path = DEFAULT, threads: int | None = None) -> None:
-        path = find(model)
+        self.file = path = find(model)
         self._session = open_session(path, threads)
         self.metadata = _metadata(self._session.get_modelmeta().custom_metadata_map.get(METADATA), path)
         self.title: str = self.metadata["network"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import tomli_w
+import torch
 from rich.console import Console
 
 from mien import config as configs
@@ -47,7 +49,10 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
         else:
             if config.network.weights:
                 spec = registry.find(config.network.name, config.network.variant)
-                start_from(trainer.network, spec, config.network.weights)
+                faces = dataset.split("training").images
+                some = faces[:: math.ceil(len(faces) / trainer.preprocessing.at_once)]
+                images = torch.from_numpy(trainer.preprocessing(some)).to(trainer.fabric.device)
+                start_from(trainer.network, spec, config.network.weights, dataset.classes, images)
             folder.mkdir(parents=True, exist_ok=True)  # not before: what cannot be trained leaves nothing behind
             write_text(folder / CONFIG, tomli_w.dumps(configs.to_dict(config)))
         return trainer.fit(interrupt)

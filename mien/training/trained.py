@@ -17,8 +17,9 @@ from mien import config as configs
 from mien.calibration import Calibration
 from mien.config import Config
 from mien.errors import ConfigError, WeightsError
-from mien.networks import registry
+from mien.networks import onnx_file, registry
 from mien.preprocess import Preprocessing
+from mien.recognition.classifier import Classifier
 from mien.training import checkpoint
 
 LAST = "last.safetensors"
@@ -80,11 +81,17 @@ class TrainedNetwork:
 
     @classmethod
     def load(cls, path: Path) -> TrainedNetwork:
-        """Reads a run folder's BEST, or a checkpoint file of either kind.
+        """Reads a run folder's BEST, a checkpoint file of either kind, or the network of an exported file.
+
+        Args:
+            path: Of one of these. Of an exported file's, parts that serve training alone, such as a decoder, are new.
 
         Raises:
             WeightsError: There is none, it is damaged, or it does not fit the network that its config names.
+            ConfigError: An exported file's config has fields that this version of mien does not know.
         """
+        if path.suffix == ".onnx":
+            return cls._of_exported(path)
         file = path / BEST if path.is_dir() else path
         if path.is_dir() and not file.exists():
             raise WeightsError(f"{path} holds no {BEST}: train it for at least one epoch")
@@ -103,6 +110,31 @@ class TrainedNetwork:
             raise WeightsError(f"{file} is damaged: {error}") from None
         row = state["log"][-1] if state.get("log") else state.get("row", {})
         return cls(network.eval(), preprocessing, tuple(state["classes"]), config, calibration, row)
+
+    @classmethod
+    def _of_exported(cls, path: Path) -> TrainedNetwork:
+        classifier = Classifier(path)
+        network, _ = build(classifier.config, len(classifier.classes))
+        given = onnx_file.read(path, network)
+        wanted = {
+            name: tensor
+            for name, tensor in network.state_dict().items()
+            if not registry.used_in_training_only(name) and tensor.ndim  # all but batch norms' counts of batches
+        }
+        if misfit := next(
+            (name for name in wanted if name not in given or given[name].shape != wanted[name].shape), ""
+        ):
+            raise WeightsError(f"{path} does not fit {classifier.title}: its {misfit} is missing or of another size")
+        network.load_state_dict(given, strict=False)
+        row = classifier.metadata.get("log_row", {})
+        return cls(
+            network.eval(),
+            classifier.preprocessing,
+            classifier.classes,
+            classifier.config,
+            classifier.calibration,
+            row,
+        )
 
     @cached_property
     def digest(self) -> str:

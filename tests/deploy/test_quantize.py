@@ -65,6 +65,14 @@ def test_it_says_nearly_what_the_original_says(quantized, exported, dataset):
     assert not np.array_equal(got, expected)
 
 
+@pytest.mark.parametrize("which", ["quantized here", *shipped()])
+def test_it_comes_back_as_a_network_of_torch(quantized, dataset, which):
+    path = quantized[1] if which == "quantized here" else find(which)
+    images = dataset.images
+    expected, got = Classifier(path).logits(images), TrainedNetwork.load(path).logits(images)
+    assert np.abs(got - expected).mean() < 0.05 * expected.std()
+
+
 def test_it_is_calibrated_by_what_it_says_itself(quantized, dataset):
     classifier, path = quantized
     public = dataset.split("public")

