@@ -155,8 +155,10 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
     Raises:
         ConfigError: A trial's folder, or a row of its name, was trained with another config.
         DataError: The data or the table cannot be read.
+        TrainingError: Trainings diverged; all others were done first.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    diverged: list[str] = []
     for number, trial in enumerate(sweep.trials, start=1):
         lock = FileLock(folder / f"{trial.name}.lock")
         try:
@@ -170,10 +172,13 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
             try:
                 if not runs.train(trial.config, folder / trial.name, True, console):
                     return False
-            except TrainingError as error:  # it is of no use, and says nothing of the others
+            except TrainingError as error:  # it says nothing of the others
                 console.print(f"{trial.name}: {error}", highlight=False)
+                diverged.append(trial.name)
                 continue
             _evaluate(trial, sweep, folder, table, console)
+    if diverged:
+        raise TrainingError(f"no row for {', '.join(diverged)}, whose training diverged; all others are done")
     return True
 
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from mien import predictions as prediction_files
-from mien.errors import ConfigError
+from mien.errors import ConfigError, TrainingError
 from mien.evaluation import sweep, tables
 from mien.evaluation.results import Result
 from mien.training import run as runs
@@ -135,7 +135,10 @@ def test_rows_of_other_settings_are_not_taken_for_done(file, quiet, tmp_path):
 
 def test_a_trial_that_diverges_does_not_stop_the_others(file, quiet, tmp_path):
     file.write_text(file.read_text().replace("learning_rate = 0.01", "learning_rate = 1e30"))
-    assert sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
+    with pytest.raises(
+        TrainingError, match=r"^no row for masking-seed3, masking-seed4, whose training diverged; all others are done$"
+    ):
+        sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
     assert {row.config for row in tables.load(tmp_path / "table.csv", Result)} == {"ideas:plain"}
 
 
