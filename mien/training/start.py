@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from mien.errors import ConfigError, WeightsError
+from mien.errors import ConfigError, WeightsError, near
 from mien.networks.registry import NetworkSpec
 from mien.recognition.classifier import shipped
 from mien.training import checkpoint
@@ -56,6 +56,11 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
         _load(_backbone(network, spec, weights), published, HEADS | ADDED, spec, weights)
         return
     file = shipped().get(weights, Path(weights))
+    if not file.exists():
+        raise WeightsError(
+            f"there is no {weights}: network.weights takes imagenet, a run folder, a checkpoint, an .onnx file or a "
+            f"shipped model's name; {near(weights, shipped())}"
+        )
     trained = TrainedNetwork.load(file)
     given = trained.network.state_dict()
     if _same(_without(HEADS, given), _without(HEADS, network.state_dict())):

@@ -190,6 +190,12 @@ def test_a_shipped_network_is_begun_from_by_its_name(name):
     assert learning.reconstruction is not None
 
 
+def test_what_is_not_there_is_named_with_what_is():
+    spec = registry.find("resnet18", "mini")
+    with pytest.raises(WeightsError, match=r"^there is no smal: network\.weights takes imagenet, .* small"):
+        begin(registry.create(spec), spec, "smal")
+
+
 @torch.no_grad()
 def test_settled_batch_norms_have_the_images_statistics():
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3))
