@@ -90,7 +90,7 @@ def explain(
     elif method == "masks" and faces and not any(heats):
         raise ConfigError(f"{opened.title} gives no masks that differ from place to place: leave the method out")
     if method == "grad-cam" and faces:
-        heats = _grad_cams(opened, images, faces)
+        heats = _grad_cams(opened, images, faces, threads)
     return [
         Explanation(opened.title, face, image, method, heat)
         for face, image, heat in zip(faces, images, heats, strict=True)
@@ -188,13 +188,17 @@ def _masks(model: Model, image: NDArray[np.uint8]) -> tuple[NDArray[np.floating]
 
 
 def _grad_cams(
-    model: Model, images: NDArray[np.uint8], faces: Sequence[Face]
+    model: Model, images: NDArray[np.uint8], faces: Sequence[Face], threads: int | None
 ) -> list[tuple[NDArray[np.floating], ...]]:
     require("captum", "train")
+    import torch
+
     from mien.evaluation.grad_cam import grad_cam
     from mien.training.trained import TrainedNetwork
 
-    trained = TrainedNetwork.load(model.file) if isinstance(model, Classifier) else model
+    if threads:
+        torch.set_num_threads(threads)
+    trained = TrainedNetwork.of_exported(model.file) if isinstance(model, Classifier) else model
     assert isinstance(trained, TrainedNetwork)
     said = [trained.classes.index(face.expression.name) for face in faces]
     return [(grad_cam(trained, image, expression),) for image, expression in zip(images, said, strict=True)]

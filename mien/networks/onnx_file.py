@@ -78,7 +78,7 @@ def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
 
     A batch norm that was folded comes back as one that only shifts, behind a convolution that has its scale: in
     evaluation mode the network gives what the file gives, to the rounding of its maps. To train from there, see
-    `mien.training.start.settle_batch_norms`.
+    `only_shifts`.
 
     Args:
         path: The file.
@@ -100,11 +100,21 @@ def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
             if parameter is None or given not in stored:
                 continue
             weights[parameter["name"]] = torch.tensor(stored[given])
-            if parameter["folded"]:
+            convolution = parameter["name"].removesuffix(".weight")
+            if parameter["folded"] and convolution in norms:
                 # By its place, for its name may be another's: the optimizer keeps equal ones once.
                 shift = torch.tensor(stored[node.input[place + 1]])
-                weights |= _unfolded(parameter["name"].removesuffix(".weight"), shift, network, norms)
+                weights |= _unfolded(convolution, norms[convolution], shift, network)
     return weights
+
+
+def only_shifts(norm: nn.BatchNorm2d) -> bool:
+    """Whether a batch norm is one that `read` found folded: it knows nothing of the maps before it.
+
+    A new one has a variance of 1, not of 1 less eps.
+    """
+    variance = norm.running_var
+    return variance is not None and bool((variance == torch.full_like(variance, 1 - norm.eps)).all())
 
 
 def _norms_behind(network: nn.Module, shape: list[int]) -> dict[str, str]:
@@ -131,9 +141,8 @@ def _norms_behind(network: nn.Module, shape: list[int]) -> dict[str, str]:
     return norms
 
 
-def _unfolded(convolution: str, shift: Tensor, network: nn.Module, norms: dict[str, str]) -> dict[str, Tensor]:
+def _unfolded(convolution: str, norm: str, shift: Tensor, network: nn.Module) -> dict[str, Tensor]:
     """What else belongs to a convolution with its batch norm's scale: no bias, and a batch norm that only shifts."""
-    norm = norms[convolution]
     variance = 1 - cast(nn.BatchNorm2d, network.get_submodule(norm)).eps
     parts = {
         f"{norm}.weight": torch.ones_like(shift),
@@ -155,10 +164,11 @@ def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
         if node.op_type == "Cast":
             values[node.output[0]] = values[node.input[0]].astype(np.float32)
         elif node.op_type == "DequantizeLinear":
-            integers, scale, zero = (values[name] for name in node.input)
+            integers, scale, *zeros = (values[name] for name in node.input)
             axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
             shape = [-1 if dimension == axis else 1 for dimension in range(integers.ndim)] if scale.ndim else []
-            values[node.output[0]] = (integers.astype(np.float32) - zero.reshape(shape)) * scale.reshape(shape)
+            zero = zeros[0].reshape(shape) if zeros else 0
+            values[node.output[0]] = (integers.astype(np.float32) - zero) * scale.reshape(shape)
     return values
 
 

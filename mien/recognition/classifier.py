@@ -119,7 +119,10 @@ class Classifier:
 
         Raises:
             ConfigError: The file's config has fields that this version of mien does not know.
+            WeightsError: The file has no config.
         """
+        if "config" not in self.metadata:
+            raise WeightsError(f"{self.file} does not say what it was trained with; export it again")
         return configs.from_dict(self.metadata["config"])
 
     def masks(self, images: list[NDArray[np.uint8]] | NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:

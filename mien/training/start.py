@@ -12,6 +12,7 @@ import torchvision
 from torch import Tensor, nn
 
 from mien.errors import ConfigError, WeightsError, near
+from mien.networks import onnx_file
 from mien.networks.registry import NetworkSpec
 from mien.recognition.classifier import shipped
 from mien.training import checkpoint
@@ -36,14 +37,14 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
 
     Those of the same network give all else, masks and decoder too (the decoder stays new where they come from an
     exported file, which has none); those of another network, or of other channels, and the published ones give the
-    backbone alone.
+    backbone alone. Batch norms that a file has folded are settled on the images.
 
     Args:
         network: Of `spec`.
         spec: Its row.
         weights: "imagenet", a run folder, a checkpoint, an .onnx file of mien, or a shipped model's name.
         classes: Those that the network is to know.
-        images: (N, C, H, W) as it is to see them, a few hundred: see `settle_batch_norms`, which an .onnx file needs.
+        images: (N, C, H, W) as it is to see them, a hundred or two: see `settle_batch_norms`.
 
     Raises:
         ConfigError: There are no published weights for this network, or nothing but its own fit it.
@@ -55,24 +56,24 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
         published = _of_package() if spec.imagenet == LITE else _of_torchvision(spec.imagenet)
         _load(_backbone(network, spec, weights), published, HEADS | ADDED, spec, weights)
         return
-    file = shipped().get(weights, Path(weights))
+    file = Path(weights) if Path(weights).exists() else shipped().get(weights, Path(weights))
     if not file.exists():
         raise WeightsError(
             f"there is no {weights}: network.weights takes imagenet, a run folder, a checkpoint, an .onnx file or a "
             f"shipped model's name; {near(weights, shipped())}"
         )
-    trained = TrainedNetwork.load(file)
-    given = trained.network.state_dict()
-    if _same(_without(HEADS, given), _without(HEADS, network.state_dict())):
-        _load(network, given, HEADS, spec, weights, new_last=trained.classes != classes)
+    trained = TrainedNetwork.of_exported(file) if file.suffix == ".onnx" else TrainedNetwork.load(file)
+    given, wanted = trained.network.state_dict(), network.state_dict()
+    if _same(_without(HEADS, given), _without(HEADS, wanted)):
+        knows = trained.classes == classes and _last(given) == _last(wanted)  # dropout moves it to another name
+        _load(network, given, HEADS, spec, weights, new_last=not knows)
     else:
         _load(_backbone(network, spec, weights), _backbone_of(given, weights), HEADS | ADDED, spec, weights)
-    if file.suffix == ".onnx":
-        settle_batch_norms(network, images)
+    settle_batch_norms(network, [norm for norm in _batch_norms(network) if onnx_file.only_shifts(norm)], images)
 
 
-def settle_batch_norms(network: nn.Module, images: Tensor) -> None:
-    """Gives each batch norm the statistics that these images have there, and scale and shift that undo the change.
+def settle_batch_norms(network: nn.Module, norms: list[nn.BatchNorm2d], images: Tensor) -> None:
+    """Gives batch norms the statistics that these images have there, and scale and shift that undo the change.
 
     What the network gives in evaluation mode stays what it is, while in training mode, where a batch's own statistics
     are used, it begins with nearly the same. Weights from a file whose batch norms were folded into convolutions need
@@ -80,7 +81,8 @@ def settle_batch_norms(network: nn.Module, images: Tensor) -> None:
 
     Args:
         network: Any; it is left in evaluation mode.
-        images: (N, C, H, W) as it is to see them; a few hundred are enough.
+        norms: Those of it that are to be settled; where there are none, nothing is done.
+        images: (N, C, H, W) as it is to see them.
     """
 
     def settle(norm: nn.BatchNorm2d, maps: tuple[Tensor]) -> None:
@@ -88,18 +90,23 @@ def settle_batch_norms(network: nn.Module, images: Tensor) -> None:
         assert norm.running_var is not None
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         shift = norm.bias - scale * norm.running_mean
-        variance, mean = torch.var_mean(maps[0], dim=(0, 2, 3))
+        variance, mean = torch.var_mean(maps[0], dim=(0, 2, 3), correction=0)
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
         norm.weight.copy_(scale * (variance + norm.eps).sqrt())
         norm.bias.copy_(shift + scale * mean)
 
-    norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
+    if not norms:
+        return
     hooks = [norm.register_forward_pre_hook(settle) for norm in norms]
     with torch.no_grad():
         network.eval()(images)
     for hook in hooks:
         hook.remove()
+
+
+def _batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
 
 
 def _same(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
@@ -180,13 +187,17 @@ def _backbone_of(network: dict[str, Tensor], path: str) -> dict[str, Tensor]:
 
 def _without(new: set[str], state: dict[str, Tensor], last_too: bool = True) -> dict[str, Tensor]:
     """Drops the parts of these names, and the last linear layer, where there is one."""
-    linear = [name for name, tensor in state.items() if tensor.ndim == 2]
-    last = linear[-1].rpartition(".")[0] if linear and last_too else None
+    last = _last(state) if last_too else None
     return {
         name: tensor
         for name, tensor in state.items()
         if name.rpartition(".")[0] != last and new.isdisjoint(name.split("."))
     }
+
+
+def _last(state: dict[str, Tensor]) -> str | None:
+    linear = [name for name, tensor in state.items() if tensor.ndim == 2]
+    return linear[-1].rpartition(".")[0] if linear else None
 
 
 def _for_channels(given: Tensor, wanted: Tensor) -> Tensor:

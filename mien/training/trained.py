@@ -70,6 +70,7 @@ class TrainedNetwork:
         config: What it was trained with.
         calibration: Found on PublicTest; none in LAST, whose weights are not chosen.
         row: The log's row of the epoch that the weights are from.
+        exported: Digest of the exported file that it was read from, whose new parts would change its own.
     """
 
     network: nn.Module
@@ -78,20 +79,15 @@ class TrainedNetwork:
     config: Config
     calibration: Calibration
     row: dict[str, Any]
+    exported: str = ""
 
     @classmethod
     def load(cls, path: Path) -> TrainedNetwork:
-        """Reads a run folder's BEST, a checkpoint file of either kind, or the network of an exported file.
-
-        Args:
-            path: Of one of these. Of an exported file's, parts that serve training alone, such as a decoder, are new.
+        """Reads a run folder's BEST, or a checkpoint file of either kind.
 
         Raises:
             WeightsError: There is none, it is damaged, or it does not fit the network that its config names.
-            ConfigError: An exported file's config has fields that this version of mien does not know.
         """
-        if path.suffix == ".onnx":
-            return cls._of_exported(path)
         file = path / BEST if path.is_dir() else path
         if path.is_dir() and not file.exists():
             raise WeightsError(f"{path} holds no {BEST}: train it for at least one epoch")
@@ -112,9 +108,21 @@ class TrainedNetwork:
         return cls(network.eval(), preprocessing, tuple(state["classes"]), config, calibration, row)
 
     @classmethod
-    def _of_exported(cls, path: Path) -> TrainedNetwork:
+    def of_exported(cls, path: Path) -> TrainedNetwork:
+        """Reads the network of a file that `mien export` or `mien quantize` wrote.
+
+        Parts that serve training alone, such as a decoder, are new; see `mien.networks.onnx_file.read` for the rest.
+
+        Raises:
+            WeightsError: It cannot be used, or does not fit the network that its config names.
+            ConfigError: Its config has fields that this version of mien does not know.
+        """
         classifier = Classifier(path)
-        network, _ = build(classifier.config, len(classifier.classes))
+        network, preprocessing = build(classifier.config, len(classifier.classes))
+        if preprocessing.channels != classifier.preprocessing.channels:
+            raise WeightsError(
+                f"{path} does not fit {classifier.title}: its images have other channels than its config"
+            )
         given = onnx_file.read(path, network)
         wanted = {
             name: tensor
@@ -125,6 +133,8 @@ class TrainedNetwork:
             (name for name in wanted if name not in given or given[name].shape != wanted[name].shape), ""
         ):
             raise WeightsError(f"{path} does not fit {classifier.title}: its {misfit} is missing or of another size")
+        if extra := next((name for name in given if name not in wanted), ""):
+            raise WeightsError(f"{path} does not fit {classifier.title}, which has no {extra}")
         network.load_state_dict(given, strict=False)
         row = classifier.metadata.get("log_row", {})
         return cls(
@@ -134,11 +144,14 @@ class TrainedNetwork:
             classifier.config,
             classifier.calibration,
             row,
+            classifier.digest,
         )
 
     @cached_property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that say which weights these are."""
+        """Sixteen hexadecimal digits that say which weights these are; more where they are of a file in 8 bits."""
+        if self.exported:
+            return self.exported
         hashed = hashlib.blake2b(digest_size=8)
         for name, tensor in sorted(self.network.state_dict().items()):
             hashed.update(name.encode() + tensor.contiguous().cpu().numpy().tobytes())

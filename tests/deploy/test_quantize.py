@@ -69,7 +69,7 @@ def test_it_says_nearly_what_the_original_says(quantized, exported, dataset):
 def test_it_comes_back_as_a_network_of_torch(quantized, dataset, which):
     path = quantized[1] if which == "quantized here" else find(which)
     images = dataset.images
-    expected, got = Classifier(path).logits(images), TrainedNetwork.load(path).logits(images)
+    expected, got = Classifier(path).logits(images), TrainedNetwork.of_exported(path).logits(images)
     assert np.abs(got - expected).mean() < 0.05 * expected.std()
 
 

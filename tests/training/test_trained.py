@@ -1,5 +1,6 @@
-"""A network that cannot be had is refused with what can be."""
+"""A network that cannot be had is refused with what can be; and what an exported file holds."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -7,9 +8,10 @@ import pytest
 import torch
 
 from mien.config import Config, NetworkConfig
-from mien.errors import ConfigError
-from mien.networks import registry
-from mien.training.trained import build
+from mien.errors import ConfigError, WeightsError
+from mien.networks import onnx_file, registry
+from mien.recognition.classifier import METADATA, Classifier, find
+from mien.training.trained import TrainedNetwork, build
 
 
 def config_of(spec: registry.NetworkSpec, **network: object) -> Config:
@@ -62,3 +64,35 @@ def test_a_depth_needs_masks_that_have_one(spec):
         assert [len(mask.down) for mask in network.masks] == [3, 2, 1, 1]
         images = torch.zeros(2, preprocessing.channels, preprocessing.size, preprocessing.size)
         assert network(images).logits.shape == (2, 7)
+
+
+def restamped(folder, **changes):
+    """The file of `tiny` with other metadata."""
+    metadata = Classifier("tiny").metadata
+    config = metadata["config"] | {"network": metadata["config"]["network"] | changes}
+    metadata = {key: value for key, value in metadata.items() if key != "config"} | (
+        {"config": config} if changes else {}
+    )
+    path = folder / "tiny.onnx"
+    onnx_file.restamp(find("tiny"), path, {METADATA: json.dumps(metadata)})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mask_depth": 1}, r"does not fit .* tiny, which has no masks\.0\.down\.1"),
+        ({"mask_depth": 4}, r"does not fit .* tiny: its masks\.0\.\S+ is missing"),
+        ({"variant": "small"}, r"does not fit .* tiny: its backbone\.conv1\.weight is missing or of another size"),
+        ({"channels": 3}, r"does not fit .* tiny: its images have other channels"),
+        ({}, r"does not say what it was trained with"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_file_that_is_not_what_its_config_says_is_refused(tmp_path, changes, sentence):
+    with pytest.raises(WeightsError, match=sentence):
+        TrainedNetwork.of_exported(restamped(tmp_path, **changes))
+
+
+def test_a_file_keeps_its_digest():
+    assert TrainedNetwork.of_exported(find("tiny")).digest == Classifier("tiny").digest
