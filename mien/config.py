@@ -199,6 +199,8 @@ class Config:
 
 MOST_SIZE = 1024
 """Largest height and width of a network's input, pixels."""
+MOST_EPOCHS = 100_000
+"""Of a training; as good as endless."""
 _FILES = (("data", "path"), ("data", "ferplus"), ("data", "teacher"), ("data", "teachers"), ("network", "weights"))
 _INFINITY = float("inf")
 _RANGES: tuple[tuple[str, str, float, float], ...] = (
@@ -225,7 +227,7 @@ _RANGES: tuple[tuple[str, str, float, float], ...] = (
     ("augment", "coarse", 0, 1),
     ("augment", "mixup", 0, _INFINITY),
     ("augment", "cutmix", 0, _INFINITY),
-    ("training", "epochs", 1, 100_000),
+    ("training", "epochs", 1, MOST_EPOCHS),
     ("training", "batch_size", 2, 100_000),
     ("training", "learning_rate", 1e-12, _INFINITY),
     ("training", "weight_decay", 0, _INFINITY),

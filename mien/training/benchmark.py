@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mien.config import Config
+from mien.config import MOST_EPOCHS, Config
 from mien.data.dataset import FaceDataset
 from mien.training.batches import Batch
 from mien.training.log import Log
@@ -155,6 +155,8 @@ def table(speed: TrainingSpeed) -> Table:
 
 def _trainer(config: Config, dataset: FaceDataset) -> Trainer:
     folder = Path()  # named, never written to: only finished epochs are
+    # Of little data or few epochs the learning rate's schedule would be over before the timing is.
+    config = replace(config, training=replace(config.training, epochs=MOST_EPOCHS))
     trainer = Trainer(config, dataset, folder, Log(folder, config.training.epochs, Console(quiet=True)))
     trainer.network.train()
     return trainer
