@@ -456,7 +456,7 @@ def evaluate(
 
     opened = predict.open_model(model, threads)
     data = data or Path(opened.config.data.path)
-    faces = load(data).split(split.value)
+    faces = load(data, size=opened.preprocessing.size).split(split.value)
     predictions = predict.predict(opened, faces, view.value)
     found = metric.evaluate(predictions)
     about: dict[str, Any] = {"model": model, "network": opened.title, "data": str(data)}
@@ -593,7 +593,7 @@ def export(
     trained = TrainedNetwork.load(run)
     folder = run if run.is_dir() else run.parent
     path = output or folder / f"{folder.resolve().name}.onnx"
-    public = load(data or trained.config.data.path).split("public")
+    public = load(data or trained.config.data.path, size=trained.preprocessing.size).split("public")
     difference = exports.export(trained, path, public, report.read_metrics(folder / "evaluation", trained.digest))
     console = _console()
     console.print(
@@ -644,7 +644,7 @@ def calibrate(
     from mien.evaluation.metrics import evaluate
     from mien.evaluation.predict import open_model, predict
 
-    faces = load(data).split(split.value)
+    faces = load(data, size=open_model(model).preprocessing.size).split(split.value)
     found, said = recalibrate(model, output, faces, coverage)
     before, after = (evaluate(each, resamples=0) for each in (said, predict(open_model(str(output)), faces)))
     typer.echo(
@@ -672,9 +672,10 @@ def quantize(
     from mien.evaluation.compare import difference
     from mien.evaluation.predict import open_model, predict
 
-    dataset = load(data)
+    opened = open_model(model)
+    dataset = load(data, size=opened.preprocessing.size)
     public = dataset.split("public")
-    before = predict(open_model(model), public)  # first: the output may take the model's place
+    before = predict(opened, public)  # first: the output may take the model's place
     written = quantizing.quantize(model, output, dataset, faces)
     lost = difference([before], [predict(written, public)])
     typer.echo(
@@ -766,9 +767,10 @@ def benchmark_train(
 
     require("lightning_fabric", "train")
     from mien.training import benchmark
+    from mien.training.trained import preprocessing_of
 
     settings = configs.load(config, tuple(set_ or ()))
-    dataset = load(settings.data.path, settings.data.ferplus or None)
+    dataset = load(settings.data.path, settings.data.ferplus or None, preprocessing_of(settings).size)
     speed = benchmark.measure(settings, dataset, steps)
     if as_json:
         typer.echo(json.dumps(speed.to_dict(), indent=2))

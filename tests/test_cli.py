@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien import cli
+from mien import cli, predictions
 from mien.labels import EXPRESSIONS
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
@@ -346,6 +346,39 @@ def test_train_evaluate_from_a_config(mien, fer2013_csv, user_cache, tmp_path, m
     code, _, err = mien("train", config, "--resume")
     assert code == 2
     assert_sentence(err, "training.epochs is 60 and was 1")
+
+
+def test_own_pictures_are_seen_as_sharp_as_the_network_can(mien, user_cache, tmp_path, monkeypatch):
+    """Else it would be trained and measured on blurred faces, and recognise sharp ones."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(7)
+    for split, count in (("train", 4), ("val", 1)):
+        for name in EXPRESSIONS:
+            folder = tmp_path / "faces" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(random.integers(0, 256, (160, 160), np.uint8)).save(folder / f"{number}.png")
+    (tmp_path / "mine.toml").write_text(
+        '[data]\npath = "faces"\n[network]\nvariant = "tiny"\nsize = 80\n'
+        "[training]\nepochs = 1\nbatch_size = 14\nthreads = 1\n"
+    )
+    for command in (
+        ("train", "mine.toml"),
+        ("export", "runs/mine", "-o", "mine.onnx"),
+        ("evaluate", "mine.onnx", "--data", "faces", "--split", "public", "-o", "found"),
+        ("calibrate", "mine.onnx", "--data", "faces", "-o", "mine-calibrated.onnx"),
+        ("quantize", "mine.onnx", "--data", "faces", "-o", "mine-int8.onnx"),
+        ("benchmark", "train", "mine.toml", "--steps", 1),
+    ):
+        code, _, err = mien(*command)
+        assert code == 0, err
+    (copy,) = user_cache.rglob("*.npz")  # one, so that all of them had the faces in the same size
+    assert np.load(copy)["images"].shape == (35, 80, 80)
+    pictures = [f"faces/val/{name}/0.png" for name in sorted(EXPRESSIONS)]
+    _, out, _ = mien("recognize", *pictures, "--detector", "none", "--model", "mine.onnx", "--json", "--threads", 1)
+    recognised = [list(picture["faces"][0]["probabilities"].values()) for picture in json.loads(out)]
+    measured = predictions.load(tmp_path / "found" / "predictions.parquet")
+    np.testing.assert_allclose(measured.probabilities, recognised, atol=1e-4)
 
 
 @pytest.mark.parametrize(

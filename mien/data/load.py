@@ -34,7 +34,8 @@ def load(path: str | Path, ferplus: str | Path | None = None, size: int = 48, ca
         path: FER2013's archive (.tar.gz, .zip), its CSV file, a folder that holds one of these, a folder of pictures,
             or Parquet (a file or a folder).
         ferplus: FER+'s `fer2013new.csv`, joined by row; FER2013 itself must be the CSV form, whose order it has.
-        size: Height and width that pictures are brought to, pixels. The CSV form has 48 and is refused for others.
+        size: Height and width that pictures are brought to, pixels: a network's input, so that it gets all the detail
+            it can use. FER2013's CSV form is always 48.
         cache: Keep what was read in the user's cache folder, and read it from there when the source is unchanged.
 
     Raises:
@@ -44,11 +45,8 @@ def load(path: str | Path, ferplus: str | Path | None = None, size: int = 48, ca
     form, source = _form(Path(path).expanduser())
     if ferplus is not None and form not in ("archive", "csv"):
         raise DataError(f"FER+ is joined by row: {source} has lost FER2013's order, use fer2013.csv or its archive")
-    if form in ("archive", "csv") and size != fer2013.SIZE:
-        raise DataError(
-            f"FER2013's CSV form has faces of {fer2013.SIZE} x {fer2013.SIZE} pixels, and {size} was asked for; "
-            "the network's own size is set in its configuration"
-        )
+    if form in ("archive", "csv"):
+        size = fer2013.SIZE
     dataset = _read_cached(form, source, size) if cache else _read(form, source, size)
     dataset = replace(dataset, path=str(source), form=form)
     return dataset if ferplus is None else ferplus_votes.join(dataset, Path(ferplus).expanduser())

@@ -185,7 +185,7 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
 def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Console) -> None:
     """Adds a trained trial's rows to the table, and keeps its predictions beside it."""
     trained = TrainedNetwork.load(folder / trial.name)
-    faces = load_data(trial.config.data.path)
+    faces = load_data(trial.config.data.path, size=trained.preprocessing.size)
     for split in sweep.splits:
         predictions = predict(trained, faces.split(split), VIEW)
         metrics = evaluate(predictions)

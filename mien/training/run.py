@@ -19,7 +19,7 @@ from mien.networks import registry
 from mien.training.log import Log
 from mien.training.loop import CONFIG, Trainer
 from mien.training.start import start_from
-from mien.training.trained import LAST
+from mien.training.trained import LAST, preprocessing_of
 
 
 def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
@@ -41,7 +41,8 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
     begun = (folder / LAST).exists()
     if begun and not resume:
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another folder with --run")
-    dataset = load(config.data.path, config.data.ferplus if config.loss.ferplus else None)
+    ferplus = config.data.ferplus if config.loss.ferplus else None
+    dataset = load(config.data.path, ferplus, preprocessing_of(config).size)
     with Log(folder, config.training.epochs, console) as log, interruptible() as interrupt:
         trainer = Trainer(config, dataset, folder, log)
         if begun:

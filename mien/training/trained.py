@@ -28,6 +28,19 @@ BEST = "best.safetensors"
 """The averaged weights of the epoch with the best PublicTest accuracy, `rounded`: to evaluate and export."""
 
 
+def preprocessing_of(config: Config) -> Preprocessing:
+    """How faces become the input of a config's network.
+
+    Raises:
+        ConfigError: There is no such network, or it cannot be had with such images.
+    """
+    spec = registry.find(config.network.name, config.network.variant)
+    size = config.network.size or spec.size
+    if size < spec.min_size:
+        raise ConfigError(f"network.size must be {spec.min_size}..{configs.MOST_SIZE} for {spec.title}, got {size}")
+    return Preprocessing(size=size, channels=config.network.channels or spec.in_channels)
+
+
 def build(config: Config, num_classes: int) -> tuple[nn.Module, Preprocessing]:
     """The network of a config, with new weights from torch's global random state, and its preprocessing.
 
@@ -35,9 +48,7 @@ def build(config: Config, num_classes: int) -> tuple[nn.Module, Preprocessing]:
         ConfigError: There is no such network, or it cannot be had with such images, classes or masks.
     """
     spec = registry.find(config.network.name, config.network.variant)
-    size, channels = config.network.size or spec.size, config.network.channels or spec.in_channels
-    if size < spec.min_size:
-        raise ConfigError(f"network.size must be {spec.min_size}..{configs.MOST_SIZE} for {spec.title}, got {size}")
+    preprocessing = preprocessing_of(config)
     parts: dict[str, Any] = {"dropout": config.network.dropout}
     for name, nothing in (("mask_activation", "empty"), ("mask_depth", "0")):
         if value := getattr(config.network, name):
@@ -47,8 +58,7 @@ def build(config: Config, num_classes: int) -> tuple[nn.Module, Preprocessing]:
                     f"got {value}"
                 )
             parts[name] = value
-    network = registry.create(spec, num_classes, channels, **parts)
-    return network, Preprocessing(size=size, channels=channels)
+    return registry.create(spec, num_classes, preprocessing.channels, **parts), preprocessing
 
 
 def rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -49,10 +49,9 @@ def test_unknown_form(tmp_path: Path, name: str) -> None:
         load(tmp_path / name)
 
 
-def test_another_size_than_the_csv_has(fer2013_csv: Path, user_cache: Path) -> None:
-    for cache in (True, False):
-        with pytest.raises(DataError, match="48 x 48 pixels, and 64 was asked for"):
-            load(fer2013_csv, size=64, cache=cache)
+def test_the_csv_keeps_its_size_and_one_copy(fer2013_csv: Path, user_cache: Path) -> None:
+    assert {load(fer2013_csv, size=size).size for size in (48, 64)} == {48}
+    assert len(cached(user_cache)) == 1
 
 
 def test_folder_that_holds_the_csv(fer2013_csv: Path, tmp_path: Path, rows: list[Row]) -> None:
