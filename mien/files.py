@@ -36,6 +36,11 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def printable(text: str) -> str:
+    """Text that may hold a file's name, as Unicode that can be written anywhere: bytes that are no text are escaped."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -37,6 +37,7 @@ def write(
     sound_s: float | None = None,
     sound_rate: int = 48000,
     sound_from_s: float = 0.0,
+    sound_layout: str = "stereo",
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     **stream: Any,
@@ -53,7 +54,7 @@ def write(
         video.codec_context.time_base = Fraction(1, 1000)
         for name, value in stream.items():
             setattr(video.codec_context, name, value)
-        audio = container.add_stream(sound, rate=sound_rate) if sound else None
+        audio = container.add_stream(sound, rate=sound_rate, layout=sound_layout) if sound else None
         for number, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             time_s = times_s[number] if times_s else number / rate

@@ -90,7 +90,7 @@ def _read(form: str, source: Path, size: int) -> FaceDataset:
 
 def _read_cached(form: str, source: Path, size: int) -> FaceDataset:
     # Named by the source's place alone: when the source changes, its old copy is replaced and does not pile up.
-    name = hashlib.sha256(f"{source.resolve()}|{size}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(f"{source.resolve()}|{size}")).hexdigest()[:32]
     file = user_cache_path("mien") / "data" / f"{name}.npz"
     state = _state(form, source)
     if file.exists():
@@ -123,5 +123,5 @@ def _state(form: str, source: Path) -> str:
     suffixes = {".parquet"} if form == "parquet" else SUFFIXES
     for file in files(source, suffixes) if source.is_dir() else [source]:
         state = os.stat(file)
-        digest.update(f"|{file.relative_to(source)}|{state.st_size}|{state.st_mtime_ns}".encode())
+        digest.update(os.fsencode(f"|{file.relative_to(source)}|{state.st_size}|{state.st_mtime_ns}"))
     return digest.hexdigest()

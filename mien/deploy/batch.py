@@ -14,7 +14,7 @@ from typing import Any
 
 from mien.data.pictures import SUFFIXES, files
 from mien.errors import ConfigError, DataError, ImageError, require
-from mien.files import replaced, write_text
+from mien.files import printable, replaced, write_text
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
 
@@ -121,12 +121,12 @@ def _part(work: Work, start: int) -> Path:
 
 
 def _rows(picture: Path, recognizer: Recognizer) -> list[dict[str, Any]]:
-    path = os.fspath(picture).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    path = printable(os.fspath(picture))
     try:
         image_rgb = photo.read(picture)
         faces = recognizer(image_rgb)
     except ImageError as error:
-        return [{"path": path, "error": str(error)}]
+        return [{"path": path, "error": printable(str(error))}]
     record = records.to_record(path, image_rgb, faces)
     size = {"width": record["width"], "height": record["height"]}
     return [size | row for row in records.flat(record)] or [size | {"path": path}]

@@ -232,7 +232,9 @@ async def _from_form(request: Request, body: AsyncGenerator[bytes, None]) -> lis
     for number, sent in enumerate(form.getlist("pictures"), start=1):
         if not isinstance(sent, UploadFile):
             raise HTTPException(422, "each field named pictures must be a file, got text; give it a file name")
-        pictures.append(Picture(sent.filename or f"picture {number}", await sent.read()))
+        # A form may name a charset that makes halves of characters, which no answer could hold.
+        name = (sent.filename or f"picture {number}").encode("utf-8", "replace").decode()
+        pictures.append(Picture(name, await sent.read()))
     return pictures
 
 

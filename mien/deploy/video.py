@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -68,7 +69,7 @@ class Wanted:
         ):
             if path and path.suffix.lower() not in endings:
                 raise ConfigError(f"the name of {kind} must end in {', '.join(endings)}, got {path.name}")
-        paths = [path for path in vars(self).values() if path]
+        paths = self._paths
         for path in paths:
             if not path.parent.is_dir():
                 raise ConfigError(f"there is no folder {path.parent} for {path.name}: make it, or name another")
@@ -77,14 +78,20 @@ class Wanted:
         if len(set(paths)) < len(paths):
             raise ConfigError(f"each file needs a name of its own, got {', '.join(map(str, paths))}")
 
+    @property
+    def _paths(self) -> list[Path]:
+        """All files that are written."""
+        beside = video_report.picture_beside(self.report) if self.report else None
+        return [path for path in (*vars(self).values(), beside) if path]
+
     def refuse(self, source: VideoSource) -> None:
         """Refuses to write over the video itself.
 
         Raises:
             ConfigError: One of the files is the video.
         """
-        for path in vars(self).values():
-            if path and path.exists() and Path(source.name).exists() and path.samefile(source.name):
+        for path in self._paths:
+            if path.exists() and Path(source.name).exists() and path.samefile(source.name):
                 raise ConfigError(f"{path} is the video itself, which would be lost: name another file")
 
 
@@ -123,6 +130,7 @@ class Output(Protocol):
 
         Raises:
             OSError: It cannot be ended.
+            VideoError: No picture was added: what was in its place stays there.
         """
         ...
 
@@ -148,6 +156,7 @@ def recognise(
     timeline = Timeline(classes)
     files: list[Path] = []
     errors: list[MienError | OSError] = []
+    unforeseen: list[Exception] = []
     outputs: list[Output] = []
     with interruptible() as interrupt:
         source.stopped = lambda: interrupt.requested
@@ -169,13 +178,18 @@ def recognise(
                     with _naming(output.path):
                         output.finish()
                     files.append(output.path)
-                except (MienError, OSError) as error:  # the others are still to be ended
+                except (MienError, OSError) as error:
                     errors.append(error)
+                except Exception as error:  # the others are still to be ended
+                    unforeseen.append(error)
+    if unforeseen:
+        raise unforeseen[0]
     if wanted.report:
         try:
             with _naming(wanted.report):
+                _refuse_nothing(wanted.report, timeline.frames > 0)
                 files += video_report.write(timeline, wanted.report, Path(source.name).name)
-        except OSError as error:
+        except (MienError, OSError) as error:
             errors.append(error)
     return Done(timeline, tuple(files), interrupt.requested, errors[0] if errors else None)
 
@@ -223,11 +237,13 @@ class Lines:
         )
         self._as_csv = as_csv
         self._whole = 0
+        self._begun = False
         if as_csv:
             self._write(records.csv_line(records.video_columns(classes)))
 
     def add(self, frame: VideoFrame) -> None:
         """See `Output`."""
+        self._begun = True
         record = records.of_frame(frame)
         if self._as_csv:
             self._write("".join(records.csv_line(row.values()) for row in records.flat_frame(record)))
@@ -238,6 +254,7 @@ class Lines:
         """See `Output`."""
         with self._place, self._file:
             if self.path != STANDARD_OUTPUT:
+                _refuse_nothing(self.path, self._begun)
                 self._file.truncate(self._whole)  # a full disk may have taken half a line
 
     def _write(self, text: str) -> None:
@@ -268,6 +285,7 @@ class Rows:
         self._schema = records.parquet_schema(records.video_columns(classes))
         parquet = require("pyarrow.parquet", "batch")
         self._rows: list[dict[str, Any]] = []
+        self._begun = False
         with ExitStack() as place:  # nothing is left where there is no room
             self._file = place.enter_context(replaced(path)).open("wb")
             self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
@@ -276,6 +294,7 @@ class Rows:
 
     def add(self, frame: VideoFrame) -> None:
         """See `Output`."""
+        self._begun = True
         self._rows += records.flat_frame(records.of_frame(frame))
         if len(self._rows) >= ROWS_A_GROUP:
             self._flush()
@@ -286,6 +305,7 @@ class Rows:
         with self._place, self._file:
             with self._writer:
                 self._flush()
+            _refuse_nothing(self.path, self._begun)
             self._file.truncate()
 
     def _flush(self) -> None:
@@ -325,6 +345,8 @@ class AnnotatedVideo:
         self._last_dts = -math.inf
         self._sound: Any = None
         self._copies = False
+        self._resampler: Any = None
+        self._heard_as: tuple[str, str, int] | None = None
         if source.sound_stream is not None:
             self._copies = _can_be_copied(source.sound_stream, self._container)
             if self._copies:
@@ -355,8 +377,7 @@ class AnnotatedVideo:
                 self._end()
             except (OSError, self._av.error.FFmpegError) as raised:
                 error = raised
-            if not self._stream.codec_context.is_open:  # no picture came: nothing is better than an empty file
-                raise VideoError(f"{self.path} was not written: there was no picture")
+            _refuse_nothing(self.path, self._stream.codec_context.is_open)
         if error:
             raise error
 
@@ -375,18 +396,43 @@ class AnnotatedVideo:
         waiting = self._source.sound
         while waiting and float(waiting[0].dts * waiting[0].time_base) - self._source.start_s <= until_s:
             packet = waiting.popleft()
+            if packet.dts <= self._last_dts:  # sound that jumps back, as of two recordings in one, cannot be told apart
+                continue
+            self._last_dts = packet.dts
             shift = round(self._source.start_s / packet.time_base)
-            if not self._copies:
-                for samples in packet.decode():
-                    samples.pts -= shift
-                    self._container.mux(self._sound.encode(samples))
-            elif (
-                packet.dts > self._last_dts
-            ):  # sound that jumps back, as of two recordings in one, cannot be told apart
-                self._last_dts = packet.dts
+            if self._copies:
                 packet.dts, packet.pts = packet.dts - shift, (packet.pts or packet.dts) - shift
                 packet.stream = self._sound
                 self._container.mux(packet)
+            else:
+                self._encode_sound(packet, shift)
+
+    def _encode_sound(self, packet: Any, shift: int) -> None:
+        try:
+            heard = packet.decode()
+        except self._av.error.InvalidDataError:
+            return  # a damaged packet costs its own sound, as players have it
+        for samples in heard:
+            samples.pts -= shift
+            for resampled in self._resampled(samples):
+                self._container.mux(self._sound.encode(resampled))
+
+    def _resampled(self, samples: Any) -> list[Any]:
+        """The samples as the encoder takes them; broadcasts change from mono to stereo and back on the way."""
+        heard_as = (samples.format.name, samples.layout.name, samples.sample_rate)
+        last = []
+        if heard_as != self._heard_as:
+            if self._resampler is not None:
+                last = self._resampler.resample(None)
+            self._heard_as = heard_as
+            self._resampler = self._av.AudioResampler(self._sound.format, self._sound.layout, self._sound.rate)
+        return [*last, *self._resampler.resample(samples)]
+
+
+def _refuse_nothing(path: Path, begun: bool) -> None:
+    """Nothing is better than an empty file, in whose place an earlier one may be."""
+    if not begun:
+        raise VideoError(f"{path} was not written: there was no picture")
 
 
 def _can_be_copied(sound: Any, container: Any) -> bool:
@@ -394,4 +440,11 @@ def _can_be_copied(sound: Any, container: Any) -> bool:
     codec = sound.codec.canonical_name
     if codec.startswith("pcm_") or (codec == "aac" and not sound.codec_context.extradata):
         return False
-    return codec in container.supported_codecs
+    av = require("av", "video")
+    try:  # what FFmpeg lists as supported is not all that it writes: no FLAC or Opus into .mov
+        with av.open(io.BytesIO(), "w", format=container.format.name) as trial:
+            trial.add_stream_from_template(sound)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True

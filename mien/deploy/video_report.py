@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mien.deploy.timeline import Timeline, Track, clock, nobody
 from mien.errors import ConfigError
 from mien.evaluation import style
-from mien.files import write_text
+from mien.files import printable, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,11 +45,17 @@ def write(timeline: Timeline, path: Path, title: str) -> tuple[Path, Path]:
     """
     if path.suffix.lower() != ".html":
         raise ConfigError(f"a report is one HTML page, so its name must end in .html, got {path.name}")
+    title = printable(title)
     drawn = timeline.longest_first[:MOST_TRACKS]
     figure = _figure(timeline, drawn, title)
-    picture = style.save(figure, path.with_suffix(".png"))
+    picture = style.save(figure, picture_beside(path))
     write_text(path, _page(timeline, drawn, title))
     return path, picture
+
+
+def picture_beside(path: Path) -> Path:
+    """Where the timeline of a page goes."""
+    return path.with_suffix(".png")
 
 
 def _figure(timeline: Timeline, tracks: Sequence[Track], title: str) -> Figure:

@@ -69,9 +69,12 @@ def new_figure(
     rect = (0.06 / width, below / height, 1 - 0.14 / width, 1 - (below + above) / height)
     figure.set_layout_engine(layout.ConstrainedLayoutEngine(rect=rect, w_pad=0.06, h_pad=0.06))
     across = 0.15 / width
-    figure.text(across, 1 - 0.12 / height, headline, size=_TITLE_PT, weight="bold", va="top", color=INK)
-    figure.text(across, 1 - 0.39 / height, "\n".join(under), size=LABEL_PT, va="top", color=GRAY)
-    figure.text(across, 0.1 / height, "\n".join(lines), size=SMALL_PT, va="bottom", color=GRAY, linespacing=1.25)
+    plain: dict[str, Any] = {"parse_math": False}  # a file's name may have dollars in it
+    figure.text(across, 1 - 0.12 / height, headline, size=_TITLE_PT, weight="bold", va="top", color=INK, **plain)
+    figure.text(across, 1 - 0.39 / height, "\n".join(under), size=LABEL_PT, va="top", color=GRAY, **plain)
+    figure.text(
+        across, 0.1 / height, "\n".join(lines), size=SMALL_PT, va="bottom", color=GRAY, linespacing=1.25, **plain
+    )
     axes = figure.subplot_mosaic(mosaic, **subplots) if mosaic else figure.subplots(**subplots)
     for each in figure.axes:
         each.spines[["top", "right"]].set_visible(False)
@@ -86,7 +89,9 @@ def new_figure(
 
 def legend(axes: Axes, place: Literal["best", "lower left", "lower right", "upper left"]) -> None:
     """Adds the legend."""
-    axes.legend(loc=place, fontsize=SMALL_PT, frameon=True, framealpha=0.9, edgecolor="none", labelcolor=INK)
+    drawn = axes.legend(loc=place, fontsize=SMALL_PT, frameon=True, framealpha=0.9, edgecolor="none", labelcolor=INK)
+    for text in drawn.get_texts():
+        text.set_parse_math(False)
 
 
 def split_and_n(split: str, n: int | None) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
 from mien.deploy import video as videos
@@ -154,8 +155,53 @@ def test_sound_that_is_encoded_anew_keeps_its_times(tmp_path: Path, name: str, s
         assert starts[1] > 0.4
 
 
-def test_two_recordings_in_one(tmp_path: Path) -> None:
-    parts = [films.write(tmp_path / f"{i}.ts", WALK, sound="mp2") for i in range(2)]
+def test_sound_that_changes_from_mono_to_stereo(tmp_path: Path) -> None:
+    """As broadcasts have it; the pictures and the sound go on."""
+    parts = []
+    for layout, from_s in (("mono", 0.0), ("stereo", 1.04)):
+        times_s, path = [from_s + 0.04 * i for i in range(25)], tmp_path / f"{layout}.ts"
+        parts.append(films.write(path, WALK, times_s, sound="aac", sound_layout=layout, sound_from_s=from_s))
+    (tmp_path / "film.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    done = run(tmp_path / "film.ts", "-o", tmp_path / "copy.mp4", "--jsonl", tmp_path / "faces.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "faces.jsonl").read_text().splitlines()) == 50
+    tone = samples(tmp_path / "copy.mp4")[0]
+    assert len(tone) / 48000 == pytest.approx(2.08, abs=0.15)
+    for second in (tone[: len(tone) // 2], tone[len(tone) // 2 :]):
+        spectrum = np.abs(np.fft.rfft(second * np.hanning(len(second))))
+        assert spectrum.argmax() * 48000 / len(second) == pytest.approx(440, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("sound", "name", "kept"), [("flac", "copy.mov", "aac"), ("flac", "copy.mp4", "flac"), ("mp2", "copy.mkv", "mp2")]
+)
+def test_sound_is_copied_where_it_can_be(tmp_path: Path, sound: str, name: str, kept: str) -> None:
+    film = films.write(tmp_path / "film.mkv", WALK[:10], sound=sound)
+    done = run(film, "-o", tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(tmp_path / name)) as container:
+        assert container.streams.audio[0].codec_context.name.removesuffix("float") == kept
+
+
+def test_a_damaged_packet_of_sound_costs_that_sound_alone(tmp_path: Path) -> None:
+    film = films.write(tmp_path / "film.mkv", WALK, sound="flac")
+    with av.open(str(film)) as container:
+        packets = [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+    damaged = film.read_bytes()
+    for packet in packets[3:5]:
+        damaged = damaged.replace(packet, bytes(len(packet)))
+    film.write_bytes(damaged)
+    done = run(film, "-o", tmp_path / "copy.mov", "--csv", tmp_path / "faces.csv")
+    assert done.returncode == 0, done.stderr
+    assert len(read_csv(tmp_path / "faces.csv")) == 25
+    with av.open(str(tmp_path / "copy.mov")) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"  # not copied, or this would test nothing
+    assert len(samples(tmp_path / "copy.mov")[0]) > 20_000
+
+
+@pytest.mark.parametrize("sound", ["mp2", "aac"])  # copied, and encoded anew
+def test_two_recordings_in_one(tmp_path: Path, sound: str) -> None:
+    parts = [films.write(tmp_path / f"{i}.ts", WALK, sound=sound) for i in range(2)]
     (tmp_path / "two.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     for name in ("copy.mkv", "copy.mp4"):
         done = run(tmp_path / "two.ts", "-o", tmp_path / name, "--jsonl", tmp_path / "faces.jsonl")
@@ -383,17 +429,41 @@ def test_the_video_itself_is_not_written_over(tmp_path: Path) -> None:
     assert film.read_bytes() == before
 
 
+def test_the_picture_beside_a_report_is_not_written_over_the_video(tmp_path: Path) -> None:
+    film = tmp_path / "film.png"
+    first, *others = map(Image.fromarray, WALK[:3])
+    first.save(film, save_all=True, append_images=others, duration=40)
+    before = film.read_bytes()
+    done = run(film, "--report", tmp_path / "film.html")
+    assert done.returncode == 2
+    assert f"{film} is the video itself" in done.stderr
+    assert film.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["sale_$5_to_$10.mp4", os.fsdecode(b"caf\xe9.mp4")])
+def test_a_name_that_is_no_formula_and_no_text(tmp_path: Path, name: str) -> None:
+    film = films.write(tmp_path / "film.mp4", WALK[:3]).rename(tmp_path / name)
+    done = run(film, "--report", tmp_path / "film.html")
+    assert done.returncode == 0, done.stderr
+    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    assert f"<h1>{shown}</h1>" in (tmp_path / "film.html").read_text()
+
+
 def test_an_earlier_copy_is_not_replaced_by_nothing(tmp_path: Path) -> None:
     film = films.write(tmp_path / "film.mp4", WALK)
     content = bytearray(film.read_bytes())
     start = content.index(b"mdat") + 4
     content[start : content.index(b"moov", start) - 4] = bytes(content.index(b"moov", start) - 4 - start)
     film.write_bytes(content)
-    (tmp_path / "copy.mp4").write_text("earlier")
-    done = run(film, "-o", tmp_path / "copy.mp4")
+    options = {"-o": "copy.mp4", "--csv": "f.csv", "--jsonl": "f.jsonl", "--parquet": "f.parquet", "--report": "f.html"}
+    before = dict.fromkeys((*options.values(), "f.png"), "earlier")
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
+    done = run(film, *(part for option, name in options.items() for part in (option, tmp_path / name)))
     assert done.returncode == 2
     assert "has not one picture that can be decoded" in done.stderr
-    assert (tmp_path / "copy.mp4").read_text() == "earlier"
+    film.unlink()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
 
 
 def test_smoothing_over_no_number_of_seconds(film: Path) -> None:
