@@ -117,6 +117,7 @@ def recognize(
         output.mkdir(parents=True, exist_ok=True)
     found, failed = [], False
     written: list[Path] = []
+    kept = {path.parent.resolve() / path.name for path in photos}
     for path in photos:
         try:
             image_rgb = photo.read(path)
@@ -127,7 +128,14 @@ def recognize(
             continue
         found.append(records.to_record(str(path), image_rgb, faces))
         if output:
-            written.append(draw.save(draw.annotate(image_rgb, faces), output, path.stem, written))
+            try:
+                copy = draw.save(draw.annotate(image_rgb, faces), output, path.stem, kept)
+            except OSError as error:
+                typer.echo(f"mien: {path} has no copy in {output}: {error.strerror or error}", err=True)
+                failed = True
+                continue
+            written.append(copy)
+            kept.add(output.resolve() / copy.name)
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     elif as_csv:
@@ -740,6 +748,7 @@ def camera(
 
     for module in _SERVING:
         require(module, "serve")
+    import threading
     import webbrowser
 
     from mien.deploy import serve as serving
@@ -747,7 +756,8 @@ def camera(
     def opened(url: str) -> None:
         page = f"{url}/#camera"
         typer.echo(f"the camera's page is {page}; Ctrl-C ends it")
-        webbrowser.open(page)
+        # Beside the service, for some browsers are waited for until they are closed, and need its answers meanwhile.
+        threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
 
     serving.serve(serving.Settings(model=model, port=port), opened)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,17 +14,23 @@ from pathlib import Path
 def replaced(path: Path) -> Iterator[Path]:
     """Gives a path to write to; puts it in the place of `path` when the block ends, and removes it on an error.
 
+    Where `path` is a link, the file that it leads to is replaced.
+
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written, or `path` is a pipe or a device.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, and a file is to be written", str(path))
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=".mien-", suffix=path.suffix, dir=path.parent)
     except OSError as error:  # it is about the file that was to be, not about the part
         raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     part = Path(name)
     try:
         yield part
+        _to_disk(part)
         part.chmod(0o666 & ~_umask())  # mkstemp's own mode, and that of some writers, is for the owner alone
         part.replace(path)
     finally:
@@ -39,6 +46,12 @@ def write_text(path: Path, text: str) -> None:
 def printable(text: str) -> str:
     """Text that may hold a file's name, as Unicode that can be written anywhere: bytes that are no text are escaped."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _to_disk(file: Path) -> None:
+    """Waits until a file's content is on the disk: else a power cut could leave its name with nothing behind it."""
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def _umask() -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,10 +40,8 @@ def read(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
             the name to the caller.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of large pictures and odd metadata: only an error matters here
-            with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as opened:
-                return _eight_bits(_upright(opened))
+        with _quiet_pillow(), nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as opened:
+            return _eight_bits(_upright(opened))
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -57,6 +57,32 @@ def read(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
     except Exception as error:
         reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
         raise ImageError(reason.splitlines()[0]) from None
+
+
+_quiet = ExitStack()
+_quiet_lock, _quiet_readers = threading.Lock(), 0
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Without Pillow's warnings of large pictures and odd metadata: only an error matters here.
+
+    The filters of warnings belong to the whole process, so that threads that each put them back would leave it with
+    another's: the first reader changes them and the last one puts them back.
+    """
+    global _quiet_readers
+    with _quiet_lock:
+        if not _quiet_readers:
+            _quiet.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", module="PIL")
+        _quiet_readers += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_readers -= 1
+            if not _quiet_readers:
+                _quiet.close()
 
 
 def _upright(picture: Image.Image) -> Image.Image:

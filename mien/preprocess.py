@@ -16,6 +16,8 @@ Numbers = TypeVar("Numbers", bound=Any)
 
 MOST_AT_ONCE = 256
 """Faces that go through a network together, to be recognised."""
+MOST_SIDE = 4096
+"""Side of a square that is cut out at full resolution, pixels: else a picture of 30,000 x 1 would take a gigabyte."""
 PIXELS_AT_ONCE = 48 * 224 * 224
 """Most pixels of theirs: as many as one step of a full-size training has."""
 
@@ -96,9 +98,14 @@ def crop(gray: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
             edge. The square has its longer side.
 
     Returns:
-        (side, side): what lies outside the picture repeats its edge.
+        (side, side): what lies outside the picture repeats its edge. A face of more than MOST_SIDE pixels is reduced by
+        a whole number first.
     """
     side = max(1, round(max(box.width, box.height)))
+    if side > MOST_SIDE:
+        times = -(-side // MOST_SIDE)
+        reduced = np.asarray(Image.fromarray(gray).reduce(times))
+        return crop(reduced, Box(*(each / times for each in box.xyxy)))
     x0 = round((box.x0 + box.x1 - side) / 2)
     y0 = round((box.y0 + box.y1 - side) / 2)
     rows = np.clip(np.arange(y0, y0 + side), 0, gray.shape[0] - 1)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,26 @@ def test_pictures_of_one_name_do_not_replace_each_other(mien, mountain, tmp_path
     other.write_bytes(mountain.read_bytes())
     mien("recognize", mountain, other, "-o", tmp_path / "out", "--threads", 1)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"mountain-faces.jpg", "mountain-faces-2.jpg"}
+
+
+def test_own_pictures_are_not_replaced_by_annotated_ones(mien, mountain, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ASTRONAUT, "photo.jpg")
+    Image.open(mountain).save("photo-faces.jpg")
+    before = Path("photo-faces.jpg").read_bytes()
+    code, out, _ = mien("recognize", "photo.jpg", tmp_path / "photo-faces.jpg", "-o", ".", "--threads", 1)
+    assert code == 0
+    assert "written: photo-faces-2.jpg" in out
+    assert Path("photo-faces.jpg").read_bytes() == before
+
+
+def test_a_copy_that_cannot_be_written_costs_itself_alone(mien, tmp_path):
+    Image.new("L", (70_000, 1)).save(tmp_path / "wide.png")
+    code, out, err = mien("recognize", tmp_path / "wide.png", ASTRONAUT, "-o", tmp_path / "copies", "--json")
+    assert code == 2
+    assert_sentence(err, "wide.png has no copy in")
+    assert [len(picture["faces"]) for picture in json.loads(out)] == [0, 1]
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["astronaut-faces.jpg"]
 
 
 def test_one_bad_file_does_not_stop_the_others(mien, damaged):

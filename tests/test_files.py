@@ -46,6 +46,27 @@ def test_reader_of_the_old_file_keeps_it(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
+def test_a_link_stays_one_and_a_pipe_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    target, link, pipe = tmp_path / "far" / "target.txt", tmp_path / "link.txt", tmp_path / "pipe.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="it is a pipe or a device"):
+        write_text(pipe, "x")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_the_longest_name_that_a_folder_takes(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 251 + ".txt")
+    write_text(path, "x")
+    assert path.read_text() == "x"
+
+
 def test_text_is_utf8_everywhere(tmp_path: Path) -> None:
     write_text(tmp_path / "name.txt", "Grüße 🙂")
     assert (tmp_path / "name.txt").read_bytes() == "Grüße 🙂".encode()

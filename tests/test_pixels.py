@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,15 @@ def test_a_small_file_that_promises_many_pixels(side: int, words: str) -> None:
     )
     with pytest.raises(ImageError, match=words):
         read(io.BytesIO(b"\x89PNG\r\n\x1a\n" + data))
+
+
+def test_threads_leave_the_process_its_warnings() -> None:
+    """Each putting back what it found, the last would put back another's."""
+    content = saved(Image.new("L", (400, 400)), "PNG").getvalue()
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: read(io.BytesIO(content)), range(200)))
+    assert list(warnings.filters) == before
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>not found</html>", bytes(1000), b"\xff\xd8\xff\xe0", b"GIF89a"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.preprocess import Preprocessing, crop
+from mien.preprocess import MOST_SIDE, Preprocessing, crop
 from mien.types import Box
 
 
@@ -132,6 +132,18 @@ def test_crop_over_the_edge_repeats_it(numbered: NDArray[np.uint8]) -> None:
     face = crop(numbered, Box(17, 7, 22, 12))
     assert np.array_equal(face[:3, :3], numbered[7:, 17:])
     assert np.all(face[2:, 2:] == numbered[9, 19])
+
+
+@pytest.mark.parametrize("shape", [(1, 30_000), (30_000, 1), (9_000, 6_000)])
+def test_crop_of_a_huge_face_takes_little_memory(shape: tuple[int, int]) -> None:
+    """A picture of 30,000 x 1 pixels is a hundred bytes of PNG, and its square would be a gigabyte."""
+    gray = np.full(shape, 7, np.uint8)
+    gray[-(shape[0] // 2) :, -(shape[1] // 2) :] = 200
+    face = crop(gray, Box(0, 0, shape[1], shape[0]))
+    assert face.shape[0] == face.shape[1]
+    assert MOST_SIDE / 2 < len(face) <= MOST_SIDE
+    assert face[-1, -1] == 200
+    assert abs(float((face == 200).mean()) - (0.25 if 1 not in shape else 0.5)) < 0.1
 
 
 def test_crop_outside_and_of_a_sliver(numbered: NDArray[np.uint8]) -> None:

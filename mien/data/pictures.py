@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,8 +15,12 @@ from mien.errors import DataError
 from mien.preprocess import Preprocessing, crop
 from mien.types import Box
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
-"""Endings of picture files, in lower case."""
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
+    | {".pbm", ".pgm", ".ppm", ".tga", ".heic", ".heif"}
+)
+"""Endings of picture files, in lower case. The last two cannot be read by Pillow alone, which is better said than that
+such pictures are left out unsaid."""
 
 
 def is_junk(name: str) -> bool:
@@ -45,13 +49,20 @@ def _below(folder: Path, suffixes: Set[str], above: tuple[str, ...]) -> list[Pat
             for entry in entries:
                 if is_junk(entry.name):
                     continue
-                if entry.is_dir():
+                if _leads_to(entry.is_dir):
                     found += _below(folder / entry.name, suffixes, (*above, real))
-                elif entry.name.lower().endswith(tuple(suffixes)) and entry.is_file():
+                elif entry.name.lower().endswith(tuple(suffixes)) and _leads_to(entry.is_file):
                     found.append(folder / entry.name)
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be read: {error.strerror}; check its permissions") from None
     return found
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def read_face(source: Path | BinaryIO, size: int) -> NDArray[np.uint8]:

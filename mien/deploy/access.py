@@ -54,7 +54,7 @@ class Access:
                 421, f"this service is called {', '.join(sorted(self.hosts))}, got the host {host or 'none'}"
             )
         origin = headers.get("origin")
-        if origin is not None and hostname(origin.partition("//")[2]) != host:
+        if origin is not None and not _same(origin.partition("//")[2], headers.get("host", "")):
             return sentence(403, f"pages of {origin} may not call this service, only its own may")
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if self.token and path.startswith(self.guarded) and not self._knows(scope, headers):
@@ -123,6 +123,16 @@ def hostname(authority: str) -> str:
         return (urlsplit(f"//{authority}").hostname or "").rstrip(".")
     except ValueError:
         return ""
+
+
+def _same(origin: str, called: str) -> bool:
+    """Whether a page is of the host that was called.
+
+    Of loopback the port counts as well, since other programs of this machine have pages there; elsewhere it does not,
+    since a proxy may not pass it on.
+    """
+    host = hostname(called)
+    return hostname(origin) == host and (host not in LOOPBACK or origin.lower() == called.lower())
 
 
 def is_loopback(host: str) -> bool:

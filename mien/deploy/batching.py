@@ -51,8 +51,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            if not getattr(self, each.name) > 0:
-                raise ConfigError(f"the limit {each.name} must be above 0, got {getattr(self, each.name)}")
+            if not 0 < getattr(self, each.name) < math.inf:
+                raise ConfigError(f"the limit {each.name} must be above 0 and finite, got {getattr(self, each.name)}")
         if self.queue < self.pictures:
             raise ConfigError(
                 f"the queue must have room for one request: {self.pictures} pictures are allowed in one, and "

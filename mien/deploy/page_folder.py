@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mien.errors import ConfigError
 from mien.files import replaced, write_text
@@ -46,7 +47,7 @@ def listed(models: Mapping[str, Path]) -> dict[str, Any]:
                 "colours": {each: COLOURS.get(each, _OTHER_CLASS) for each in opened.classes},
                 "preprocessing": opened.preprocessing.to_dict(),
                 "calibration": opened.calibration.to_dict(),
-                "file": f"models/{name}.onnx",
+                "file": f"models/{quote(name)}.onnx",
             }
         )
     return {"default": next(iter(models)), "models": described}

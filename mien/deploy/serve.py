@@ -252,7 +252,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     else:
         app.add_api_route("/", _no_page, include_in_schema=False)
     app.add_exception_handler(StarletteHTTPException, _refused)
-    own = () if service.name in shipped() else (f"/models/{service.name}.onnx",)
+    own = () if find(settings.model) == shipped().get(service.name) else (f"/models/{service.name}.onnx",)
     access = Access(names_of(settings.host), settings.token, ("/v1/", *own))
     app.add_middleware(Guard, access=access, tell=service.metrics.answered)
     return app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -41,23 +41,24 @@ def annotate(
     return picture
 
 
-def save(picture: Image.Image, folder: Path, stem: str, taken: Sequence[Path]) -> Path:
+def save(picture: Image.Image, folder: Path, stem: str, taken: Set[Path]) -> Path:
     """Writes an annotated picture as `STEM-faces.jpg`, whole or not at all.
 
     Args:
         picture: RGB.
         folder: Exists.
         stem: The name of the picture it was made from, without suffix.
-        taken: Files written before, which are not to be replaced: a number is added to the name then.
+        taken: Files that are not to be replaced, of resolved folders: a number is added to the name then.
 
     Returns:
         The file.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written, or the picture has more than JPEG's 65,500 pixels to a side.
     """
     names = itertools.chain([f"{stem}-faces.jpg"], (f"{stem}-faces-{number}.jpg" for number in itertools.count(2)))
-    path = next(folder / name for name in names if folder / name not in taken)
+    place = folder.resolve()
+    path = folder / next(name for name in names if place / name not in taken)
     with replaced(path) as part:
         picture.save(part, "JPEG", quality=92)
     return path

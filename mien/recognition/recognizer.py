@@ -30,10 +30,13 @@ class Recognizer:
     """
 
     def __init__(
-        self, model: str | Path | Model = DEFAULT, detector: str | Detector = "blazeface", threads: int | None = None
+        self,
+        model: str | Path | Model = DEFAULT,
+        detector: str | Path | Detector = "blazeface",
+        threads: int | None = None,
     ) -> None:
         self.classifier = Classifier(model, threads) if isinstance(model, str | Path) else model
-        self.detector = create_detector(detector, threads) if isinstance(detector, str) else detector
+        self.detector = create_detector(str(detector), threads) if isinstance(detector, str | Path) else detector
 
     def __call__(self, picture: photo.Picture) -> tuple[Face, ...]:
         """Finds the faces of a picture, from left to right, and classifies them in one batch.

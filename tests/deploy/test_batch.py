@@ -1,5 +1,6 @@
 """A folder of pictures becomes one table, the same however the work was interrupted."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -89,6 +90,20 @@ def test_interrupted_it_goes_on_and_is_the_same_file(folder, recognizer, picture
     assert batch.recognize(work, recognizer, 2, lambda done: None).read_bytes() == whole
 
 
+def test_odd_names_links_and_formats_have_their_row(folder, recognizer):
+    (folder / os.fsdecode(b"caf\xe9.jpg")).write_text("no picture")
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x1cftypheic")
+    (folder / "loop").symlink_to(folder / "loop")
+    with Image.open(ASTRONAUT) as astronaut:
+        astronaut.save(folder / "astronaut.jfif", "JPEG")
+    rows = parquet.read_table(batch.recognize(work_of(folder), recognizer, 2, lambda done: None)).to_pylist()
+    rows = {Path(row["path"]).name: row for row in rows}
+    assert len(rows) == 13
+    assert rows["caf\\xe9.jpg"]["error"].startswith(f"{folder}/caf\\xe9.jpg cannot be read as a picture")
+    assert "none of the formats" in rows["phone.HEIC"]["error"]
+    assert rows["astronaut.jfif"]["expression"] == "happy"
+
+
 def test_other_work_is_not_gone_on_with(folder, recognizer):
     work = work_of(folder)
     work.parts.mkdir()
@@ -102,7 +117,7 @@ def test_other_work_is_not_gone_on_with(folder, recognizer):
 
 def test_a_folder_without_pictures_is_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"there is no picture below .*empty: expected \.bmp, \.gif"):
+    with pytest.raises(DataError, match=r"there is no picture below .*empty: expected \.apng, \.avif, \.bmp"):
         work_of(tmp_path / "empty")
 
 

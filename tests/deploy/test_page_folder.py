@@ -37,6 +37,13 @@ def test_the_list_of_models_says_what_their_files_say(masked: Path) -> None:
     assert other["file"] == "models/masked.onnx"
 
 
+def test_a_models_file_is_an_address(masked: Path, tmp_path: Path) -> None:
+    path = tmp_path / "my #1, 90%.onnx"
+    path.write_bytes(masked.read_bytes())
+    (model,) = page_folder.listed(page_folder.named([str(path)]))["models"]
+    assert (model["name"], model["file"]) == ("my #1, 90%", "models/my%20%231%2C%2090%25.onnx")
+
+
 def test_each_model_has_a_name_of_its_own(masked: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a name of its own"):
         page_folder.named([str(masked), str(tmp_path / masked.name)])

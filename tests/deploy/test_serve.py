@@ -282,7 +282,8 @@ def test_other_names_and_other_sites_are_refused(client):
         assert_sentence(client.get("/healthz", headers={"Host": host}), 421, "localhost")
     for host in ("localhost", "LOCALHOST:1", "[::1]:8000"):
         assert client.get("/healthz", headers={"Host": host}).status_code == 200
-    for origin in ("https://evil.example", "null", "http://localhost.evil.example"):
+    # The last is another program's page on this machine.
+    for origin in ("https://evil.example", "null", "http://localhost.evil.example", "http://127.0.0.1:3"):
         assert_sentence(client.post("/v1/recognize", **face(), headers={"Origin": origin}), 403, origin)
         with pytest.raises(InvalidStatus) as refused, websocket(client, origin=origin):
             pass
@@ -290,6 +291,25 @@ def test_other_names_and_other_sites_are_refused(client):
     with websocket(client, origin=f"http://127.0.0.1:{client.base_url.port}") as frames:
         frames.send(PICTURE)
         assert json.loads(frames.recv())["faces"]
+
+
+def test_ones_own_model_of_a_shipped_name_needs_the_token(masked, tmp_path):
+    own = tmp_path / "small.onnx"
+    own.write_bytes(masked.read_bytes())
+    with client_of(model=own, token="open-sesame", workers=1) as client:
+        assert client.get("/models/small.onnx").status_code == 401
+        assert client.get("/models/tiny.onnx").status_code == 200
+        known = {"Authorization": "Bearer open-sesame"}
+        assert client.get("/models/small.onnx", headers=known).content == own.read_bytes()
+
+
+def test_a_name_of_halves_of_characters(client):
+    head = 'Content-Disposition: form-data; name="pictures"; filename="\\ud800.jpg"'
+    body = b"--b\r\n" + head.encode() + b"\r\n\r\n" + PICTURE + b"\r\n--b--\r\n"
+    kind = "multipart/form-data; boundary=b; charset=unicode_escape"
+    answer = client.post("/v1/recognize", content=body, headers={"Content-Type": kind})
+    assert answer.status_code == 200
+    assert answer.json()["pictures"][0]["name"] == "?.jpg"
 
 
 def test_a_service_for_all_addresses_answers_to_every_name():
@@ -482,7 +502,8 @@ def command(*options, **environment):
 
 def test_the_cameras_page_is_opened_in_the_browser(tmp_path):
     browser, seen = tmp_path / "browser", tmp_path / "seen"
-    browser.write_text(f'#!/bin/sh\necho "$1" > "{seen}.part" && mv "{seen}.part" "{seen}"\n')
+    stays_open = "while kill -0 $PPID 2> /dev/null; do sleep 0.1; done"  # as a browser that was not running before
+    browser.write_text(f'#!/bin/sh\necho "$1" > "{seen}.part" && mv "{seen}.part" "{seen}"\n{stays_open}\n')
     browser.chmod(0o755)
     process = subprocess.Popen(
         [sys.executable, "-m", "mien", "camera"],
@@ -563,6 +584,7 @@ def call(monkeypatch, capsys):
         (["--port", "0", "--detector", "eyes"], ["no detector eyes"]),
         (["--queue", "3"], ["raise the queue"]),
         (["--timeout", "0"], ["seconds must be above 0"]),
+        (["--timeout", "inf"], ["seconds must be above 0 and finite"]),
     ],
 )
 def test_what_cannot_be_served_is_one_sentence(call, options, words):

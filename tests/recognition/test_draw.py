@@ -180,9 +180,9 @@ def test_no_box_is_drawn_over_a_label() -> None:
 
 def test_annotated_pictures_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None:
     picture = annotate(plain(64, 64), [])
-    first = save(picture, tmp_path, "a", [])
-    second = save(picture, tmp_path, "a", [first])
-    third = save(picture, tmp_path, "a", [first, second])
+    first = save(picture, tmp_path, "a", set())
+    second = save(picture, tmp_path, "a", {first})
+    third = save(picture, tmp_path, "a", {first, second})
     assert [path.name for path in (first, second, third)] == ["a-faces.jpg", "a-faces-2.jpg", "a-faces-3.jpg"]
     assert all(Image.open(path).size == (64, 64) for path in (first, second, third))
-    assert save(picture, tmp_path, "a", []) == first
+    assert save(picture, tmp_path, "a", set()) == first
