@@ -43,6 +43,15 @@ class Split(str, Enum):
     private = "private"
 
 
+class SplitOrAll(str, Enum):
+    """The splits of FER2013, or all faces."""
+
+    training = "training"
+    public = "public"
+    private = "private"
+    all = "all"
+
+
 class View(str, Enum):
     """How often each face is looked at; see `mien.evaluation.predict.VIEWS`."""
 
@@ -285,7 +294,7 @@ def audit(
     not_faces = votes.not_a_face(dataset, ferplus) if ferplus else None
     with _console(errors=True).status(f"comparing {len(dataset):,} faces with each other"):
         found = auditing.audit(dataset, not_faces)
-    accuracies = [unseen.measure(name, each, found.in_training()) for name, each in networks.items()]
+    accuracies = [unseen.measure(name, each, dataset, found.in_training()) for name, each in networks.items()]
     if output:
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / "copies.csv", auditing.to_csv(found))
@@ -465,6 +474,8 @@ def evaluate(
     opened = predict.open_model(model, threads)
     data = data or Path(opened.config.data.path)
     faces = load(data, size=opened.preprocessing.size).split(split.value)
+    if table:
+        tables.refuse_other_faces(table, results.Result, split.value, len(faces))
     predictions = predict.predict(opened, faces, view.value)
     found = metric.evaluate(predictions)
     about: dict[str, Any] = {"model": model, "network": opened.title, "data": str(data)}
@@ -512,10 +523,11 @@ def robustness(
     if file.suffix != ".csv":
         raise typer.BadParameter(f"the table's name must end in .csv, got {file.name}; the figure goes beside it")
     require("matplotlib", "figures")
-    tables.load(file, sheets.Robustness)
-    faces = load(data).split(split.value)
-    for model in models:
-        opened = predict.open_model(model, threads)
+    networks = {model: predict.open_model(model, threads) for model in models}
+    # All see the same faces, as sharp as the largest of them can.
+    faces = load(data, size=max(each.preprocessing.size for each in networks.values())).split(split.value)
+    tables.refuse_other_faces(file, sheets.Robustness, split.value, len(faces))
+    for model, opened in networks.items():
         typer.echo(f"{model}:", nl=False, err=True)
         command = f"mien robustness {model} --data {data.name} --split {split.value}"
         name = _name_of(Path(model))
@@ -638,7 +650,7 @@ def calibrate(
     model: Annotated[str, typer.Argument(help="An .onnx file of mien export, or a shipped model's name.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The calibrated copy, an .onnx file.")],
     data: Annotated[Path, typer.Option(help="Labelled faces that it was not trained on, of the kind it will see.")],
-    split: Annotated[Split, typer.Option(help="Which of them.")] = Split.public,
+    split: Annotated[SplitOrAll, typer.Option(help="Which of them.")] = SplitOrAll.public,
     coverage: Annotated[
         float, typer.Option(help="Share of the faces that it should be certain of; the others are uncertain.")
     ] = 0.8,
@@ -652,7 +664,8 @@ def calibrate(
     from mien.evaluation.metrics import evaluate
     from mien.evaluation.predict import open_model, predict
 
-    faces = load(data, size=open_model(model).preprocessing.size).split(split.value)
+    dataset = load(data, size=open_model(model).preprocessing.size)
+    faces = dataset if split is SplitOrAll.all else dataset.split(split.value)
     found, said = recalibrate(model, output, faces, coverage)
     before, after = (evaluate(each, resamples=0) for each in (said, predict(open_model(str(output)), faces)))
     typer.echo(

@@ -135,7 +135,7 @@ class TrainingConfig:
     warmup: float = 0.15
     """Share of all steps over which one-cycle climbs."""
     plateau_patience: int = 2
-    """Epochs without a better PublicTest accuracy before plateau lowers the learning rate."""
+    """Epochs without a better PublicTest accuracy that plateau lets pass; with one more the learning rate falls."""
     stop_after: int = 0
     """Epochs without a better PublicTest accuracy before training ends; 0 never ends it early."""
     ema_decay: float = 0.999
@@ -330,12 +330,16 @@ def without_folders(config: Config) -> dict[str, Any]:
 def digest(config: Config) -> str:
     """Eight hexadecimal digits that differ where two configs do.
 
-    Of what is not a field's default, so that a field that a later version adds changes nothing.
+    Of what is not a field's default, so that a field that a later version adds changes nothing. A file of data counts
+    by its name alone, so that FER2013 may lie anywhere; folders, weights and teachers count by their whole path.
     """
-    defaults = to_dict(Config())
+    tables, defaults = to_dict(config), to_dict(Config())
+    for key in ("path", "ferplus"):
+        if (named := Path(tables["data"][key])).suffix:
+            tables["data"][key] = named.name
     changed = {
         section: {key: value for key, value in table.items() if value != defaults[section][key]}
-        for section, table in without_folders(config).items()
+        for section, table in tables.items()
     }
     return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -333,6 +333,8 @@ def test_calibrate_on_own_faces(mien, fer2013_csv, user_cache, tmp_path):
     assert "50.0% of the faces" in out
     code, out, _ = mien("recognize", ASTRONAUT, "--model", mine, "--json", "--threads", 1)
     assert json.loads(out)[0]["faces"][0]["expression"] == "happy"
+    assert "on its 14 faces" in mien("calibrate", "small", "--data", fer2013_csv, "-o", mine)[1]
+    assert "on its 56 faces" in mien("calibrate", "small", "--data", fer2013_csv, "--split", "all", "-o", mine)[1]
     code, _, err = mien("calibrate", "small", "--data", fer2013_csv, "--coverage", 0, "-o", mine)
     assert code == 2
     assert_sentence(err, "the coverage must be above 0 and at most 1, got 0")
@@ -349,6 +351,13 @@ def test_robustness(mien, fer2013_csv, user_cache, tmp_path):
     assert len(rows) == 41
     assert {row["command"] for row in rows} == {"mien robustness small --data fer2013.csv --split public"}
     assert (tmp_path / "robustness.png").stat().st_size > 10_000
+    before = table.read_bytes()
+    code, _, err = mien("robustness", "small", "--data", fer2013_csv, "--split", "training", "-o", table)
+    table.write_bytes(table.read_bytes().replace(b",training,28,", b",training,29,"))
+    code, _, err = mien("robustness", "small", "--data", fer2013_csv, "--split", "training", "-o", table)
+    assert code == 2
+    assert_sentence(err, "has rows of 29 faces of the split training, and these are 28, so others: name another table")
+    assert table.read_bytes().startswith(before)
 
 
 def test_train_evaluate_from_a_config(mien, fer2013_csv, user_cache, tmp_path, monkeypatch):
@@ -395,6 +404,8 @@ def test_own_pictures_are_seen_as_sharp_as_the_network_can(mien, user_cache, tmp
         assert code == 0, err
     (copy,) = user_cache.rglob("*.npz")  # one, so that all of them had the faces in the same size
     assert np.load(copy)["images"].shape == (35, 80, 80)
+    assert mien("robustness", "mine.onnx", "small", "--data", "faces", "-o", "robustness.csv", "--threads", 1)[0] == 0
+    assert len(list(user_cache.rglob("*.npz"))) == 1
     pictures = [f"faces/val/{name}/0.png" for name in sorted(EXPRESSIONS)]
     _, out, _ = mien("recognize", *pictures, "--detector", "none", "--model", "mine.onnx", "--json", "--threads", 1)
     recognised = [list(picture["faces"][0]["probabilities"].values()) for picture in json.loads(out)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
@@ -160,3 +161,21 @@ def test_a_field_that_is_not_used_changes_no_digest() -> None:
     assert configs.digest(Config(training=TrainingConfig(seed=1))) != configs.digest(Config())
     elsewhere = dataclasses.replace(Config(), data=DataConfig(path="/elsewhere/fer2013.tar.gz"))
     assert configs.digest(elsewhere) == configs.digest(Config())
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "values"),
+    [
+        ("network", "weights", ("runs/a/best.safetensors", "runs/b/best.safetensors", "small", "runs/small")),
+        ("data", "teacher", ("a/predictions.parquet", "b/predictions.parquet")),
+        ("data", "teachers", (("runs/a",), ("old/a",))),
+        ("data", "path", ("a/faces", "b/faces")),
+    ],
+)
+def test_what_is_of_one_name_and_not_the_same_has_digests_of_its_own(
+    section: str, key: str, values: tuple[Any, ...]
+) -> None:
+    """Else a sweep would take one's rows for the other's."""
+    own = dataclasses.replace
+    found = {configs.digest(own(Config(), **{section: own(getattr(Config(), section), **{key: v})})) for v in values}
+    assert len(found) == len(values)

@@ -136,12 +136,14 @@ def table(compared: Sequence[Compared]) -> Table:
         low, high = each.metrics.intervals["accuracy"]
         cells = ["", "", "", ""]
         if found := each.difference:
-            most = sorted(each.recall_gains, key=lambda name: -each.recall_gains[name])
+            gains = each.recall_gains
+            extremes = (max(gains, key=lambda name: gains[name]), min(gains, key=lambda name: gains[name]))
+            kept = [name for name, sign in zip(extremes, (1, -1), strict=True) if sign * gains[name] > 0]
             cells = [
                 f"{found.accuracy:+.2%}",
                 f"{found.low:+.2%} to {found.high:+.2%}",
                 f"{found.p:.2g}",
-                ", ".join(f"{name} {each.recall_gains[name]:+.1%}" for name in (most[0], most[-1])),
+                ", ".join(f"{name} {gains[name]:+.1%}" for name in kept),
             ]
         accuracy, f1 = f"{each.metrics.accuracy:.2%}", f"{each.metrics.macro_f1:.2%}"
         page.add_row(each.name, accuracy, f"{low:.2%} to {high:.2%}", f1, *cells)

@@ -183,7 +183,8 @@ def roc_comparison_figure(networks: Mapping[str, Predictions], split: str) -> Fi
                 axes.plot(curve.fpr, curve.tpr, color=f"C{k}", linewidth=1.4, label=f"{curve.auc:.3f}")
         axes.set_title(title, size=LABEL_PT, color=INK)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-        legend(axes, "lower right")
+        if len(axes.lines) > 1:  # else none of the faces is of this class, or all are
+            legend(axes, "lower right")
     for k, name in enumerate(curves):  # names may be long, so they have a panel to themselves
         panels[-1].plot([], [], color=f"C{k}", linewidth=1.4, label=textwrap.fill(name, NAME_LETTERS))
     legend(panels[-1], "upper left")

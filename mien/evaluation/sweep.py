@@ -21,7 +21,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +34,19 @@ from mien import config as configs
 from mien import predictions as prediction_files
 from mien.config import Config
 from mien.data import load as load_data
-from mien.errors import ConfigError, TrainingError, near
+from mien.errors import ConfigError, DataError, TrainingError, near
 from mien.evaluation import compare, results, tables
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.predict import predict
 from mien.evaluation.results import Result
 from mien.labels import EXPRESSIONS, SPLITS
-from mien.networks import registry
 from mien.training import run as runs
 from mien.training.trained import TrainedNetwork, build
+from mien.types import Predictions
 
 VIEW = "single"
+LAST_DIGIT = 1e-4
+"""Of an accuracy in a table of results."""
 
 
 @dataclass(frozen=True)
@@ -123,14 +125,14 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
     if not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
         raise ConfigError(f"sweep.seeds must be a list of whole numbers in {path}, got {seeds}")
     points = {
-        name: configs.overridden(point, overrides, path)
+        name: _config(configs.overridden(point, overrides, path), f"[variants.{name}] of {path}")
         for variant, changes in variants.items()
         for name, point in _points(variant, _merged(table, _table(changes, f"variants.{variant}", path)), grid, path)
     }
     trials = tuple(
-        Trial(name, _config(_merged(point, {"training": {"seed": seed}}), f"[variants.{name}] of {path}"))
+        Trial(name, replace(config, training=replace(config.training, seed=seed)))
         for seed in seeds
-        for name, point in points.items()
+        for name, config in points.items()
     )
     command = " ".join(["mien sweep", path.as_posix(), *(f"--set {pair}" for pair in overrides)])
     return Sweep(path.stem, path, tuple(points), tuple(splits), trials, command)
@@ -185,9 +187,11 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
 def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Console) -> None:
     """Adds a trained trial's rows to the table, and keeps its predictions beside it."""
     trained = TrainedNetwork.load(folder / trial.name)
-    faces = load_data(trial.config.data.path, size=trained.preprocessing.size)
+    dataset = load_data(trial.config.data.path, size=trained.preprocessing.size)
     for split in sweep.splits:
-        predictions = predict(trained, faces.split(split), VIEW)
+        faces = dataset.split(split)
+        tables.refuse_other_faces(table, Result, split, len(faces))
+        predictions = predict(trained, faces, VIEW)
         metrics = evaluate(predictions)
         about = {"network": trained.title, "split": split, "view": VIEW, "config": sweep.label(trial)}
         target = predictions_of(table, sweep, trial, split)
@@ -200,14 +204,14 @@ def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Co
 
 def predictions_of(table: Path, sweep: Sweep, trial: Trial, split: str) -> Path:
     """Where the predictions behind a row of a table of results are kept."""
-    return table.parent / "predictions" / sweep.name / f"{trial.name}-{split}.parquet"
+    return table.parent / "predictions" / table.stem / sweep.name / f"{trial.name}-{split}.parquet"
 
 
 def comparison(sweep: Sweep, table: Path, split: str, against: str = "") -> str:
     """What is done of a sweep, one row a variant, in Markdown: mean and spread over seeds, and whether it is better.
 
-    The last column is the difference from one of them over the same seeds, with its paired 95 % interval: see
-    `mien.evaluation.compare.difference`.
+    The last column is the difference from one of them, of the same faces and all seeds of both, with its 95 % interval:
+    see `mien.evaluation.compare.difference`.
 
     Args:
         sweep: What was asked for.
@@ -230,11 +234,13 @@ def comparison(sweep: Sweep, table: Path, split: str, against: str = "") -> str:
     ]
     for variant in sweep.variants:
         found = [row for _, row in done[variant].values()]
-        shared = sorted(done[variant].keys() & done[first].keys())
         better = "-"
-        if shared and variant != first:
+        if found and done[first] and variant != first:
             theirs, mine = (
-                [prediction_files.load(predictions_of(table, sweep, done[name][seed][0], split)) for seed in shared]
+                [
+                    _predictions_behind(row, predictions_of(table, sweep, trial, split))
+                    for trial, row in done[name].values()
+                ]
                 for name in (first, variant)
             )
             gain = compare.difference(theirs, mine)
@@ -246,6 +252,17 @@ def comparison(sweep: Sweep, table: Path, split: str, against: str = "") -> str:
         cells = (variant, f"{multiply_adds / 1e6:.1f} M", str(len(found)), accuracy, f1, better)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _predictions_behind(row: Result, file: Path) -> Predictions:
+    predictions = prediction_files.load(file)
+    accuracy = float((predictions.logits.argmax(axis=1) == predictions.targets).mean())
+    if len(predictions.targets) != row.n or abs(accuracy - row.accuracy) > LAST_DIGIT:
+        raise DataError(
+            f"{file} holds predictions of {accuracy:.2%} accuracy, and the row of {row.config}, seed {row.seed}, says "
+            f"{row.accuracy:.2%}: another training has written there; remove the row to train it again"
+        )
+    return predictions
 
 
 def _rows_of(trial: Trial, sweep: Sweep, table: Path) -> dict[str, Result]:
@@ -315,9 +332,12 @@ def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _config(table: dict[str, Any], place: str) -> Config:
+    if "seed" in table.get("training", {}):
+        raise ConfigError(f"{place}: training.seed is what a sweep varies by itself: name the seeds in sweep.seeds")
     try:
         config = configs.from_dict(table)
-        registry.find(config.network.name, config.network.variant)
+        with torch.device("meta"):  # refused now and not after the hours of the variants before it
+            build(config, len(EXPRESSIONS))
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from None
     return config

@@ -26,7 +26,20 @@ class Row(Protocol):
         """What a table has one row of."""
 
 
+class OfFaces(Row, Protocol):
+    """A row of some faces."""
+
+    @property
+    def split(self) -> str:
+        """Which of the data."""
+
+    @property
+    def n(self) -> int:
+        """How many."""
+
+
 R = TypeVar("R", bound=Row)
+F = TypeVar("F", bound=OfFaces)
 
 
 def load(path: Path, kind: type[R]) -> list[R]:
@@ -78,6 +91,19 @@ def add(path: Path, row: R) -> None:
         for each in rows.values():
             writer.writerow({name: _cell(value) for name, value in vars(each).items()})
         write_text(path, text.getvalue())
+
+
+def refuse_other_faces(path: Path, kind: type[F], split: str, n: int) -> None:
+    """Refuses a table whose rows of a split are of other faces than those to come: they would be taken for the same.
+
+    Raises:
+        DataError: It has rows of another number of faces, or is damaged.
+    """
+    if others := [row for row in load(path, kind) if row.split == split and row.n != n]:
+        raise DataError(
+            f"{path} has rows of {others[0].n:,} faces of the split {split}, and these are {n:,}, so others: name "
+            "another table"
+        )
 
 
 def _value(text: str, hint: Any) -> object:

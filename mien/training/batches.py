@@ -111,4 +111,6 @@ class Batches:
             if self.teachers:
                 teacher = [self.teachers(images)]
             images = images.expand(-1, self.channels, -1, -1)
-            yield Batch(images, distributions, self.targets[rows].to(device), *teacher)
+            mixes = self.augment.mixup or self.augment.cutmix
+            targets = distributions.argmax(dim=1) if mixes else self.targets[rows].to(device)
+            yield Batch(images, distributions, targets, *teacher)

@@ -57,9 +57,10 @@ class Log:
         """Shows where the run is."""
         if not self.console.is_terminal:
             return
-        words = (
-            f"loss {means['train_loss']:.3f} = ce {means['train_cross_entropy']:.3f} + rec "
-            f"{means['train_reconstruction']:.3f} + margin {means['train_margin']:.3f}  "
+        words = (  # the parts as they are, without their weights: they do not sum to the loss
+            f"loss {means['train_loss']:.3f} of ce {means['train_cross_entropy']:.3f}, rec "
+            f"{means['train_reconstruction']:.3f}, margin {means['train_margin']:.3f}, teacher "
+            f"{means['train_distillation']:.3f}  "
             f"accuracy {means['train_accuracy']:.1%}  {means['images_per_s']:.0f} images/s"
         )
         self._progress.update(

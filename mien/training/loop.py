@@ -241,6 +241,8 @@ class Trainer:
     def resume(self) -> None:
         """Takes up the state that `save` wrote; the next step is the one that would have come.
 
+        But for 16-mixed, whose scale of the loss begins anew.
+
         Raises:
             WeightsError: There is no such state, or it is damaged.
             ConfigError: It belongs to another config.

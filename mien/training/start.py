@@ -65,8 +65,9 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
     trained = TrainedNetwork.of_exported(file) if file.suffix == ".onnx" else TrainedNetwork.load(file)
     given, wanted = trained.network.state_dict(), network.state_dict()
     if _same(_without(HEADS, given), _without(HEADS, wanted)):
-        knows = trained.classes == classes and _last(given) == _last(wanted)  # dropout moves it to another name
-        _load(network, given, HEADS, spec, weights, new_last=not knows)
+        last, given_last = _last(wanted), _last(given)  # dropout before it gives it another name
+        given = {name.replace(f"{given_last}.", f"{last}.", 1): tensor for name, tensor in given.items()}
+        _load(network, given, HEADS, spec, weights, new_last=trained.classes != classes)
     else:
         _load(_backbone(network, spec, weights), _backbone_of(given, weights), HEADS | ADDED, spec, weights)
     settle_batch_norms(network, [norm for norm in _batch_norms(network) if onnx_file.only_shifts(norm)], images)

@@ -18,6 +18,7 @@ from mien.calibration import Calibration
 from mien.config import Config
 from mien.errors import ConfigError, WeightsError
 from mien.networks import onnx_file, registry
+from mien.networks.masking import Mask
 from mien.preprocess import Preprocessing
 from mien.recognition.classifier import Classifier
 from mien.training import checkpoint
@@ -58,7 +59,14 @@ def build(config: Config, num_classes: int) -> tuple[nn.Module, Preprocessing]:
                     f"got {value}"
                 )
             parts[name] = value
-    return registry.create(spec, num_classes, preprocessing.channels, **parts), preprocessing
+    network = registry.create(spec, num_classes, preprocessing.channels, **parts)
+    fits_masks = config.loss.margin and config.loss.margin_reading == "mask"
+    if fits_masks and any(isinstance(part, Mask) and part.softmax for part in network.modules()):
+        raise ConfigError(
+            "loss.margin_reading = mask fits the masks' mean over channels to the image's saliency, and a softmax's is "
+            f"always the same: set network.mask_activation to sigmoid for {spec.title}, or the reading to labels"
+        )
+    return network, preprocessing
 
 
 def rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from mien import predictions as prediction_files
-from mien.errors import ConfigError, TrainingError
+from mien.errors import ConfigError, DataError, TrainingError
 from mien.evaluation import sweep, tables
 from mien.evaluation.results import Result
 from mien.training import run as runs
@@ -133,6 +133,22 @@ def test_rows_of_other_settings_are_not_taken_for_done(file, quiet, tmp_path):
         sweep.run(sweep.load(file), tmp_path / "other", table, quiet)
 
 
+def test_two_tables_keep_their_predictions_apart(file, quiet, tmp_path):
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    asked = sweep.load(file)
+    assert sweep.run(asked, tmp_path / "runs", first, quiet)
+    before = sweep.comparison(asked, first, "private")
+    others = sweep.load(file, ("training.learning_rate=0.3",))
+    assert sweep.run(others, tmp_path / "other", second, quiet)
+    assert sweep.comparison(asked, first, "private") == before
+    place = sweep.predictions_of(first, asked, asked.trials[0], "private")
+    wrong = prediction_files.load(place)
+    wrong.logits[0, wrong.targets[0]] += 99 * (1 if wrong.logits[0].argmax() != wrong.targets[0] else -1)
+    prediction_files.save(wrong, place, {})
+    with pytest.raises(DataError, match="another training has written there"):
+        sweep.comparison(asked, first, "private")
+
+
 def test_a_trial_that_diverges_does_not_stop_the_others(file, quiet, tmp_path):
     file.write_text(file.read_text().replace("learning_rate = 0.01", "learning_rate = 1e30"))
     with pytest.raises(
@@ -174,6 +190,12 @@ def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path,
             r"\[variants\.plain\].*unknown key training\.epoch",
         ),
         ('"resmasking18"', '"resmasking19"', r"\[variants\.masking\].*unknown network resmasking19: did you mean"),
+        (
+            '"resmasking18"',
+            '"resnet18"\nnetwork.mask_depth = 2',
+            r"\[variants\.masking\].*network\.mask_depth must be 0",
+        ),
+        ("epochs = 1\n", "epochs = 1\nseed = 5\n", r"\[variants\.plain\].*name the seeds in sweep\.seeds"),
         ("seeds = [3, 4]", "seeds = 3", "seeds must be a list of whole numbers"),
         ('["public", "private"]', '["test"]', "splits must be a list of training, public, private"),
         ("seeds = [3, 4]", "seed = [3]", "unknown key sweep.seed"),

@@ -1,8 +1,11 @@
 """Accuracy without the faces that were trained on."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from mien.data.dataset import FaceDataset
 from mien.errors import DataError
 from mien.evaluation import unseen
 from mien.types import Predictions
@@ -16,17 +19,32 @@ def predictions():
     return Predictions(np.arange(10, 20), np.eye(7, dtype=np.float32)[said], targets)
 
 
-def test_seen_faces_are_left_out(predictions):
-    found = unseen.measure("mine", predictions, np.array([3, 10, 11, 19]))
+@pytest.fixture
+def dataset():
+    """Ten faces of each split, of class 0."""
+    splits = np.repeat(np.arange(3, dtype=np.int8), 10)
+    return FaceDataset(np.zeros((30, 4, 4), np.uint8), np.zeros(30, np.int64), splits, np.arange(30))
+
+
+def test_seen_faces_are_left_out(predictions, dataset):
+    found = unseen.measure("mine", predictions, dataset, np.array([3, 10, 11, 19]))
     assert (found.n, found.accuracy) == (10, 0.6)
     assert (found.n_unseen, found.accuracy_unseen) == (7, pytest.approx(4 / 7))
     assert 0 <= found.low < found.accuracy_unseen < found.high <= 1
 
 
-def test_where_all_were_seen_there_is_no_accuracy(predictions):
-    found = unseen.measure("mine", predictions, predictions.index)
+def test_where_all_were_seen_there_is_no_accuracy(predictions, dataset):
+    found = unseen.measure("mine", predictions, dataset, predictions.index)
     assert (found.n_unseen, found.accuracy_unseen) == (0, None)
     assert unseen.table([found]).row_count == 1
+
+
+@pytest.mark.parametrize("rows", [np.arange(10), np.arange(10, 19), np.arange(11, 21)])
+def test_predictions_of_other_faces_are_refused(predictions, dataset, rows):
+    """Of the training split itself, too: none of its faces is a copy of another split's."""
+    others = dataclasses.replace(predictions, index=rows, logits=predictions.logits[: len(rows)], targets=rows * 0)
+    with pytest.raises(DataError, match="mine does not hold predictions of PublicTest's or PrivateTest's faces as"):
+        unseen.measure("mine", others, dataset, rows)
 
 
 def test_a_missing_file_is_one_sentence(tmp_path):

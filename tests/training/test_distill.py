@@ -148,6 +148,7 @@ def test_mixup_mixes_the_teacher_as_it_mixes_the_targets(faces):
     assert batch.teacher is not None
     torch.testing.assert_close(batch.teacher, batch.distributions)
     assert ((batch.teacher > 0.01).sum(dim=1) == 2).any()
+    assert torch.equal(batch.targets, batch.distributions.argmax(dim=1))  # of accuracy: what most of the image is
 
 
 def test_a_teacher_of_other_faces_is_refused(faces, contrary):

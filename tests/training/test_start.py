@@ -200,7 +200,7 @@ def test_new_masks_are_left_as_new_where_a_file_gives_the_backbone_alone():
     assert not torch.equal(settled.weight, torch.ones_like(settled.weight))
 
 
-def test_the_last_layer_stays_new_where_dropout_gives_it_another_name(tmp_path):
+def test_the_last_layer_is_kept_where_dropout_gives_it_another_name(tmp_path):
     spec = registry.find("efficientnet_lite0")
     source, network = registry.create(spec, dropout=0.2), registry.create(spec)
     config = Config(network=NetworkConfig("efficientnet_lite0", "", dropout=0.2))
@@ -209,6 +209,9 @@ def test_the_last_layer_stays_new_where_dropout_gives_it_another_name(tmp_path):
     begin(network, spec, str(tmp_path / "dropped.safetensors"), EXPRESSIONS)
     given, after = source.state_dict(), network.state_dict()
     assert all(torch.equal(after[name], given[name]) for name in after if not name.startswith("network.fc"))
+    last = [[tensor for name, tensor in each.items() if name.startswith("network.fc")] for each in (after, given)]
+    assert len(last[0]) == 2
+    assert all(map(torch.equal, *last))
 
 
 def test_training_begins_with_a_shipped_network(fer2013_csv, user_cache, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mien.config import Config, NetworkConfig
+from mien.config import Config, LossConfig, NetworkConfig
 from mien.errors import ConfigError, WeightsError
 from mien.networks import onnx_file, registry
 from mien.recognition.classifier import METADATA, Classifier, find
@@ -51,6 +51,9 @@ def test_an_activation_needs_masks_that_have_one(spec):
             build(config_of(spec, mask_activation="softmax"), 7)
     elif spec.size < 64:
         network, _ = build(config_of(spec, mask_activation="softmax"), 7)
+        fitted = replace(config_of(spec, mask_activation="softmax"), loss=LossConfig(margin=0.1, margin_reading="mask"))
+        with pytest.raises(ConfigError, match="a softmax's is always the same: set"):
+            build(fitted, 7)
         assert all(mask.softmax for mask in network.masks)
 
 
