@@ -523,11 +523,10 @@ def robustness(
     if file.suffix != ".csv":
         raise typer.BadParameter(f"the table's name must end in .csv, got {file.name}; the figure goes beside it")
     require("matplotlib", "figures")
-    networks = {model: predict.open_model(model, threads) for model in models}
-    # All see the same faces, as sharp as the largest of them can.
-    faces = load(data, size=max(each.preprocessing.size for each in networks.values())).split(split.value)
-    tables.refuse_other_faces(file, sheets.Robustness, split.value, len(faces))
-    for model, opened in networks.items():
+    for model in models:
+        opened = predict.open_model(model, threads)
+        faces = load(data, size=opened.preprocessing.size).split(split.value)
+        tables.refuse_other_faces(file, sheets.Robustness, split.value, len(faces))
         typer.echo(f"{model}:", nl=False, err=True)
         command = f"mien robustness {model} --data {data.name} --split {split.value}"
         name = _name_of(Path(model))

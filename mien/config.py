@@ -202,6 +202,7 @@ MOST_SIZE = 1024
 MOST_EPOCHS = 100_000
 """Of a training; as good as endless."""
 _FILES = (("data", "path"), ("data", "ferplus"), ("data", "teacher"), ("data", "teachers"), ("network", "weights"))
+_DATA_SUFFIXES = (".csv", ".gz", ".tgz", ".tar", ".zip", ".parquet")
 _INFINITY = float("inf")
 _RANGES: tuple[tuple[str, str, float, float], ...] = (
     ("network", "size", 0, MOST_SIZE),
@@ -327,16 +328,20 @@ def without_folders(config: Config) -> dict[str, Any]:
     return tables
 
 
-def digest(config: Config) -> str:
+def digest(config: Config, paths: bool = False) -> str:
     """Eight hexadecimal digits that differ where two configs do.
 
-    Of what is not a field's default, so that a field that a later version adds changes nothing. A file of data counts
-    by its name alone, so that FER2013 may lie anywhere; folders, weights and teachers count by their whole path.
+    Of what is not a field's default, so that a field that a later version adds changes nothing.
+
+    Args:
+        config: The config.
+        paths: Whether folders, weights and teachers count by their paths; by their names alone where not, which is all
+            that an exported file knows. Data in one file counts by its name either way: FER2013 may lie anywhere.
     """
-    tables, defaults = to_dict(config), to_dict(Config())
+    tables, defaults = to_dict(config) if paths else without_folders(config), to_dict(Config())
     for key in ("path", "ferplus"):
-        if (named := Path(tables["data"][key])).suffix:
-            tables["data"][key] = named.name
+        if Path(tables["data"][key]).suffix.lower() in _DATA_SUFFIXES:
+            tables["data"][key] = Path(tables["data"][key]).name
     changed = {
         section: {key: value for key, value in table.items() if value != defaults[section][key]}
         for section, table in tables.items()

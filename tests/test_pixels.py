@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
+import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -211,12 +213,29 @@ def test_a_small_file_that_promises_many_pixels(side: int, words: str) -> None:
         read(io.BytesIO(b"\x89PNG\r\n\x1a\n" + data))
 
 
-def test_threads_leave_the_process_its_warnings() -> None:
-    """Each putting back what it found, the last would put back another's."""
-    content = saved(Image.new("L", (400, 400)), "PNG").getvalue()
+def test_threads_leave_the_process_its_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each putting back what it found, the last one out would put back what the first one had changed."""
+    both_in, first_out, opened = threading.Event(), threading.Event(), Image.open
+    first, second = (saved(Image.new("L", (4, 4)), "PNG") for _ in range(2))
+
+    def waiting(source: io.BytesIO) -> Image.Image:
+        if source is first:
+            assert both_in.wait(10)
+        else:
+            both_in.set()
+            assert first_out.wait(10)
+        return opened(source)
+
+    monkeypatch.setattr(Image, "open", waiting)
     before = list(warnings.filters)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: read(io.BytesIO(content)), range(200)))
+    with ThreadPoolExecutor(2) as pool:
+        done = pool.submit(read, first)
+        while list(warnings.filters) == before:  # until the first is in
+            time.sleep(0.001)
+        other = pool.submit(read, second)
+        done.result()
+        first_out.set()
+        other.result()
     assert list(warnings.filters) == before
 
 

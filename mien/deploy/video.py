@@ -32,6 +32,8 @@ QUALITY = {"preset": "veryfast", "crf": "20", "bf": "0"}
 """Of the encoder; without B-frames, whose delay a file that may end anywhere cannot take back."""
 SOUND_RATE_HZ = 48_000
 """Of sound that is encoded anew, where AAC does not know its own rate."""
+JOINED_S = 0.05
+"""Sound that is so little before or after the end of what was before goes on from there: containers round times."""
 ROWS_A_GROUP = 20_000
 """Rows of a Parquet file that wait to be written."""
 ROOM_BYTES = 4 << 20
@@ -160,6 +162,11 @@ def recognise(
     outputs: list[Output] = []
     with interruptible() as interrupt:
         source.stopped = lambda: interrupt.requested
+
+        def stopped_early() -> bool:
+            """Whether a person stopped it before the first picture: that nothing is written then is no error."""
+            return interrupt.requested and not timeline.frames
+
         try:
             outputs += _outputs(wanted, source, classes)
             for frame in recognizer(source):
@@ -179,7 +186,8 @@ def recognise(
                         output.finish()
                     files.append(output.path)
                 except (MienError, OSError) as error:
-                    errors.append(error)
+                    if not stopped_early():
+                        errors.append(error)
                 except Exception as error:  # the others are still to be ended
                     unforeseen.append(error)
     if unforeseen:
@@ -190,7 +198,8 @@ def recognise(
                 _refuse_nothing(wanted.report, timeline.frames > 0)
                 files += video_report.write(timeline, wanted.report, Path(source.name).name)
         except (MienError, OSError) as error:
-            errors.append(error)
+            if not stopped_early():
+                errors.append(error)
     return Done(timeline, tuple(files), interrupt.requested, errors[0] if errors else None)
 
 
@@ -341,8 +350,9 @@ class AnnotatedVideo:
         self._stream = self._container.add_stream("libx264", rate=rate, options=QUALITY)
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = CLOCK
+        self._begun = False
         self._last_s = 0.0
-        self._last_dts = -math.inf
+        self._last_dts = self._next_pts = -math.inf
         self._sound: Any = None
         self._copies = False
         self._resampler: Any = None
@@ -360,7 +370,8 @@ class AnnotatedVideo:
         faces = [face.steady_face for face in frame.faces]
         picture = np.asarray(draw.annotate(frame.image_rgb, faces, [face.track for face in frame.faces]))
         height, width = (length - length % 2 for length in picture.shape[:2])  # H.264 halves the colours' resolution
-        if not self._stream.codec_context.is_open:
+        if not self._begun:
+            self._begun = True
             self._stream.width, self._stream.height = width, height
         image = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
         image = image.reformat(self._stream.width, self._stream.height)  # a stream may change its size on the way
@@ -377,16 +388,17 @@ class AnnotatedVideo:
                 self._end()
             except (OSError, self._av.error.FFmpegError) as raised:
                 error = raised
-            _refuse_nothing(self.path, self._stream.codec_context.is_open)
+            _refuse_nothing(self.path, self._begun)
         if error:
             raise error
 
     def _end(self) -> None:
         try:
-            self._add_sound(math.inf if self._source.ended else self._last_s)
-            if self._stream.codec_context.is_open:
+            if self._begun:  # sound alone would open the picture's encoder too
+                self._add_sound(math.inf if self._source.ended else self._last_s)
                 self._container.mux(self._stream.encode(None))
                 if self._sound is not None and not self._copies:
+                    self._encode(self._left_in_resampler())
                     self._container.mux(self._sound.encode(None))
         finally:
             self._container.close()
@@ -396,16 +408,15 @@ class AnnotatedVideo:
         waiting = self._source.sound
         while waiting and float(waiting[0].dts * waiting[0].time_base) - self._source.start_s <= until_s:
             packet = waiting.popleft()
-            if packet.dts <= self._last_dts:  # sound that jumps back, as of two recordings in one, cannot be told apart
-                continue
-            self._last_dts = packet.dts
             shift = round(self._source.start_s / packet.time_base)
-            if self._copies:
+            if not self._copies:
+                self._encode_sound(packet, shift)
+            # Sound that jumps back, as of two recordings in one, cannot be told apart.
+            elif packet.dts > self._last_dts:
+                self._last_dts = packet.dts
                 packet.dts, packet.pts = packet.dts - shift, (packet.pts or packet.dts) - shift
                 packet.stream = self._sound
                 self._container.mux(packet)
-            else:
-                self._encode_sound(packet, shift)
 
     def _encode_sound(self, packet: Any, shift: int) -> None:
         try:
@@ -414,19 +425,34 @@ class AnnotatedVideo:
             return  # a damaged packet costs its own sound, as players have it
         for samples in heard:
             samples.pts -= shift
-            for resampled in self._resampled(samples):
-                self._container.mux(self._sound.encode(resampled))
+            self._encode(self._resampled(samples))
 
     def _resampled(self, samples: Any) -> list[Any]:
         """The samples as the encoder takes them; broadcasts change from mono to stereo and back on the way."""
         heard_as = (samples.format.name, samples.layout.name, samples.sample_rate)
         last = []
         if heard_as != self._heard_as:
-            if self._resampler is not None:
-                last = self._resampler.resample(None)
+            last = self._left_in_resampler()
             self._heard_as = heard_as
             self._resampler = self._av.AudioResampler(self._sound.format, self._sound.layout, self._sound.rate)
         return [*last, *self._resampler.resample(samples)]
+
+    def _left_in_resampler(self) -> list[Any]:
+        left = self._resampler.resample(None) if self._resampler else []
+        return [samples for samples in left if samples is not None]
+
+    def _encode(self, resampled: list[Any]) -> None:
+        rate = self._sound.rate
+        for samples in resampled:
+            # In the encoder's own unit, for it takes all to be in that of the first, which may be the container's.
+            pts = round(samples.pts * samples.time_base * rate)
+            if abs(pts - self._next_pts) < JOINED_S * rate:
+                pts = self._next_pts
+            if pts < self._next_pts:  # it jumps back
+                continue
+            samples.pts, samples.time_base = pts, Fraction(1, rate)
+            self._next_pts = pts + samples.samples
+            self._container.mux(self._sound.encode(samples))
 
 
 def _refuse_nothing(path: Path, begun: bool) -> None:

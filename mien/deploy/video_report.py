@@ -45,11 +45,10 @@ def write(timeline: Timeline, path: Path, title: str) -> tuple[Path, Path]:
     """
     if path.suffix.lower() != ".html":
         raise ConfigError(f"a report is one HTML page, so its name must end in .html, got {path.name}")
-    title = printable(title)
     drawn = timeline.longest_first[:MOST_TRACKS]
     figure = _figure(timeline, drawn, title)
     picture = style.save(figure, picture_beside(path))
-    write_text(path, _page(timeline, drawn, title))
+    write_text(path, _page(timeline, drawn, printable(title)))
     return path, picture
 
 

@@ -127,7 +127,8 @@ def figure(rows: Sequence[Robustness]) -> Figure:
         "Accuracy as faces get worse",
         f"{split_and_n(rows[0].split, rows[0].n)}, single view",
         "Across: strength, from none to five, with its value below. Up: share of faces that are right, in per cent, "
-        "with the 95 % bootstrap interval of the faces. Networks see the same corrupted faces.",
+        "with the 95 % bootstrap interval of the faces. Networks see the same corrupted faces; pictures other than "
+        "FER2013's are corrupted at the size of each network's input.",
         nrows=2,
         ncols=4,
         sharey=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mien.errors import ConfigError, require
-from mien.files import replaced
+from mien.files import printable, replaced
 from mien.labels import COLOURS, USAGES
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def new_figure(
         The figure, and one Axes, or an array of them where subplots asks for more, or those of the mosaic by name.
     """
     figure_module, layout = require("matplotlib.figure", "figures"), require("matplotlib.layout_engine", "figures")
+    headline, subtitle, caption = map(printable, (headline, subtitle, caption))
     width = inches[0]
     under = textwrap.wrap(subtitle, int((width - 0.3) * 13.5))  # letters an inch at these sizes
     lines = textwrap.wrap(caption, int((width - 0.3) * 15.5))

@@ -41,7 +41,7 @@ from mien.evaluation.predict import predict
 from mien.evaluation.results import Result
 from mien.labels import EXPRESSIONS, SPLITS
 from mien.training import run as runs
-from mien.training.trained import TrainedNetwork, build
+from mien.training.trained import TrainedNetwork, build, preprocessing_of
 from mien.types import Predictions
 
 VIEW = "single"
@@ -122,8 +122,8 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
         raise ConfigError(f"{path} has no [variants.NAME] table: name at least one")
     if not (isinstance(splits, list) and splits and all(split in SPLITS for split in splits)):
         raise ConfigError(f"sweep.splits must be a list of {', '.join(SPLITS)} in {path}, got {splits}")
-    if not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
-        raise ConfigError(f"sweep.seeds must be a list of whole numbers in {path}, got {seeds}")
+    if not (isinstance(seeds, list) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds)):
+        raise ConfigError(f"sweep.seeds must be a list of whole numbers from 0 in {path}, got {seeds}")
     points = {
         name: _config(configs.overridden(point, overrides, path), f"[variants.{name}] of {path}")
         for variant, changes in variants.items()
@@ -156,11 +156,12 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
 
     Raises:
         ConfigError: A trial's folder, or a row of its name, was trained with another config.
-        DataError: The data or the table cannot be read.
+        DataError: The data or the table cannot be read, or the table's rows are of other faces.
         TrainingError: Trainings diverged; all others were done first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     diverged: list[str] = []
+    checked: set[str] = set()
     for number, trial in enumerate(sweep.trials, start=1):
         lock = FileLock(folder / f"{trial.name}.lock")
         try:
@@ -171,6 +172,9 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
             if len(_rows_of(trial, sweep, table)) == len(sweep.splits):
                 continue
             console.print(f"{number}/{len(sweep.trials)} {trial.name}", highlight=False)
+            if trial.config.data.path not in checked:  # before the hours of training
+                _refuse_other_faces(trial.config, sweep, table)
+                checked.add(trial.config.data.path)
             try:
                 if not runs.train(trial.config, folder / trial.name, True, console):
                     return False
@@ -184,21 +188,25 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
     return True
 
 
+def _refuse_other_faces(config: Config, sweep: Sweep, table: Path) -> None:
+    dataset = load_data(config.data.path, size=preprocessing_of(config).size)
+    for split in sweep.splits:
+        tables.refuse_other_faces(table, Result, split, int((dataset.splits == SPLITS.index(split)).sum()))
+
+
 def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Console) -> None:
     """Adds a trained trial's rows to the table, and keeps its predictions beside it."""
     trained = TrainedNetwork.load(folder / trial.name)
     dataset = load_data(trial.config.data.path, size=trained.preprocessing.size)
     for split in sweep.splits:
-        faces = dataset.split(split)
-        tables.refuse_other_faces(table, Result, split, len(faces))
-        predictions = predict(trained, faces, VIEW)
+        predictions = predict(trained, dataset.split(split), VIEW)
         metrics = evaluate(predictions)
         about = {"network": trained.title, "split": split, "view": VIEW, "config": sweep.label(trial)}
         target = predictions_of(table, sweep, trial, split)
         target.parent.mkdir(parents=True, exist_ok=True)
         prediction_files.save(predictions, target, about)
         row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, sweep.command)
-        tables.add(table, row)
+        tables.add(table, replace(row, settings=_settings(trial)))
         console.print(f"{trial.name}  {split} {metrics.accuracy:.2%}", highlight=False)
 
 
@@ -271,7 +279,7 @@ def _rows_of(trial: Trial, sweep: Sweep, table: Path) -> dict[str, Result]:
     Raises:
         ConfigError: There is one of another config.
     """
-    seed, settings = trial.config.training.seed, configs.digest(trial.config)
+    seed, settings = trial.config.training.seed, _settings(trial)
     found = {
         row.split: row
         for row in tables.load(table, Result)
@@ -283,6 +291,10 @@ def _rows_of(trial: Trial, sweep: Sweep, table: Path) -> dict[str, Result]:
             f"{sweep.path} has now: remove it, or name another table with --results"
         )
     return found
+
+
+def _settings(trial: Trial) -> str:
+    return configs.digest(trial.config, paths=True)
 
 
 def _multiply_adds(config: Config) -> int:
@@ -332,7 +344,8 @@ def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _config(table: dict[str, Any], place: str) -> Config:
-    if "seed" in table.get("training", {}):
+    training = table.get("training")
+    if isinstance(training, dict) and "seed" in training:
         raise ConfigError(f"{place}: training.seed is what a sweep varies by itself: name the seeds in sweep.seeds")
     try:
         config = configs.from_dict(table)

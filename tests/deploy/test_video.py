@@ -13,9 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -155,21 +156,39 @@ def test_sound_that_is_encoded_anew_keeps_its_times(tmp_path: Path, name: str, s
         assert starts[1] > 0.4
 
 
-def test_sound_that_changes_from_mono_to_stereo(tmp_path: Path) -> None:
-    """As broadcasts have it; the pictures and the sound go on."""
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("mono", 48000), ("stereo", 48000)),
+        (("stereo", 48000), ("mono", 48000)),
+        (("stereo", 44100), ("stereo", 48000)),
+    ],
+    ids=["to-stereo", "to-mono", "another-rate"],
+)
+@pytest.mark.parametrize("gap_s", [0.0, 1.0])
+def test_sound_that_changes_its_form_on_the_way(
+    tmp_path: Path, before: tuple[str, int], after: tuple[str, int], gap_s: float
+) -> None:
+    """As broadcasts have it; the pictures and the sound go on, at their times."""
     parts = []
-    for layout, from_s in (("mono", 0.0), ("stereo", 1.04)):
-        times_s, path = [from_s + 0.04 * i for i in range(25)], tmp_path / f"{layout}.ts"
-        parts.append(films.write(path, WALK, times_s, sound="aac", sound_layout=layout, sound_from_s=from_s))
+    for (layout, rate), from_s in ((before, 0.0), (after, 1.04 + gap_s)):
+        times_s, path = [from_s + 0.04 * i for i in range(25)], tmp_path / f"{from_s}.ts"
+        sound = {"sound": "aac", "sound_layout": layout, "sound_rate": rate, "sound_from_s": from_s}
+        parts.append(films.write(path, WALK, times_s, **sound))
     (tmp_path / "film.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     done = run(tmp_path / "film.ts", "-o", tmp_path / "copy.mp4", "--jsonl", tmp_path / "faces.jsonl")
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "faces.jsonl").read_text().splitlines()) == 50
-    tone = samples(tmp_path / "copy.mp4")[0]
-    assert len(tone) / 48000 == pytest.approx(2.08, abs=0.15)
-    for second in (tone[: len(tone) // 2], tone[len(tone) // 2 :]):
-        spectrum = np.abs(np.fft.rfft(second * np.hanning(len(second))))
-        assert spectrum.argmax() * 48000 / len(second) == pytest.approx(440, abs=3)
+    with av.open(str(tmp_path / "copy.mp4")) as container:
+        copied_rate = container.streams.audio[0].rate
+        blocks = [(frame.time, frame.to_ndarray()) for frame in container.decode(audio=0)]
+    loud_s = [time_s for time_s, block in blocks if np.abs(block).max() > 0.1]
+    assert loud_s[-1] == pytest.approx(1.94 + gap_s, abs=0.06)  # where the last block begins, as in the film
+    assert max(np.diff(loud_s)) == pytest.approx(gap_s, abs=0.12)
+    for half in (blocks[: len(blocks) // 2], blocks[len(blocks) // 2 :]):
+        tone = np.concatenate([block[0] for _, block in half])
+        spectrum = np.abs(np.fft.rfft(tone * np.hanning(len(tone))))
+        assert spectrum.argmax() * copied_rate / len(tone) == pytest.approx(440, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -447,6 +466,20 @@ def test_a_name_that_is_no_formula_and_no_text(tmp_path: Path, name: str) -> Non
     assert done.returncode == 0, done.stderr
     shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     assert f"<h1>{shown}</h1>" in (tmp_path / "film.html").read_text()
+
+
+def test_stopped_before_the_first_picture_it_is_stopped_and_no_error(tmp_path: Path, film: Path, monkeypatch) -> None:
+    @contextmanager
+    def at_once() -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(requested=True)
+
+    monkeypatch.setattr(videos, "interruptible", at_once)
+    wanted = Wanted(tmp_path / "f.mp4", tmp_path / "f.csv", report=tmp_path / "f.html")
+    (tmp_path / "f.csv").write_text("earlier")
+    with VideoSource(film, sound=True) as source:
+        done = recognise(source, VideoRecognizer(threads=1), wanted, lambda frame: None)
+    assert (done.interrupted, done.error, done.files) == (True, None, ())
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("f.csv", "earlier")]
 
 
 def test_an_earlier_copy_is_not_replaced_by_nothing(tmp_path: Path) -> None:

@@ -149,6 +149,18 @@ def test_two_tables_keep_their_predictions_apart(file, quiet, tmp_path):
         sweep.comparison(asked, first, "private")
 
 
+def test_other_faces_get_no_row_beside_these(file, quiet, tmp_path, fer2013_csv, monkeypatch):
+    table = tmp_path / "table.csv"
+    assert sweep.run(sweep.load(file), tmp_path / "runs", table, quiet)
+    before = table.read_text()
+    fer2013_csv.write_text("".join(fer2013_csv.read_text().splitlines(keepends=True)[:-1]))
+    other = file.rename(tmp_path / "other.toml")
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("the hours of training come before"))
+    with pytest.raises(DataError, match=r"has rows of 14 faces of the split private, and these are 13, so others"):
+        sweep.run(sweep.load(other), tmp_path / "runs", table, quiet)
+    assert table.read_text() == before
+
+
 def test_a_trial_that_diverges_does_not_stop_the_others(file, quiet, tmp_path):
     file.write_text(file.read_text().replace("learning_rate = 0.01", "learning_rate = 1e30"))
     with pytest.raises(
@@ -196,6 +208,8 @@ def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path,
             r"\[variants\.masking\].*network\.mask_depth must be 0",
         ),
         ("epochs = 1\n", "epochs = 1\nseed = 5\n", r"\[variants\.plain\].*name the seeds in sweep\.seeds"),
+        ("seeds = [3, 4]", "seeds = [-1]", "seeds must be a list of whole numbers from 0"),
+        ('network.name = "resnet18"\n', "training = 5\n", r"\[variants\.plain\].*training must be a table"),
         ("seeds = [3, 4]", "seeds = 3", "seeds must be a list of whole numbers"),
         ('["public", "private"]', '["test"]', "splits must be a list of training, public, private"),
         ("seeds = [3, 4]", "seed = [3]", "unknown key sweep.seed"),
