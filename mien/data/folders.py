@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
@@ -88,5 +89,5 @@ def _split_of(path: Path, root: Path) -> str:
             f"unknown split folder {root / relative.parts[0]}: {near(above[0], SPLIT_FOLDERS)}; "
             "or name the folder that holds the class folders"
         )
-    draw = zlib.crc32(relative.as_posix().encode()) % 10
+    draw = zlib.crc32(os.fsencode(relative.as_posix())) % 10
     return "training" if draw < 8 else "public" if draw == 8 else "private"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import tempfile
 import types
 import typing
@@ -81,7 +82,7 @@ def add(path: Path, row: R) -> None:
     """
     filelock = require("filelock", "train")
     path.parent.mkdir(parents=True, exist_ok=True)
-    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     # Others may write to the same table: a row is added to what was read just before.
     with filelock.FileLock(Path(tempfile.gettempdir()) / f"mien-{place}.lock"):
         rows = {old.key: old for old in load(path, type(row))} | {row.key: row}

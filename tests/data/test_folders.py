@@ -121,6 +121,13 @@ def test_own_pictures_with_some_of_the_classes(root: Path, put: Put) -> None:
     assert np.array_equal(read(moved).splits, dataset.splits)
 
 
+def test_names_of_bytes_that_are_no_text(root: Path, put: Put, user_cache: Path) -> None:
+    names = [os.fsdecode(b"happy/caf\xe9%d.png" % number) for number in range(10)]
+    for name in names:
+        put(name)
+    assert len(load(root)) == len(read(root)) == 10
+
+
 def test_junk_is_left_out(root: Path, put: Put) -> None:
     put("happy/1.jpg")
     for place in (".DS_Store", "happy/.DS_Store", "happy/._1.jpg", "__MACOSX/happy/._1.jpg", ".git/happy/1.jpg"):
