@@ -290,11 +290,11 @@ def audit(
     from mien.files import replaced, write_text
 
     dataset = load(path, ferplus)
-    networks = unseen.load(predictions or [])
+    networks = unseen.load(predictions or [], dataset)
     not_faces = votes.not_a_face(dataset, ferplus) if ferplus else None
     with _console(errors=True).status(f"comparing {len(dataset):,} faces with each other"):
         found = auditing.audit(dataset, not_faces)
-    accuracies = [unseen.measure(name, each, dataset, found.in_training()) for name, each in networks.items()]
+    accuracies = [unseen.measure(name, each, found.in_training()) for name, each in networks.items()]
     if output:
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / "copies.csv", auditing.to_csv(found))

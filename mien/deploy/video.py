@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -127,12 +127,14 @@ class Output(Protocol):
         """
         ...
 
-    def finish(self) -> None:
+    def finish(self, keep: bool) -> None:
         """Ends the file and puts it in its place: whole, with all pictures that were added, even after an error.
+
+        Args:
+            keep: False drops it, and leaves what is in its place: an empty file is worse than an earlier one.
 
         Raises:
             OSError: It cannot be ended.
-            VideoError: No picture was added: what was in its place stays there.
         """
         ...
 
@@ -162,11 +164,6 @@ def recognise(
     outputs: list[Output] = []
     with interruptible() as interrupt:
         source.stopped = lambda: interrupt.requested
-
-        def stopped_early() -> bool:
-            """Whether a person stopped it before the first picture: that nothing is written then is no error."""
-            return interrupt.requested and not timeline.frames
-
         try:
             outputs += _outputs(wanted, source, classes)
             for frame in recognizer(source):
@@ -180,26 +177,24 @@ def recognise(
         except (MienError, OSError) as error:
             errors.append(error)
         finally:
+            keep = timeline.frames > 0
             for output in outputs:
                 try:
                     with _naming(output.path):
-                        output.finish()
-                    files.append(output.path)
+                        output.finish(keep)
+                    files += [output.path] if keep else []
                 except (MienError, OSError) as error:
-                    if not stopped_early():
-                        errors.append(error)
+                    errors.append(error)
                 except Exception as error:  # the others are still to be ended
                     unforeseen.append(error)
     if unforeseen:
         raise unforeseen[0]
-    if wanted.report:
+    if wanted.report and keep:
         try:
             with _naming(wanted.report):
-                _refuse_nothing(wanted.report, timeline.frames > 0)
                 files += video_report.write(timeline, wanted.report, Path(source.name).name)
-        except (MienError, OSError) as error:
-            if not stopped_early():
-                errors.append(error)
+        except OSError as error:
+            errors.append(error)
     return Done(timeline, tuple(files), interrupt.requested, errors[0] if errors else None)
 
 
@@ -228,6 +223,10 @@ def _naming(path: Path) -> Iterator[None]:
         raise VideoError(f"{path} cannot be written on: {error.strerror or error}") from None
 
 
+class _NothingError(Exception):
+    """Ends the block of `replaced` of a file that is to be dropped."""
+
+
 class Lines:
     """CSV, one line a face, or JSON lines, one a picture; see `Output`.
 
@@ -246,24 +245,23 @@ class Lines:
         )
         self._as_csv = as_csv
         self._whole = 0
-        self._begun = False
         if as_csv:
             self._write(records.csv_line(records.video_columns(classes)))
 
     def add(self, frame: VideoFrame) -> None:
         """See `Output`."""
-        self._begun = True
         record = records.of_frame(frame)
         if self._as_csv:
             self._write("".join(records.csv_line(row.values()) for row in records.flat_frame(record)))
         else:
             self._write(json.dumps(record, ensure_ascii=False) + "\n")
 
-    def finish(self) -> None:
+    def finish(self, keep: bool) -> None:
         """See `Output`."""
-        with self._place, self._file:
+        with suppress(_NothingError), self._place, self._file:
+            if not keep:
+                raise _NothingError
             if self.path != STANDARD_OUTPUT:
-                _refuse_nothing(self.path, self._begun)
                 self._file.truncate(self._whole)  # a full disk may have taken half a line
 
     def _write(self, text: str) -> None:
@@ -294,7 +292,6 @@ class Rows:
         self._schema = records.parquet_schema(records.video_columns(classes))
         parquet = require("pyarrow.parquet", "batch")
         self._rows: list[dict[str, Any]] = []
-        self._begun = False
         with ExitStack() as place:  # nothing is left where there is no room
             self._file = place.enter_context(replaced(path)).open("wb")
             self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
@@ -303,18 +300,18 @@ class Rows:
 
     def add(self, frame: VideoFrame) -> None:
         """See `Output`."""
-        self._begun = True
         self._rows += records.flat_frame(records.of_frame(frame))
         if len(self._rows) >= ROWS_A_GROUP:
             self._flush()
             self._take_room()
 
-    def finish(self) -> None:
+    def finish(self, keep: bool) -> None:
         """See `Output`."""
-        with self._place, self._file:
+        with suppress(_NothingError), self._place, self._file:
             with self._writer:
                 self._flush()
-            _refuse_nothing(self.path, self._begun)
+            if not keep:
+                raise _NothingError
             self._file.truncate()
 
     def _flush(self) -> None:
@@ -380,15 +377,16 @@ class AnnotatedVideo:
         self._last_s = frame.time_s
         self._container.mux(self._stream.encode(image))
 
-    def finish(self) -> None:
+    def finish(self, keep: bool) -> None:
         """See `Output`. Where its end cannot be written, the copy is put in its place as far as it goes."""
         error: Exception | None = None
-        with self._place:
+        with suppress(_NothingError), self._place:
             try:
                 self._end()
             except (OSError, self._av.error.FFmpegError) as raised:
                 error = raised
-            _refuse_nothing(self.path, self._begun)
+            if not (keep and self._begun):
+                raise _NothingError
         if error:
             raise error
 
@@ -453,12 +451,6 @@ class AnnotatedVideo:
             samples.pts, samples.time_base = pts, Fraction(1, rate)
             self._next_pts = pts + samples.samples
             self._container.mux(self._sound.encode(samples))
-
-
-def _refuse_nothing(path: Path, begun: bool) -> None:
-    """Nothing is better than an empty file, in whose place an earlier one may be."""
-    if not begun:
-        raise VideoError(f"{path} was not written: there was no picture")
 
 
 def _can_be_copied(sound: Any, container: Any) -> bool:

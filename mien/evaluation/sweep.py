@@ -191,7 +191,7 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
 def _refuse_other_faces(config: Config, sweep: Sweep, table: Path) -> None:
     dataset = load_data(config.data.path, size=preprocessing_of(config).size)
     for split in sweep.splits:
-        tables.refuse_other_faces(table, Result, split, int((dataset.splits == SPLITS.index(split)).sum()))
+        tables.refuse_other_faces(table, Result, split, len(dataset.split(split)))
 
 
 def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Console) -> None:

@@ -14,6 +14,7 @@ from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
 from mien.evaluation.metrics import accuracy_interval
+from mien.labels import SPLITS
 from mien.predictions import same_faces
 from mien.types import Predictions
 
@@ -41,32 +42,38 @@ class Unseen:
     high: float | None
 
 
-def load(files: Sequence[Path]) -> dict[str, Predictions]:
+def load(files: Sequence[Path], dataset: FaceDataset) -> dict[str, Predictions]:
     """Reads predictions: name on the command line -> predictions; they may be of different splits.
 
+    Args:
+        files: Each of the public or the private split, all its faces.
+        dataset: Has these faces.
+
     Raises:
-        DataError: A file cannot be read.
+        DataError: A file cannot be read, or is of other faces: each form of FER2013 numbers them in another way.
     """
-    return {str(file): prediction_files.load(file) for file in files}
+    found = {str(file): prediction_files.load(file) for file in files}
+    splits = [dataset.take(np.flatnonzero(dataset.splits == SPLITS.index(name))) for name in ("public", "private")]
+    for name, predictions in found.items():
+        if not any(same_faces(predictions, split) for split in splits):
+            raise DataError(
+                f"{name} does not hold predictions of PublicTest's or PrivateTest's faces as {dataset.path} has them: "
+                "make them with mien evaluate --data and the same file"
+            )
+    return found
 
 
-def measure(name: str, predictions: Predictions, dataset: FaceDataset, in_training: NDArray[np.int64]) -> Unseen:
+def measure(name: str, predictions: Predictions, in_training: NDArray[np.int64]) -> Unseen:
     """Compares the accuracy on all faces with that on unseen ones.
 
     Args:
         name: What the result is called.
-        predictions: Of the public or the private split, all its faces.
-        dataset: What was audited.
-        in_training: `index` of its faces that also stand in the training split.
+        predictions: Of at least one face.
+        in_training: `index` of the faces that also stand in the training split.
 
     Raises:
-        DataError: They are of other faces: each form of FER2013 numbers its faces in another way.
+        DataError: There are no predictions.
     """
-    if not any(same_faces(predictions, dataset.split(split)) for split in ("public", "private")):
-        raise DataError(
-            f"{name} does not hold predictions of PublicTest's or PrivateTest's faces as {dataset.path} has them: make "
-            "them with mien evaluate --data and the same file"
-        )
     accuracy, *_ = accuracy_interval(predictions)
     rows = np.flatnonzero(~np.isin(predictions.index, in_training))
     unseen = accuracy_interval(predictions.take(rows)) if rows.size else (None, None, None)

@@ -65,8 +65,7 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
     trained = TrainedNetwork.of_exported(file) if file.suffix == ".onnx" else TrainedNetwork.load(file)
     given, wanted = trained.network.state_dict(), network.state_dict()
     if _same(_without(HEADS, given), _without(HEADS, wanted)):
-        last, given_last = _last(wanted), _last(given)  # dropout before it gives it another name
-        given = {name.replace(f"{given_last}.", f"{last}.", 1): tensor for name, tensor in given.items()}
+        given = _last_named(_last(wanted), given)  # dropout before it gives it another name
         _load(network, given, HEADS, spec, weights, new_last=trained.classes != classes)
     else:
         _load(_backbone(network, spec, weights), _backbone_of(given, weights), HEADS | ADDED, spec, weights)
@@ -199,6 +198,15 @@ def _without(new: set[str], state: dict[str, Tensor], last_too: bool = True) -> 
 def _last(state: dict[str, Tensor]) -> str | None:
     linear = [name for name, tensor in state.items() if tensor.ndim == 2]
     return linear[-1].rpartition(".")[0] if linear else None
+
+
+def _last_named(name: str | None, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights, with the last linear layer's under another layer's name."""
+    last, renamed = _last(state), {}
+    for key, tensor in state.items():
+        layer, _, part = key.rpartition(".")
+        renamed[f"{name}.{part}" if layer == last else key] = tensor
+    return renamed
 
 
 def _for_channels(given: Tensor, wanted: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
 from mien.evaluation import unseen
@@ -26,27 +27,39 @@ def dataset():
     return FaceDataset(np.zeros((30, 4, 4), np.uint8), np.zeros(30, np.int64), splits, np.arange(30))
 
 
-def test_seen_faces_are_left_out(predictions, dataset):
-    found = unseen.measure("mine", predictions, dataset, np.array([3, 10, 11, 19]))
+def test_seen_faces_are_left_out(predictions):
+    found = unseen.measure("mine", predictions, np.array([3, 10, 11, 19]))
     assert (found.n, found.accuracy) == (10, 0.6)
     assert (found.n_unseen, found.accuracy_unseen) == (7, pytest.approx(4 / 7))
     assert 0 <= found.low < found.accuracy_unseen < found.high <= 1
 
 
-def test_where_all_were_seen_there_is_no_accuracy(predictions, dataset):
-    found = unseen.measure("mine", predictions, dataset, predictions.index)
+def test_where_all_were_seen_there_is_no_accuracy(predictions):
+    found = unseen.measure("mine", predictions, predictions.index)
     assert (found.n_unseen, found.accuracy_unseen) == (0, None)
     assert unseen.table([found]).row_count == 1
 
 
 @pytest.mark.parametrize("rows", [np.arange(10), np.arange(10, 19), np.arange(11, 21)])
-def test_predictions_of_other_faces_are_refused(predictions, dataset, rows):
+def test_predictions_of_other_faces_are_refused(predictions, dataset, rows, tmp_path):
     """Of the training split itself, too: none of its faces is a copy of another split's."""
     others = dataclasses.replace(predictions, index=rows, logits=predictions.logits[: len(rows)], targets=rows * 0)
+    prediction_files.save(others, tmp_path / "mine", {})
     with pytest.raises(DataError, match="mine does not hold predictions of PublicTest's or PrivateTest's faces as"):
-        unseen.measure("mine", others, dataset, rows)
+        unseen.load([tmp_path / "mine"], dataset)
 
 
-def test_a_missing_file_is_one_sentence(tmp_path):
+def test_predictions_of_either_split_are_read(predictions, dataset, tmp_path):
+    """Where the data has no other split, too."""
+    prediction_files.save(predictions, tmp_path / "mine", {})
+    for faces in (dataset, dataset.take(slice(0, 20))):
+        (found,) = unseen.load([tmp_path / "mine"], faces).values()
+        assert np.array_equal(found.index, predictions.index)
+    private = dataclasses.replace(predictions, index=np.arange(20, 30))
+    prediction_files.save(private, tmp_path / "mine", {})
+    assert unseen.load([tmp_path / "mine"], dataset.take(slice(20, 30)))
+
+
+def test_a_missing_file_is_one_sentence(tmp_path, dataset):
     with pytest.raises(DataError, match="there is no file of predictions"):
-        unseen.load([tmp_path / "gone.parquet"])
+        unseen.load([tmp_path / "gone.parquet"], dataset)
