@@ -141,7 +141,10 @@ class TrainingConfig:
     ema_decay: float = 0.999
     """Of the moving average of weights that is evaluated and exported; 0 keeps the last weights."""
     precision: str = "32-true"
-    """32-true, bf16-mixed, or 16-mixed (GPUs only)."""
+    """32-true, bf16-mixed, or 16-mixed (GPUs only).
+
+    On a CPU, bf16-mixed is twice as fast as 32-true where there are instructions for bfloat16, and as fast elsewhere.
+    """
     compile: bool = False
     """Whether torch.compile fuses the network: one to two minutes at the start."""
     seed: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from mien.interrupt import Interrupt
 from mien.training import checkpoint
 from mien.training.allocator import keep_freed_memory
 from mien.training.batches import Batch, Batches, seed_for
+from mien.training.bfloat16 import InSinglePrecision, multiplies_bfloat16
 from mien.training.distill import Teachers, taught
 from mien.training.log import Log
 from mien.training.losses import LossParts, balanced_weights, total_loss
@@ -119,6 +121,7 @@ class Trainer:
             self.class_weights = balanced_weights(self.batches.targets, len(dataset.classes)).to(self.fabric.device)
         compiled = cast(nn.Module, torch.compile(self.network)) if training.compile else self.network
         self.stepped, self.stepper = self.fabric.setup(compiled, self.optimizer)
+        self.products = _products(training, self.fabric.device)
         self.epoch = self.step = 0
         self.meters = Meters()
         self.best_accuracy, self.best_epoch = -1.0, 0
@@ -188,13 +191,15 @@ class Trainer:
         """
         # Dropout draws from the global state; set from the step's number, it needs no saving.
         torch.manual_seed(seed_for(self.config.training.seed, self.epoch, self.step, self.fabric.global_rank, 1))
-        outputs = self.stepped(self.preprocessing.normalise(batch.images))
+        with self.products:
+            outputs = self.stepped(self.preprocessing.normalise(batch.images))
         if not outputs.logits.isfinite().all():
             raise self._diverged()
         parts = total_loss(
             outputs, batch.images, batch.distributions, self.config.loss, self.class_weights, batch.teacher
         )
-        self.fabric.backward(parts.total)
+        with self.products:
+            self.fabric.backward(parts.total)
         self.stepper.step()
         self.stepper.zero_grad()
         self.averaged.update_parameters(self.network)
@@ -318,6 +323,15 @@ def _fabric(training: TrainingConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _products(training: TrainingConfig, device: torch.device) -> AbstractContextManager[object]:
+    """How a step multiplies."""
+    widened = training.precision == "bf16-mixed" and device.type == "cpu" and not multiplies_bfloat16()
+    # torch.compile does not see what is done in place of an operation.
+    if widened and not training.compile:
+        return InSinglePrecision()  # type: ignore[no-untyped-call]
+    return nullcontext()
 
 
 def _optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
