@@ -64,10 +64,12 @@ class Compared:
 def difference(a: Sequence[Predictions], b: Sequence[Predictions], seed: int = 0) -> Difference:
     """Compares two networks, each given as the predictions of one or more trainings, on the same faces.
 
-    Each face counts with the share of trainings that are right about it. Faces are drawn again with replacement for
-    both networks alike, and each network's trainings among themselves (percentile bootstrap, Efron and Tibshirani,
-    1993, section 13.3). Of few trainings that gives too narrow an interval: of three, their variance counts two
-    thirds. With one training of each the interval says nothing of what another training would change.
+    Each face counts with the share of trainings that are right about it, and faces are drawn again with replacement
+    for both networks alike (percentile bootstrap, Efron and Tibshirani, 1993, section 13.3). So far trainings differ
+    in which faces they get right; by how much some are better as a whole than others is estimated apart, as a variance
+    component (two-way layout without replication, Searle, Casella and McCulloch, 1992, chapter 4), and added as
+    normal noise. Of two or three trainings that estimate is rough. With one training of each the interval says nothing
+    of what another training would change.
 
     Args:
         a: Of one network, at least one training.
@@ -79,28 +81,29 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], seed: int = 0
     """
     refuse_other_faces([*a, *b])
     random = np.random.default_rng(seed)
-    chosen = np.concatenate([_times_drawn(runs, random) for runs in (a, b)], axis=1)
-    weights, resamples = np.unique(chosen, axis=0, return_counts=True)
     right_a, right_b = _right(a), _right(b)
-    right = np.concatenate([-right_a, right_b])
-    drawn = np.concatenate(
-        [_resampled_mean(row @ right, count, random) for row, count in zip(weights, resamples.tolist(), strict=True)]
-    )
+    drawn = _resampled_mean(right_b.mean(axis=0) - right_a.mean(axis=0), random)
+    drawn += random.normal(0, np.sqrt(_variance_of_trainings(right_a) + _variance_of_trainings(right_b)), RESAMPLES)
     low, high = np.percentile(drawn, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
     p = min(1.0, max(2 * float(min((drawn <= 0).mean(), (drawn >= 0).mean())), 1 / RESAMPLES))
     return Difference(float(right_b.mean() - right_a.mean()), float(low), float(high), p)
 
 
-def _times_drawn(runs: Sequence[Predictions], random: np.random.Generator) -> NDArray[np.float64]:
-    """(RESAMPLES, runs) the share of each run among as many that are drawn with replacement."""
-    return random.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), RESAMPLES) / len(runs)
+def _variance_of_trainings(right: NDArray[np.float64]) -> float:
+    """(runs, N) -> how much the mean of so many runs varies since some are better on all faces; 0 of a single run."""
+    runs, faces = right.shape
+    if runs == 1:
+        return 0.0
+    # Runs would differ in accuracy by this much if they only disagreed on single faces.
+    by_disagreement = right.var(axis=0, ddof=1).mean() / faces
+    return float(max(0.0, right.mean(axis=1).var(ddof=1) - by_disagreement) / runs)
 
 
-def _resampled_mean(gain: NDArray[np.float64], resamples: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """(N,) what each face gains -> (resamples,) its means over faces drawn with replacement."""
+def _resampled_mean(gain: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """(N,) what each face gains -> (RESAMPLES,) its means over faces drawn with replacement."""
     # Faces are exchangeable, so how often each distinct gain is drawn is all that a resample is.
     values, counts = np.unique(gain.round(9), return_counts=True)
-    return np.asarray(random.multinomial(len(gain), counts / len(gain), resamples) @ values / len(gain))
+    return np.asarray(random.multinomial(len(gain), counts / len(gain), RESAMPLES) @ values / len(gain))
 
 
 def compare(networks: Mapping[str, Predictions]) -> list[Compared]:

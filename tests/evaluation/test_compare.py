@@ -69,10 +69,25 @@ def test_trainings_that_differ_widen_the_interval():
     a = [predictions(chance(share, seed)) for seed, share in enumerate(shares)]
     b = [predictions(chance(share, seed + 4)) for seed, share in enumerate(shares)]
     found = difference(a, b)
-    spread = np.sqrt(2 * 0.2**2 / 4)  # of the difference of two means of four
+    spread = np.sqrt(2 * np.var(shares, ddof=1) / 4)  # of the difference of two means of four
     assert found.high - found.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
     alike = difference([predictions(chance(0.7, seed)) for seed in range(4)], b[:1] * 4)
     assert alike.high - alike.low < 0.08  # what is left where trainings agree is what other faces would change
+
+
+def test_trainings_that_disagree_on_single_faces_are_not_counted_twice():
+    """Each face is one that a training gets right with its own probability; no training is better than another."""
+    faces, trainings, widths = 4000, 2, []
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        a, b = random.beta(1, 0.5, faces), random.beta(1, 0.5, faces)
+        runs = [[predictions(random.random(faces) < each) for _ in range(trainings)] for each in (a, b)]
+        found = difference(*runs)
+        widths.append(found.high - found.low)
+    # A face's gain varies by its probabilities, and by the chance of each training, of which there are two.
+    chance_of_trainings = sum((each * (1 - each)).mean() for each in (a, b)) / trainings
+    error = np.sqrt(((b - a).var() + chance_of_trainings) / faces)
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
 def test_other_faces_are_refused():
