@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,12 @@ SIZE_INCHES = (9.0, 6.6)
 FLOOR = 0.54
 """The lowest accuracy that has room; what is worse stands on the edge with its accuracy in words."""
 
+ROWS = "Rows"
+"""The text in a figure's file that holds `digest`."""
+
+PRIVATE_TEST = 3589
+"""Faces of it, on which the paper's accuracies and those of others are too."""
+
 ROOM_PX = 7
 """Half of the room that a point takes, pixels."""
 
@@ -31,7 +38,7 @@ class Point:
     """A network on a figure.
 
     Attributes:
-        name: Written beside it.
+        name: Written beside it, but for the variants of a sweep.
         cost: Where it stands across, above 0.
         accuracy: Where it stands up, a fraction.
     """
@@ -58,10 +65,17 @@ def write(table: Path, costs: Sequence[Cost], results: Sequence[Result]) -> list
     """
     if not costs:
         raise DataError(f"{table} has no row to draw: measure one or more networks first, with mien cost NETWORK")
+    about = {ROWS: digest(costs, results)}
     return [
-        save(multiply_adds_figure(costs, results), table.with_name(f"{table.stem}-multiply-adds.png")),
-        save(latency_figure(costs, results), table.with_name(f"{table.stem}-latency.png")),
+        save(multiply_adds_figure(costs, results), table.with_name(f"{table.stem}-multiply-adds.png"), about),
+        save(latency_figure(costs, results), table.with_name(f"{table.stem}-latency.png"), about),
     ]
+
+
+def digest(costs: Sequence[Cost], results: Sequence[Result]) -> str:
+    """Of the rows that the figures are drawn of, which each keeps as ROWS: whether it is of today's can be seen."""
+    drawn = [row for row in results if row.split == "private" and row.view == "single"]
+    return hashlib.sha256(repr([*costs, *drawn]).encode()).hexdigest()[:16]
 
 
 def multiply_adds_figure(costs: Sequence[Cost], results: Sequence[Result]) -> Figure:
@@ -72,6 +86,7 @@ def multiply_adds_figure(costs: Sequence[Cost], results: Sequence[Result]) -> Fi
         results: Rows of the results; those of PrivateTest and single view are drawn, seeds by their mean.
 
     Raises:
+        DataError: The results are of other faces than FER2013's PrivateTest.
         MissingExtraError: matplotlib is not installed.
     """
     figure, axes = _new_figure(
@@ -86,7 +101,7 @@ def multiply_adds_figure(costs: Sequence[Cost], results: Sequence[Result]) -> Fi
     best = max(PEERS, key=lambda peer: peer.accuracy)
     label = f"the best that others ship: {best.name}, {best.accuracy:.2%}"
     axes.axhline(best.accuracy * 100, color=GRAY, linewidth=1, linestyle="--", zorder=1, label=label)
-    _scatter(figure, axes, _ours(results, at), _papers(at), ())
+    _scatter(figure, axes, _ours(results, lambda row: row.multiply_adds / 1e6), _papers(at), ())
     return figure
 
 
@@ -94,10 +109,11 @@ def latency_figure(costs: Sequence[Cost], results: Sequence[Result]) -> Figure:
     """Accuracy on PrivateTest against the latency of one face in ONNX Runtime, logarithmic.
 
     Args:
-        costs: Rows of the cost sheet; a network that it lacks is not drawn.
+        costs: Rows of the cost sheet; a network that it lacks is not drawn, nor one with other masks or size.
         results: As for `multiply_adds_figure`.
 
     Raises:
+        DataError: As `multiply_adds_figure`.
         MissingExtraError: matplotlib is not installed.
     """
     threads = " or ".join(sorted({str(row.threads) for row in costs}))
@@ -109,8 +125,10 @@ def latency_figure(costs: Sequence[Cost], results: Sequence[Result]) -> Figure:
     )
     axes.set_xlabel("one face, milliseconds")
     at = {row.key: row.onnx_p50_ms for row in costs}
+    measured = {(row.network, row.variant, row.multiply_adds): row.onnx_p50_ms for row in costs}
+    ours = _ours(results, lambda row: measured.get((row.network, row.variant, row.multiply_adds)))
     peers = [Point(peer.name, 1000 / peer.faces_per_s, peer.accuracy) for peer in PEERS]
-    _scatter(figure, axes, _ours(results, at), _papers(at), peers)
+    _scatter(figure, axes, ours, _papers(at), peers)
     return figure
 
 
@@ -118,8 +136,9 @@ def _new_figure(headline: str, across: str, theirs: str) -> tuple[Figure, Axes]:
     figure, axes = new_figure(
         SIZE_INCHES,
         headline,
-        f"FER2013, {split_and_n('private', 3589)}",
-        f"{across} Up: share of PrivateTest's faces that are right. Trained here: single view, mean over the seeds. "
+        f"FER2013, {split_and_n('private', PRIVATE_TEST)}",
+        f"{across} Up: share of PrivateTest's faces that are right. Trained here: single view, mean over the seeds; "
+        "the variants of a sweep are named in its own table. "
         "The paper's accuracies (Shen and Li, Table 2) are its own, of full-size trainings that mien has not repeated; "
         f"{theirs}.",
     )
@@ -137,27 +156,33 @@ def _papers(at: Mapping[tuple[str, str], float]) -> list[Point]:
     ]
 
 
-def _ours(results: Sequence[Result], at: Mapping[tuple[str, str], float]) -> list[Point]:
-    """One point a config, its seeds' mean."""
+def _ours(results: Sequence[Result], across: Callable[[Result], float | None]) -> list[Point]:
+    """One point a config, its seeds' mean, where `across` has a place for its network."""
     configs: dict[str, list[Result]] = {}
     for row in results:
-        if row.split == "private" and row.view == "single" and (row.network, row.variant) in at:
-            configs.setdefault(row.config, []).append(row)
+        if row.split != "private" or row.view != "single":
+            continue
+        if row.n != PRIVATE_TEST:
+            raise DataError(
+                f"the results of {row.config} are of {row.n:,} faces, and these figures compare accuracies on "
+                f"PrivateTest's {PRIVATE_TEST:,}: name a table of FER2013 with --results"
+            )
+        configs.setdefault(row.config, []).append(row)
     return [
-        Point(
-            name.rpartition(":")[2],
-            at[rows[0].network, rows[0].variant],
-            sum(row.accuracy for row in rows) / len(rows),
-        )
+        Point(name, place, sum(row.accuracy for row in rows) / len(rows))
         for name, rows in configs.items()
+        if (place := across(rows[0])) is not None
     ]
 
 
 def _scatter(
     figure: Figure, axes: Axes, ours: Sequence[Point], papers: Sequence[Point], peers: Sequence[Point]
 ) -> None:
+    swept = [point for point in ours if ":" in point.name]  # too many and too near each other to be named
+    named_ours = [point for point in ours if point not in swept]
     kinds = (
-        ("trained here", ours, "o", ORANGE, 7.5),
+        ("trained here, in a sweep", swept, "o", ORANGE, 4.5),
+        ("trained here", named_ours, "o", ORANGE, 7.5),
         ("the paper's", papers, "D", BLUE, 5.5),
         ("what others ship", peers, "s", GRAY, 5.5),
     )
@@ -179,9 +204,11 @@ def _scatter(
     if min(point.accuracy for point in points) < FLOOR:
         axes.set_ylim(bottom=FLOOR * 100)
     legend(axes, "upper left")
-    named = [point if point.accuracy >= FLOOR else _on_the_edge(axes, point) for point in points]
+    named = [
+        point if point.accuracy >= FLOOR else _on_the_edge(axes, point) for point in (*named_ours, *papers, *peers)
+    ]
     figure.draw_without_rendering()  # places depend on the layout
-    _name(axes, named)
+    _name(axes, named, swept)
 
 
 def _on_the_edge(axes: Axes, point: Point) -> Point:
@@ -190,18 +217,18 @@ def _on_the_edge(axes: Axes, point: Point) -> Point:
     return Point(f"{point.name}, {point.accuracy:.2%}", point.cost, FLOOR)
 
 
-def _name(axes: Axes, points: Sequence[Point]) -> None:
+def _name(axes: Axes, points: Sequence[Point], unnamed: Sequence[Point]) -> None:
     """Writes names beside the points, each at the first of some places where it covers no other name or point.
 
     A library for this, adjustText, left names on each other here.
     """
-    pixels = axes.transData.transform([(point.cost, point.accuracy * 100) for point in points]).tolist()
+    pixels = axes.transData.transform([(point.cost, point.accuracy * 100) for point in (*points, *unnamed)]).tolist()
     taken: list[tuple[float, ...]] = [(x - ROOM_PX, y - ROOM_PX, x + ROOM_PX, y + ROOM_PX) for x, y in pixels]
     if key := axes.get_legend():
         taken.append(tuple(key.get_window_extent().extents))
     frame = axes.get_window_extent()
     effects = require("matplotlib.patheffects", "figures")
-    for point, (x, y) in zip(points, pixels, strict=True):
+    for point, (x, y) in zip(points, pixels, strict=False):
         text = axes.text(0, 0, point.name, size=SMALL_PT)
         width, height = text.get_window_extent().width, text.get_window_extent().height
         text.remove()

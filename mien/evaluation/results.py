@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mien import config as configs
 from mien.config import Config
+from mien.errors import require
 from mien.evaluation.metrics import Metrics
 
 
@@ -16,6 +17,7 @@ class Result:
     Attributes:
         network: Name in the registry.
         variant: Its variant; empty where there is one only.
+        multiply_adds: Of one face, with the config's size and masks.
         config: What it was trained with: a config's name, or `SWEEP:VARIANT`.
         seed: Of the training.
         split: Of the data.
@@ -35,6 +37,7 @@ class Result:
 
     network: str
     variant: str
+    multiply_adds: int
     config: str
     seed: int
     split: str
@@ -67,11 +70,18 @@ def row(metrics: Metrics, config: Config, name: str, split: str, view: str, comm
         split: Of the data.
         view: Of each face.
         command: What made the row.
+
+    Raises:
+        MissingExtraError: torch is not installed.
     """
+    require("torch", "train")  # a model file is evaluated without it
+    from mien.training.trained import multiply_adds
+
     (low, high), (f1_low, f1_high) = metrics.intervals["accuracy"], metrics.intervals["macro_f1"]
     return Result(
         network=config.network.name,
         variant=config.network.variant,
+        multiply_adds=multiply_adds(config, len(metrics.classes)),
         config=name,
         seed=config.training.seed,
         split=split,

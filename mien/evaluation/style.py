@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,8 +22,13 @@ _TITLE_PT, _DPI = 12.0, 160
 _SPLIT_NAMES = {split: usage for usage, split in USAGES.items()}
 
 
-def save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path, about: Mapping[str, str] | None = None) -> Path:
     """Writes a figure as PNG, whole or not at all.
+
+    Args:
+        figure: What to write.
+        path: Where.
+        about: Texts that the file keeps.
 
     Returns:
         The path.
@@ -34,7 +40,7 @@ def save(figure: Figure, path: Path) -> Path:
     if path.suffix.lower() != ".png":
         raise ConfigError(f"a figure is written as PNG, so its name must end in .png, got {path.name}")
     with replaced(path) as part:
-        figure.savefig(part, format="png", dpi=_DPI, facecolor="white")
+        figure.savefig(part, format="png", dpi=_DPI, facecolor="white", metadata=about)
     return path
 
 

@@ -28,7 +28,6 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
-from torch.utils.flop_counter import FlopCounterMode
 
 from mien import config as configs
 from mien import predictions as prediction_files
@@ -41,7 +40,7 @@ from mien.evaluation.predict import predict
 from mien.evaluation.results import Result
 from mien.labels import EXPRESSIONS, SPLITS
 from mien.training import run as runs
-from mien.training.trained import TrainedNetwork, build, preprocessing_of
+from mien.training.trained import TrainedNetwork, build, multiply_adds, preprocessing_of
 from mien.types import Predictions
 
 VIEW = "single"
@@ -254,10 +253,11 @@ def comparison(sweep: Sweep, table: Path, split: str, against: str = "") -> str:
             gain = compare.difference(theirs, mine)
             low, high = 100 * gain.low, 100 * gain.high
             better = f"{100 * gain.accuracy:+.2f} ({low:+.2f} to {high:+.2f}), p = {gain.p:.2g}"
-        multiply_adds = _multiply_adds(next(trial.config for trial in sweep.trials if trial.variant == variant))
+        of_variant = next(trial.config for trial in sweep.trials if trial.variant == variant)
+        cost = f"{multiply_adds(of_variant, len(EXPRESSIONS)) / 1e6:.1f} M"
         accuracy = _mean_and_spread([row.accuracy for row in found])
         f1 = _mean_and_spread([row.macro_f1 for row in found])
-        cells = (variant, f"{multiply_adds / 1e6:.1f} M", str(len(found)), accuracy, f1, better)
+        cells = (variant, cost, str(len(found)), accuracy, f1, better)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -295,14 +295,6 @@ def _rows_of(trial: Trial, sweep: Sweep, table: Path) -> dict[str, Result]:
 
 def _settings(trial: Trial) -> str:
     return configs.digest(trial.config, paths=True)
-
-
-def _multiply_adds(config: Config) -> int:
-    """Of one face; counted, since a config may change its network's masks and size, but nothing is computed."""
-    with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network, preprocessing = build(config, len(EXPRESSIONS))
-        network.eval()(torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size))
-    return int(counter.get_total_flops() // 2)
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

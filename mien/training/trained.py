@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mien import config as configs
 from mien.calibration import Calibration
@@ -67,6 +68,18 @@ def build(config: Config, num_classes: int) -> tuple[nn.Module, Preprocessing]:
             f"always the same: set network.mask_activation to sigmoid for {spec.title}, or the reading to labels"
         )
     return network, preprocessing
+
+
+def multiply_adds(config: Config, num_classes: int) -> int:
+    """Of one face: counted, since a config may change its network's masks and size, but nothing is computed.
+
+    Raises:
+        ConfigError: As `build`.
+    """
+    with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network, preprocessing = build(config, num_classes)
+        network.eval()(torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size))
+    return int(counter.get_total_flops() // 2)
 
 
 def rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:

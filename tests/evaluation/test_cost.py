@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.text import Text
+from PIL import Image
 
 from mien import cli
 from mien.data import load
@@ -21,6 +22,7 @@ from mien.evaluation.results import Result
 from mien.networks import registry
 
 MINI = registry.find("resnet18", "mini")
+BAM = registry.find("bam_resnet18", "mini")
 CONDITIONS = Conditions(threads=1, batch=4, seconds=0.1, train_seconds=0)
 
 
@@ -215,19 +217,28 @@ def test_nothing_to_draw_is_a_sentence(mien_cost, tmp_path):
 
 def result(config, seed, accuracy, **other):
     values = {field.name: 0.5 for field in dataclasses.fields(Result)}
-    values |= {"network": "resnet18", "variant": "mini", "config": config, "seed": seed, "accuracy": accuracy}
+    values |= {
+        "network": "resnet18",
+        "variant": "mini",
+        "multiply_adds": MINI.multiply_adds,
+        "config": config,
+        "seed": seed,
+        "accuracy": accuracy,
+    }
     return Result(**values | {"split": "private", "view": "single", "n": 3589, "command": ""} | other)
 
 
 RESULTS = [
-    result("ideas:plain", 0, 0.66),
-    result("ideas:plain", 1, 0.68),
-    result("ideas:plain", 0, 0.99, split="public"),
-    result("ideas:plain", 0, 0.98, view="flip"),
+    result("plain", 0, 0.66),
+    result("plain", 1, 0.68),
+    result("plain", 0, 0.99, split="public"),
+    result("plain", 0, 0.98, view="flip"),
+    result("ideas:bam", 0, 0.65, network="bam_resnet18", multiply_adds=BAM.multiply_adds),
+    result("ideas:shallow", 0, 0.64, multiply_adds=MINI.multiply_adds // 2),
 ]
 
 
-KINDS = ("trained here", "the paper's", "what others ship")
+KINDS = ("trained here", "trained here, in a sweep", "the paper's", "what others ship")
 
 
 def points(axes, label):
@@ -253,9 +264,15 @@ def costs(row):
 def test_multiply_adds_figure_holds_every_point(costs):
     (axes,) = cost_figures.multiply_adds_figure(costs, RESULTS).axes
     assert points(axes, "trained here") == [(pytest.approx(MINI.multiply_adds / 1e6), pytest.approx(67))]
+    assert points(axes, "trained here, in a sweep") == [
+        (pytest.approx(MINI.multiply_adds // 2 / 1e6), pytest.approx(64)),
+        (pytest.approx(BAM.multiply_adds / 1e6), pytest.approx(65)),
+    ]
     assert len(points(axes, "the paper's")) == 13
     assert (pytest.approx(21903.2, abs=1), pytest.approx(74.14)) in points(axes, "the paper's")
-    assert {text.get_text() for text in axes.texts} >= {"plain", "resmasking", "resnet34 RMRN"}
+    names = {text.get_text() for text in axes.texts}
+    assert names >= {"plain", "resmasking", "resnet34 RMRN"}
+    assert not names & {"bam", "ideas:bam", "ideas:shallow"}
     assert axes.get_xscale() == "log"
 
 
@@ -269,11 +286,27 @@ def test_latency_figure_holds_every_point(costs):
     assert (pytest.approx(1000 / 151), pytest.approx(66.82)) in points(axes, "what others ship")
     assert len(points(axes, "what others ship")) == len(PEERS)
     assert points(axes, "trained here") == [(pytest.approx(MINI.multiply_adds / 4e7), pytest.approx(67))]
+    # The other of the sweep is no network that was measured.
+    assert points(axes, "trained here, in a sweep") == [(pytest.approx(BAM.multiply_adds / 4e7), pytest.approx(65))]
     names = {text.get_text() for text in axes.texts}
     assert names >= {"plain", "vgg19", "big_XCEPTION", "facex 1.1.0, 43.35%"}  # the last is below the floor
     assert len(names) == 1 + 13 + len(PEERS)
     assert axes.get_ylim()[0] == pytest.approx(100 * cost_figures.FLOOR)
     assert axes.get_xscale() == "log"
+
+
+@pytest.mark.parametrize("draw", [cost_figures.multiply_adds_figure, cost_figures.latency_figure])
+def test_accuracies_of_other_faces_are_refused(costs, draw):
+    with pytest.raises(DataError, match=r"are of 60 faces, .* PrivateTest's 3,589"):
+        draw(costs, [*RESULTS, result("own", 0, 0.9, n=60)])
+
+
+def test_the_published_figures_are_of_the_published_tables():
+    folder = Path(__file__).parents[2] / "results"
+    rows = tables.load(folder / "cost.csv", Cost), tables.load(folder / "fer2013.csv", Result)
+    for name in ("cost-multiply-adds.png", "cost-latency.png"):
+        with Image.open(folder / name) as picture:
+            assert picture.info[cost_figures.ROWS] == cost_figures.digest(*rows), "run mien cost --draw"
 
 
 @pytest.mark.parametrize("draw", [cost_figures.multiply_adds_figure, cost_figures.latency_figure])

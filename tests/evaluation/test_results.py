@@ -6,6 +6,7 @@ import pytest
 from mien.config import Config
 from mien.evaluation import results
 from mien.evaluation.metrics import evaluate
+from mien.networks import registry
 from mien.types import Predictions
 
 
@@ -19,5 +20,6 @@ def row():
 
 def test_a_row_says_what_was_measured_and_how(row):
     assert (row.network, row.variant, row.seed, row.n) == ("resnet18_masking_reconstruction", "small", 0, 70)
+    assert row.multiply_adds == registry.find(row.network, row.variant).multiply_adds
     assert row.accuracy_low < row.accuracy < row.accuracy_high
     assert row.macro_f1_low < row.macro_f1 < row.macro_f1_high
