@@ -142,6 +142,7 @@ def best_temperatures(predictions: Predictions) -> tuple[float, float]:
         predictions: One face or more, with the network's own logits; of fewer than FEW both temperatures are one.
     """
     logits = predictions.logits.astype(np.float64)
+    logits -= logits.max(axis=1, keepdims=True)  # the same answers, and what adds up below is no larger than it must be
     unsure = _unsureness(logits)
     shares_of = np.stack([1 - unsure, unsure]) if len(logits) >= FEW else np.ones((1, len(logits)))
     parts = shares_of[:, :, None] * logits  # (2 or 1, N, K)
@@ -157,8 +158,8 @@ def best_temperatures(predictions: Predictions) -> tuple[float, float]:
         shares = softmax(np.tensordot(inverse, parts, 1))
         expected = (shares * parts).sum(axis=2)
         slope = expected.mean(axis=1) - own
-        curvature = np.einsum("nk,ink,jnk->ij", shares, parts, parts) / len(logits)
-        curvature -= expected @ expected.T / len(logits)
+        apart = parts - expected[:, :, None]
+        curvature = np.einsum("nk,ink,jnk->ij", shares, apart, apart) / len(logits)
         # At a bound, and pushed against it, an inverse stays there and is left out.
         free = np.where(slope > 0, inverse > 1 / HOTTEST, inverse < 1 / COLDEST)
         curvature = np.where(np.outer(free, free), curvature, 0) + np.diag(np.where(free, 1e-9, 1))

@@ -476,6 +476,7 @@ def evaluate(
     faces = load(data, size=opened.preprocessing.size).split(split.value)
     if table:
         tables.refuse_other_faces(table, results.Result, split.value, len(faces))
+        results.refuse_other_network(table, opened.config, _name_of(Path(model)))
     predictions = predict.predict(opened, faces, view.value)
     found = metric.evaluate(predictions)
     about: dict[str, Any] = {"model": model, "network": opened.title, "data": str(data)}
@@ -516,20 +517,22 @@ def robustness(
 ) -> None:
     """Measure how accuracy falls under blur, noise, JPEG, low light, occlusion, rotation, shift and low resolution."""
     from mien.data import load
-    from mien.errors import require
+    from mien.errors import ConfigError, require
     from mien.evaluation import predict, tables
     from mien.evaluation import robustness as sheets
 
     if file.suffix != ".csv":
         raise typer.BadParameter(f"the table's name must end in .csv, got {file.name}; the figure goes beside it")
     require("matplotlib", "figures")
-    for model in models:
+    names = [_name_of(Path(model)) for model in models]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"the table tells networks apart by their names, got {', '.join(names)}: rename a file")
+    for name, model in zip(names, models, strict=True):
         opened = predict.open_model(model, threads)
         faces = load(data, size=opened.preprocessing.size).split(split.value)
         tables.refuse_other_faces(file, sheets.Robustness, split.value, len(faces))
         typer.echo(f"{model}:", nl=False, err=True)
         command = f"mien robustness {model} --data {data.name} --split {split.value}"
-        name = _name_of(Path(model))
         for row in sheets.measure(
             name, opened, faces, split.value, command, lambda what: typer.echo(f" {what}", nl=False, err=True)
         ):
@@ -561,11 +564,11 @@ def compare(
     from mien.evaluation import compare as comparing
     from mien.evaluation import figures, style
 
-    networks, split = prediction_files.load_all(files)
+    networks, about = prediction_files.load_all(files)
     found = comparing.compare(networks)
     if output:
         output.mkdir(parents=True, exist_ok=True)
-        style.save(figures.roc_comparison_figure(networks, split), output / "roc-comparison.png")
+        style.save(figures.roc_comparison_figure(networks, about[0].get("split", "")), output / "roc-comparison.png")
     if as_json:
         typer.echo(json.dumps([each.to_dict() for each in found], indent=2))
     else:
@@ -582,12 +585,17 @@ def ensemble(
     from mien.evaluation import compare as comparing
     from mien.evaluation import ensemble as ensembles
 
-    networks, split = prediction_files.load_all(files)
+    networks, members = prediction_files.load_all(files)
     together = ensembles.ensemble(list(networks.values()))
-    about = {"network": f"ensemble of {len(networks)}", "members": list(networks), "split": split}
+    name = f"ensemble of {len(networks)}"
+    about: dict[str, Any] = {"network": name, "members": list(networks)}
+    about |= {
+        what: " and ".join(dict.fromkeys(member.get(what, "") for member in members)) for what in ("split", "view")
+    }
+    about["weights"] = [member.get("weights", "") for member in members]
     prediction_files.save(together, output, about)
     console = _console()
-    console.print(comparing.table(comparing.compare(networks | {"ensemble": together})))
+    console.print(comparing.table(comparing.compare({**networks, name: together})))
     console.print(f"written: {output}", highlight=False, markup=False)
 
 
@@ -612,8 +620,10 @@ def export(
     trained = TrainedNetwork.load(run)
     folder = run if run.is_dir() else run.parent
     path = output or folder / f"{folder.resolve().name}.onnx"
-    public = load(data or trained.config.data.path, size=trained.preprocessing.size).split("public")
-    difference = exports.export(trained, path, public, report.read_metrics(folder / "evaluation", trained.digest))
+    data = data or Path(trained.config.data.path)
+    public = load(data, size=trained.preprocessing.size).split("public")
+    found = report.read_metrics(folder / "evaluation", trained.digest, data.name)
+    difference = exports.export(trained, path, public, found)
     console = _console()
     console.print(
         f"written: {path}, {path.stat().st_size / 1e6:.2f} MB; largest difference of a logit from torch's "

@@ -87,19 +87,27 @@ def load_metadata(path: Path) -> dict[str, Any]:
         return dict(_description(file, path)["metadata"])
 
 
-def load_all(paths: Sequence[Path]) -> tuple[dict[str, Predictions], str]:
+def load_all(paths: Sequence[Path]) -> tuple[dict[str, Predictions], list[dict[str, Any]]]:
     """Reads several files, or the folders of evaluations that hold one.
 
     Returns:
-        What each was called on the command line -> predictions, of the same faces; and their split's name.
+        What each was called on the command line, with its view where these differ -> predictions, of the same faces;
+        and the metadata of each.
 
     Raises:
-        DataError: A file cannot be read, or they are not of the same faces in the same order.
+        DataError: A file cannot be read, is named twice, or they are not of the same faces in the same order.
     """
-    files = {str(path): path / "predictions.parquet" if path.is_dir() else path for path in paths}
-    found = {name: load(file) for name, file in files.items()}
+    files = [path / "predictions.parquet" if path.is_dir() else path for path in paths]
+    about = [load_metadata(file) for file in files]
+    several_views = len({each.get("view") for each in about}) > 1
+    found = {}
+    for path, file, each in zip(paths, files, about, strict=True):
+        name = f"{path} ({each.get('view', 'view unknown')})" if several_views else str(path)
+        if name in found:
+            raise DataError(f"{path} is named twice: name each network's predictions once")
+        found[name] = load(file)
     refuse_other_faces(list(found.values()))
-    return found, load_metadata(next(iter(files.values()))).get("split", "")
+    return found, about
 
 
 class Labelled(Protocol):

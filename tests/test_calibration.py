@@ -58,6 +58,18 @@ def test_where_no_temperature_is_best_it_stays_in_its_bounds():
     assert best_temperatures(few([(0.9, False), (0.8, False)])) == pytest.approx((HOTTEST, HOTTEST))
 
 
+@pytest.mark.parametrize("top", [3e3, 1e4, 1e5])
+def test_a_network_that_says_one_class_with_all_its_weight_is_cooled(top):
+    """The curvature is a small difference of large numbers there, and was negative."""
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(200, 7)) * top / 50
+    said = random.integers(0, 7, 200)
+    logits[np.arange(200), said] = top * random.uniform(0.8, 1.2, 200)
+    targets = np.where(random.random(200) < 0.3, said, random.integers(0, 7, 200))
+    found = best_temperatures(Predictions(np.arange(200), logits.astype(np.float32), targets))
+    assert found[0] == pytest.approx(HOTTEST)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_few_faces_have_the_best_single_temperature(seed):
     predictions = sampled(3, heat=0.5 + seed, seed=seed)

@@ -300,13 +300,20 @@ def test_compare_and_ensemble(mien, trained_run, fer2013_csv, user_cache, tmp_pa
     code, out, _ = mien("compare", *folders, "-o", tmp_path / "figures", "--json")
     assert code == 0
     first, second = json.loads(out)
-    assert (first["name"], first["difference"]) == (str(folders[0]), None)
+    assert (first["name"], first["difference"]) == (f"{folders[0]} (single)", None)
+    assert second["name"] == f"{folders[1]} (flip)"  # views are compared, but never unsaid
     assert second["difference"]["low"] <= second["difference"]["accuracy"] <= second["difference"]["high"]
     with Image.open(tmp_path / "figures" / "roc-comparison.png") as figure:
         assert figure.width > 1000
     code, out, _ = mien("ensemble", *folders, "-o", tmp_path / "both.parquet")
     assert code == 0
     assert "ensemble" in out
+    about = predictions.load_metadata(tmp_path / "both.parquet")
+    assert (about["split"], about["view"], len(about["weights"])) == ("private", "single and flip", 2)
+    code, _, err = mien("ensemble", folders[0], folders[0], "-o", tmp_path / "twice.parquet")
+    assert code == 2
+    assert_sentence(err, "is named twice")
+    assert not (tmp_path / "twice.parquet").exists()
     code, _, err = mien("compare", tmp_path / "both.parquet", tmp_path / "gone.parquet")
     assert code == 2
     assert_sentence(err, "there is no file of predictions", "gone.parquet")
@@ -358,6 +365,9 @@ def test_robustness(mien, fer2013_csv, user_cache, tmp_path):
     assert code == 2
     assert_sentence(err, "has rows of 29 faces of the split training, and these are 28, so others: name another table")
     assert table.read_bytes().startswith(before)
+    code, _, err = mien("robustness", "small", tmp_path / "small.onnx", "--data", fer2013_csv, "-o", table)
+    assert code == 2
+    assert_sentence(err, "tells networks apart by their names, got small, small: rename a file")
 
 
 def test_train_evaluate_from_a_config(mien, fer2013_csv, user_cache, tmp_path, monkeypatch):

@@ -158,12 +158,16 @@ def near_duplicates(images: NDArray[np.uint8]) -> Pairs:
         part = candidates[start : start + ROWS_AT_ONCE]
         others = images[part[:, 1]]
         others = np.where(part[:, 3, None, None] == 1, others[:, :, ::-1], others)
-        correlation[start : start + ROWS_AT_ONCE] = _correlation(images[part[:, 0]], others)
+        firsts = images[part[:, 0]]
+        differing = (firsts != others).any(axis=(1, 2))
+        found = np.ones(len(part), np.float32)  # of pictures of one gray value too, whose pixels have no correlation
+        found[differing] = _correlation(firsts[differing], others[differing])
+        correlation[start : start + ROWS_AT_ONCE] = found
     same = correlation >= LEAST_CORRELATION
     # A symmetrical face may be a copy both ways.
     _, once = np.unique(candidates[same, :2], axis=0, return_index=True)
-    found = candidates[same][once]
-    return Pairs(found[:, 0], found[:, 1], found[:, 2], correlation[same][once], found[:, 3] == 1)
+    copies = candidates[same][once]
+    return Pairs(copies[:, 0], copies[:, 1], copies[:, 2], correlation[same][once], copies[:, 3] == 1)
 
 
 def _signs(images: NDArray[np.uint8]) -> NDArray[np.float32]:

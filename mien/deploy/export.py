@@ -78,12 +78,16 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
     return difference
 
 
+CALIBRATED = ("ece", "nll", "macro_auc", "micro_auc")
+"""Metrics that other temperatures change; of two, they change the order of faces by their confidence too."""
+
+
 def recalibrate(
     model: str, path: Path, faces: FaceDataset, coverage: float = COVERAGE
 ) -> tuple[Calibration, Predictions]:
     """Writes an exported file again, with temperatures and a threshold found on other faces.
 
-    What its metadata said of its calibration error is taken out, since it holds no more.
+    What its metadata said of CALIBRATED is taken out, since it holds no more.
 
     Args:
         model: A shipped model's name, or the path of an .onnx file.
@@ -106,7 +110,7 @@ def recalibrate(
     before = replace(own, logits=calibrated.scaled(own.logits))
     calibration = calibrate(own, coverage)
     metrics = {
-        name: {key: value for key, value in values.items() if key not in ("ece", "nll")}
+        name: {key: value for key, value in values.items() if key not in CALIBRATED}
         for name, values in classifier.metadata.get("metrics", {}).items()
     }
     metadata = classifier.metadata | {"calibration": calibration.to_dict(), "metrics": metrics}

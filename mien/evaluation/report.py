@@ -104,12 +104,13 @@ def read_log(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def read_metrics(folder: Path, weights: str) -> dict[str, dict[str, float]]:
+def read_metrics(folder: Path, weights: str, data: str) -> dict[str, dict[str, float]]:
     """What evaluations below a folder found of these weights: evaluation's folder name -> n and headline metrics.
 
     Args:
         folder: Holds a folder for each evaluation.
         weights: The digest of the weights; evaluations of others, made before a training went on, are left out.
+        data: The name of the data's file or folder; evaluations on other data are left out too.
 
     Raises:
         DataError: One of the files is damaged.
@@ -118,7 +119,7 @@ def read_metrics(folder: Path, weights: str) -> dict[str, dict[str, float]]:
     for file in sorted(folder.glob(f"*/{METRICS}")):
         try:
             stored = json.loads(file.read_text(encoding="utf-8"))
-            if stored["weights"] == weights:
+            if (stored["weights"], Path(stored["data"]).name) == (weights, data):
                 found[file.parent.name] = {name: stored[name] for name in ("n", *HEADLINES)}
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{file} is damaged ({error!r}); evaluate again") from None
@@ -136,9 +137,8 @@ def table(metrics: Metrics, about: dict[str, Any]) -> Table:
         column.justify = "right"
     for name, of_class in metrics.classes.items():
         values = (of_class.precision, of_class.recall, of_class.f1, of_class.auc)
-        classes.add_row(
-            Text(name, style=COLOURS.get(name, "")), f"{of_class.support:,}", *(f"{value:.3f}" for value in values)
-        )
+        cells = (f"{value:.3f}" if of_class.support else "-" for value in values)
+        classes.add_row(Text(name, style=COLOURS.get(name, "")), f"{of_class.support:,}", *cells)
     page = Table.grid()
     page.add_row(Text(f"{about['network']}, {about['split']}, {about['view']} view, n = {metrics.n:,}", style="bold"))
     page.add_row(headlines)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from mien import config as configs
 from mien.config import Config
-from mien.errors import require
+from mien.errors import DataError, require
+from mien.evaluation import tables
 from mien.evaluation.metrics import Metrics
 
 
@@ -98,3 +100,18 @@ def row(metrics: Metrics, config: Config, name: str, split: str, view: str, comm
         settings=configs.digest(config),
         command=command,
     )
+
+
+def refuse_other_network(path: Path, config: Config, name: str) -> None:
+    """Refuses a table whose rows of a name and seed are of another config: they would be replaced.
+
+    Raises:
+        DataError: It has such rows, or is damaged.
+    """
+    settings, seed = configs.digest(config), config.training.seed
+    for old in tables.load(path, Result):
+        if (old.config, old.seed) == (name, seed) and old.settings != settings:
+            raise DataError(
+                f"{path} has rows of another network that is called {name} (settings {old.settings}, these are "
+                f"{settings}): rename the run or file, name another table, or remove those rows"
+            )

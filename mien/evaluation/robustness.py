@@ -126,9 +126,9 @@ def figure(rows: Sequence[Robustness]) -> Figure:
         (10.0, 5.6),
         "Accuracy as faces get worse",
         f"{split_and_n(rows[0].split, rows[0].n)}, single view",
-        "Across: strength, from none to five, with its value below. Up: share of faces that are right, in per cent, "
-        "with the 95 % bootstrap interval of the faces. Networks see the same corrupted faces; pictures other than "
-        "FER2013's are corrupted at the size of each network's input.",
+        "Across: strength, from none to the fifth, with its value below. Up: share of faces that are right, in per "
+        "cent, with the 95 % bootstrap interval of the faces. Networks see the same corrupted faces; pictures other "
+        "than FER2013's are corrupted at the size of each network's input.",
         nrows=2,
         ncols=4,
         sharey=True,
@@ -148,7 +148,7 @@ def figure(rows: Sequence[Robustness]) -> Figure:
             axes.fill_between(strength, low, high, color=f"C{k}", alpha=0.18, linewidth=0)
             axes.plot(strength, accuracy, color=f"C{k}", marker="o", markersize=3, linewidth=1.4, label=model)
         axes.set_title(corruption.name, size=LABEL_PT, color=INK)
-        axes.set_xticks(range(6), ["0", *(f"{value:g}" for value in corruption.values)])
+        axes.set_xticks(range(6), ["none", *(f"{value:g}" for value in corruption.values)])
         axes.set_xlabel(corruption.unit, size=LABEL_PT - 2)
         axes.set_ylim(0, 100)
     for axes in panels[:, 0]:

@@ -119,8 +119,10 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
         raise ConfigError(f"unknown key sweep.{min(unknown)} in {path}: known are seeds, splits")
     if not variants:
         raise ConfigError(f"{path} has no [variants.NAME] table: name at least one")
-    if not (isinstance(splits, list) and splits and all(split in SPLITS for split in splits)):
-        raise ConfigError(f"sweep.splits must be a list of {', '.join(SPLITS)} in {path}, got {splits}")
+    if not (
+        isinstance(splits, list) and splits and all(splits.count(split) == 1 and split in SPLITS for split in splits)
+    ):
+        raise ConfigError(f"sweep.splits must be a list of {', '.join(SPLITS)}, each once, in {path}, got {splits}")
     if not (isinstance(seeds, list) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds)):
         raise ConfigError(f"sweep.seeds must be a list of whole numbers from 0 in {path}, got {seeds}")
     points = {

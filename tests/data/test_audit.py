@@ -64,6 +64,14 @@ def test_copies_are_found_and_nothing_else(images: NDArray[np.uint8]) -> None:
     assert pairs.correlation.tolist() == pytest.approx([1] * 5, abs=0.02)
 
 
+def test_equal_pictures_of_one_gray_value_are_copies() -> None:
+    """Their pixels have no correlation; FER2013 has twelve that are black."""
+    even = np.stack([np.full((48, 48), value, np.uint8) for value in (0, 0, 255, 255)])
+    pairs = near_duplicates(even)
+    assert list(zip(pairs.first, pairs.second, strict=True)) == [(0, 1), (2, 3)]
+    assert pairs.correlation.tolist() == [1, 1]
+
+
 def test_of_a_picture_alone_there_are_no_copies(images: NDArray[np.uint8]) -> None:
     assert near_duplicates(images[:1]).first.size == 0
 

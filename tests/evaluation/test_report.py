@@ -1,10 +1,12 @@
 """The folder of an evaluation, and what is read back from it."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
@@ -13,7 +15,7 @@ from mien.evaluation import report
 from mien.evaluation.metrics import HEADLINES, evaluate
 from mien.types import Predictions
 
-ABOUT = {"network": "tried", "split": "private", "view": "single", "weights": "1f"}
+ABOUT = {"network": "tried", "split": "private", "view": "single", "weights": "1f", "data": "faces/fer2013.csv"}
 LOG = [
     {
         "epoch": str(epoch),
@@ -46,13 +48,23 @@ def test_everything_is_written_and_read_back(predictions, tmp_path):
     assert np.array_equal(prediction_files.load(folder / "predictions.parquet").logits, predictions.logits)
     assert prediction_files.load_metadata(folder / "predictions.parquet") == ABOUT
     assert json.loads((folder / "metrics.json").read_text()) == ABOUT | metrics.to_dict()
-    found = report.read_metrics(tmp_path / "evaluation", ABOUT["weights"])
+    found = report.read_metrics(tmp_path / "evaluation", ABOUT["weights"], "fer2013.csv")
     assert found == {"private-single": {name: getattr(metrics, name) for name in ("n", *HEADLINES)}}
 
 
-def test_evaluations_of_other_weights_are_not_read_back(predictions, tmp_path):
+def test_evaluations_of_other_weights_or_data_are_not_read_back(predictions, tmp_path):
     report.write(tmp_path / "old", predictions, evaluate(predictions, resamples=20), ABOUT)
-    assert report.read_metrics(tmp_path, "2e") == {}
+    assert report.read_metrics(tmp_path, "2e", "fer2013.csv") == {}
+    assert report.read_metrics(tmp_path, "1f", "own.csv") == {}
+
+
+def test_a_class_without_faces_has_no_figures():
+    targets = np.arange(20) % 2
+    found = evaluate(Predictions(np.arange(20), np.eye(3, dtype=np.float32)[targets], targets, ("a", "b", "c")))
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(report.table(found, ABOUT))
+    (row,) = [line for line in console.export_text().splitlines() if "│ c " in line]
+    assert [cell.strip() for cell in row.strip("│ ").split("│")] == ["c", "0", "-", "-", "-", "-"]
 
 
 def test_a_model_without_a_log_has_no_loss_figures(predictions, tmp_path):
@@ -82,7 +94,7 @@ def test_damaged_metrics_are_named(tmp_path):
     (tmp_path / "private-single").mkdir()
     (tmp_path / "private-single" / "metrics.json").write_text('{"n": 3')
     with pytest.raises(DataError, match=r"private-single/metrics\.json is damaged .*; evaluate again"):
-        report.read_metrics(tmp_path, "")
+        report.read_metrics(tmp_path, "", "")
 
 
 def test_no_log_no_rows(tmp_path):

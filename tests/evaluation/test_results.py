@@ -1,10 +1,13 @@
 """The table of published results."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mien.config import Config
-from mien.evaluation import results
+from mien.errors import DataError
+from mien.evaluation import results, tables
 from mien.evaluation.metrics import evaluate
 from mien.networks import registry
 from mien.types import Predictions
@@ -23,3 +26,13 @@ def test_a_row_says_what_was_measured_and_how(row):
     assert row.multiply_adds == registry.find(row.network, row.variant).multiply_adds
     assert row.accuracy_low < row.accuracy < row.accuracy_high
     assert row.macro_f1_low < row.macro_f1 < row.macro_f1_high
+
+
+def test_rows_of_another_network_of_that_name_are_not_replaced(row, tmp_path):
+    table = tmp_path / "results.csv"
+    tables.add(table, row)
+    results.refuse_other_network(table, Config(), "small")
+    longer = replace(Config(), training=replace(Config().training, epochs=90))
+    results.refuse_other_network(table, longer, "longer")
+    with pytest.raises(DataError, match=r"has rows of another network that is called small .* rename"):
+        results.refuse_other_network(table, longer, "small")

@@ -62,6 +62,7 @@ def test_the_figure_draws_each_network_in_each_panel(measured, tmp_path):
     figure = robustness.figure(rows)
     assert [axes.get_title() for axes in figure.axes] == list(CORRUPTIONS)
     for axes, name in zip(figure.axes, CORRUPTIONS, strict=True):
+        assert axes.get_xticklabels()[0].get_text() == "none"  # a 0 would be the worst of some
         (line,) = axes.lines
         expected = [rows[0].accuracy, *(row.accuracy for row in rows if row.corruption == name)]
         assert line.get_ydata().tolist() == pytest.approx([100 * value for value in expected])
