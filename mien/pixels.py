@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from mien.errors import ImageError
 
@@ -24,6 +26,9 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What brings a picture of that EXIF orientation upright."""
+SCANS = 100
+"""Most passes over a JPEG's pixels, as libtiff allows them too; a progressive one has about 10."""
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # 0 and D0 to D7 are part of compressed values
 
 
 def read(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
@@ -36,11 +41,13 @@ def read(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
         A picture of mode L where it is gray, else of mode RGB.
 
     Raises:
-        ImageError: It is no picture, a damaged one, or one too large to unpack safely; the text says why and leaves
-            the name to the caller.
+        ImageError: It is no picture, a damaged one, or one too large or slow to unpack safely; the text says why and
+            leaves the name to the caller.
     """
     try:
         with _quiet_pillow(), nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as opened:
+            if isinstance(opened, JpegImageFile):
+                _refuse_endless(opened)
             return _eight_bits(_upright(opened))
     except ImageError:
         raise
@@ -83,6 +90,31 @@ def _quiet_pillow() -> Iterator[None]:
             _quiet_readers -= 1
             if not _quiet_readers:
                 _quiet.close()
+
+
+def _refuse_endless(picture: JpegImageFile) -> None:
+    """A scan of a few bytes that changes nothing costs a pass over all pixels: a small file could take hours."""
+    if picture.fp is None:  # it is unpacked already
+        return
+    place = picture.fp.tell()
+    picture.fp.seek(0)
+    scans = _scans(picture.fp.read())
+    picture.fp.seek(place)
+    if scans > SCANS:
+        raise ImageError(f"it has {scans:,} scans and {SCANS} are allowed; save it anew")
+
+
+def _scans(jpeg: bytes) -> int:
+    """How many scans a JPEG has; those of a preview in its metadata and of what lies behind its end do not count."""
+    place = scans = 0
+    while found := _MARKER.search(jpeg, place):
+        place = found.end()
+        if found[1] == b"\xd9":  # its end
+            break
+        if found[1] not in (b"\xd8", b"\x01"):  # all others begin with their length
+            place += int.from_bytes(jpeg[place : place + 2], "big")
+        scans += found[1] == b"\xda"
+    return scans
 
 
 def _upright(picture: Image.Image) -> Image.Image:

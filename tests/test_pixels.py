@@ -213,6 +213,34 @@ def test_a_small_file_that_promises_many_pixels(side: int, words: str) -> None:
         read(io.BytesIO(b"\x89PNG\r\n\x1a\n" + data))
 
 
+def jpeg_of(scans: int) -> bytes:
+    """A progressive JPEG whose last scan, of a few bytes, comes again and again."""
+    first = saved(halves("L"), "JPEG", progressive=True).getvalue()[:-2]
+    last = first[first.rindex(b"\xff\xda") :]
+    return first + last * (scans - first.count(b"\xff\xda")) + b"\xff\xd9"
+
+
+def test_a_small_file_that_takes_forever(tmp_path: Path) -> None:
+    """Each scan is a pass over all pixels: 112 KB of them took minutes for 5000 x 5000."""
+    assert_halves(read(io.BytesIO(jpeg_of(100))), *HALVES, "L", tolerance=8)
+    (tmp_path / "endless.jpg").write_bytes(jpeg_of(101))
+    for source in (tmp_path / "endless.jpg", io.BytesIO(jpeg_of(101)), Image.open(io.BytesIO(jpeg_of(101)))):
+        with pytest.raises(ImageError, match="it has 101 scans and 100 are allowed; save it anew"):
+            read(source)
+
+
+def test_only_scans_of_the_picture_itself_count() -> None:
+    """Metadata may hold a preview, and telephones put a film behind the end."""
+    scans = b"\xff\xda" * 101
+    stream = saved(halves("L"), "JPEG", exif=b"Exif\0\0" + scans, comment=scans, restart_marker_blocks=1)
+    stream.seek(0, io.SEEK_END)
+    stream.write(scans)
+    assert_halves(read(stream), *HALVES, "L", tolerance=8)
+    opened = Image.open(stream)
+    opened.load()
+    assert_halves(read(opened), *HALVES, "L", tolerance=8)
+
+
 def test_threads_leave_the_process_its_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each putting back what it found, the last one out would put back what the first one had changed."""
     both_in, first_out, opened = threading.Event(), threading.Event(), Image.open

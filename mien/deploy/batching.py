@@ -97,7 +97,7 @@ class Batcher:
 
     Args:
         recognizer: Of one thread; all workers use it, since ONNX Runtime may be called by several at once.
-        limits: `pixels` and `queue` are kept here.
+        limits: `pixels` and `queue` are kept here; `seconds` is how long a batch or `close` may take.
         workers: Threads.
         batch: Most pictures at once.
         wait_ms: Longest wait for more of them.
@@ -119,7 +119,10 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._free = 0
         self._closed = False
-        self._threads = [threading.Thread(target=self._work, name=f"mien-{n}", daemon=True) for n in range(workers)]
+        self._began_s = [math.inf] * workers
+        self._threads = [
+            threading.Thread(target=self._work, args=(n,), name=f"mien-{n}", daemon=True) for n in range(workers)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -132,6 +135,11 @@ class Batcher:
     def full(self) -> bool:
         """Whether not even one picture more would be taken in."""
         return self.waiting >= self._limits.queue
+
+    @property
+    def stuck(self) -> bool:
+        """Whether each worker has been at one batch for longer than a request may take."""
+        return time.monotonic() - max(self._began_s) > self._limits.seconds
 
     def submit(self, pictures: Sequence[Picture]) -> list[Future[dict[str, Any]]]:
         """Takes in all pictures of a request or none.
@@ -154,16 +162,22 @@ class Batcher:
         return [each.answer for each in arrived]
 
     def close(self) -> None:
-        """Ends the threads when they have answered everything that was taken in."""
+        """Ends the threads when they have answered everything that was taken in.
+
+        One that takes longer for that than a request may is left behind; it ends with the process.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        end_s = time.monotonic() + self._limits.seconds
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, end_s - time.monotonic()))
 
-    def _work(self) -> None:
+    def _work(self, worker: int) -> None:
         while taken := self._take():
+            self._began_s[worker] = time.monotonic()
             self._answer([each for each in taken if each.answer.set_running_or_notify_cancel()])
+            self._began_s[worker] = math.inf
 
     def _take(self) -> list[_Waiting]:
         """The next batch; empty when there will be none."""

@@ -395,12 +395,14 @@ async def healthz() -> Response:
 
 @router.get("/readyz", response_model=messages.State, responses={503: {"model": messages.State}})
 async def readyz(request: Request) -> Response:
-    """Whether pictures may be sent: not while too many wait, and not while the service shuts down."""
+    """Whether pictures may be sent: not while too many wait, no worker gets on, or the service shuts down."""
     service: _Service = request.app.state.service
     if service.closing:
         return JSONResponse({"status": "shutting down"}, 503)
     if service.batcher.full:
         return JSONResponse({"status": "the queue is full"}, 503)
+    if service.batcher.stuck:
+        return JSONResponse({"status": "the workers are stuck"}, 503)
     return JSONResponse({"status": "ready"})
 
 

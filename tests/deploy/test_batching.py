@@ -123,6 +123,46 @@ def test_closing_answers_what_was_taken_in(batcher):
     assert [answer.result(0)["name"] for answer in answers] == ["0", "1", "2", "3", "4"]
 
 
+def test_a_worker_that_never_ends_is_seen_and_not_waited_for(batcher):
+    looking, go = threading.Event(), threading.Event()
+
+    class Endless:
+        def __call__(self, image_rgb):
+            looking.set()
+            go.wait(60)
+            return WholePicture()(image_rgb)
+
+    batching, _ = batcher(Endless(), wait_ms=0, limits=Limits(seconds=0.2))
+    (answer,) = batching.submit([Picture("gray", png("gray"))])
+    assert looking.wait(10)
+    assert not batching.stuck
+    started = time.monotonic()
+    batching.close()
+    assert 0.2 <= time.monotonic() - started < 5
+    assert batching.stuck
+    go.set()
+    assert answer.result(10)
+    while batching.stuck:
+        time.sleep(0.001)
+
+
+def test_one_worker_that_gets_on_is_enough(batcher):
+    go = threading.Event()
+
+    class EndlessWhereBlack:
+        def __call__(self, image_rgb):
+            if not image_rgb.any():
+                go.wait(60)
+            return WholePicture()(image_rgb)
+
+    batching, _ = batcher(EndlessWhereBlack(), workers=2, batch=1, wait_ms=0, limits=Limits(seconds=0.05))
+    batching.submit([Picture("black", png("black"))])
+    time.sleep(0.2)
+    assert not batching.stuck
+    batching.submit([Picture("gray", png("gray"))])[0].result(10)
+    go.set()
+
+
 def test_decoding_is_the_one_of_every_other_way():
     assert (decode(Picture("astronaut", ASTRONAUT), 10**6) == np.asarray(Image.open(io.BytesIO(ASTRONAUT)))).all()
 

@@ -247,6 +247,22 @@ def test_a_request_has_only_so_much_time():
         assert client.get("/healthz").status_code == 200
 
 
+def test_stuck_workers_are_not_ready_and_do_not_keep_it_from_stopping():
+    go = threading.Event()
+    app = serve.create_app(serve.Settings(limits=Limits(seconds=0.2), workers=1))
+    app.state.service.batcher._recognizer.together = lambda images_rgb: go.wait(60) and [()] * len(images_rgb)
+    with running(app) as client:
+        assert client.get("/readyz").status_code == 200
+        assert_sentence(client.post("/v1/recognize", **face()), 504, "0.2 s")
+        time.sleep(0.3)
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"status": "the workers are stuck"})
+        assert client.get("/healthz").status_code == 200
+        told_s = time.monotonic()
+    assert time.monotonic() - told_s < 10
+    go.set()
+
+
 def test_a_token_is_asked_for(guarded):
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic open-sesame"}):
         for answer in (
