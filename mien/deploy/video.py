@@ -92,8 +92,11 @@ class Wanted:
         Raises:
             ConfigError: One of the files is the video.
         """
+        film = Path(source.name)
+        if not film.exists():
+            film = Path(source.name.removeprefix("file:"))  # as FFmpeg takes it off, of file:// too
         for path in self._paths:
-            if path.exists() and Path(source.name).exists() and path.samefile(source.name):
+            if path.exists() and film.exists() and path.samefile(film):
                 raise ConfigError(f"{path} is the video itself, which would be lost: name another file")
 
 

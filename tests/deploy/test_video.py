@@ -437,10 +437,11 @@ def test_what_cannot_be_is_said_at_once(tmp_path: Path, film: Path, arguments: l
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_video_itself_is_not_written_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["", "file:", "file://"])
+def test_the_video_itself_is_not_written_over(tmp_path: Path, protocol: str) -> None:
     film = films.write(tmp_path / "film.mp4", WALK[:3])
     before = film.read_bytes()
-    done = run(film, "-o", film)
+    done = run(f"{protocol}{film}", "-o", film)
     assert (done.returncode, done.stderr) == (
         2,
         f"mien: {film} is the video itself, which would be lost: name another file\n",
