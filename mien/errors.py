@@ -67,6 +67,11 @@ def require(module: str, extra: str) -> ModuleType:
         ) from None
 
 
+def said_by(error: BaseException) -> str:
+    """What an error of others says, in one line; the name of its class where it says nothing, as MemoryError does."""
+    return (str(getattr(error, "strerror", None) or error).strip() or type(error).__name__).splitlines()[0]
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the known names near it, or all of them."""
     names = sorted(known)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from mien.errors import ImageError
+from mien.errors import ImageError, said_by
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -62,8 +62,7 @@ def read(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
         raise ImageError(f"it has more than the {limit / 1e6:.0f} million pixels allowed; make it smaller") from None
     # Pillow's readers let the errors of their own parsing through, which have no common parent but this one.
     except Exception as error:
-        reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
-        raise ImageError(reason.splitlines()[0]) from None
+        raise ImageError(said_by(error)) from None
 
 
 _quiet = ExitStack()

@@ -267,6 +267,19 @@ def test_threads_leave_the_process_its_warnings(monkeypatch: pytest.MonkeyPatch)
     assert list(warnings.filters) == before
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(MemoryError(), "MemoryError"), (ValueError("\n first\nsecond"), "first"), (OSError(5, "Bad disk"), "Bad disk")],
+)
+def test_whatever_a_reader_says_is_one_line(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(source: object) -> Image.Image:
+        raise error
+
+    monkeypatch.setattr(Image, "open", fails)
+    with pytest.raises(ImageError, match=f"^{said}$"):
+        read("picture.jpg")
+
+
 @pytest.mark.parametrize("data", [b"", b"<html>not found</html>", bytes(1000), b"\xff\xd8\xff\xe0", b"GIF89a"])
 def test_what_is_no_picture(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"

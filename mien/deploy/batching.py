@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mien import pixels
-from mien.errors import ConfigError, ImageError, MienError
+from mien.errors import ConfigError, ImageError, MienError, said_by
 from mien.recognition import records
 from mien.recognition.recognizer import Recognizer
 from mien.types import Face
@@ -241,5 +241,5 @@ def decode(picture: Picture, max_pixels: int) -> NDArray[np.uint8]:
     except Image.DecompressionBombError:
         reason = f"it has far more than the {max_pixels:,} pixels allowed"
     except Exception as error:  # opening a file lets the errors of Pillow's parsers through, which have no other parent
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = said_by(error)
     raise ImageError(f"{picture.name} cannot be read as a picture: {reason}")

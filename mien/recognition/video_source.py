@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import VideoError, require
+from mien.errors import VideoError, require, said_by
 
 AHEAD_BYTES = 64 << 20
 """Decoded frames that wait to be looked at, at most; there are always 2, however large."""
@@ -267,4 +267,4 @@ class VideoSource:
 
 
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).splitlines()[0].lower()
+    return said_by(error).lower()

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnxruntime
 from platformdirs import user_cache_path
 
-from mien.errors import WeightsError
+from mien.errors import WeightsError, said_by
 from mien.files import replaced
 
 TIMEOUT_S = 30.0
@@ -71,9 +71,8 @@ def open_session(path: Path, threads: int | None = None) -> onnxruntime.Inferenc
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions have no common parent but this one
-        reason = str(error).splitlines()[0]
         raise WeightsError(
-            f"{path} is no ONNX model that can be run, or it is damaged ({reason}); get it again"
+            f"{path} is no ONNX model that can be run, or it is damaged ({said_by(error)}); get it again"
         ) from None
 
 

@@ -176,6 +176,15 @@ def test_a_camera_that_is_taken_away_gives_what_it_saw(tmp_path: Path, monkeypat
     assert seen == [0, 1, 2]
 
 
+def test_an_error_that_says_nothing_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: VideoSource, frame: object) -> np.ndarray:
+        raise ValueError
+
+    monkeypatch.setattr(VideoSource, "_upright", fails)
+    with pytest.raises(VideoError, match=r"film\.mp4 cannot be read on before its first picture: valueerror"):
+        frames_of(films.write(tmp_path / "film.mp4", PICTURES))
+
+
 def test_names_with_a_colon_and_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     film = films.write(tmp_path / "film.mkv", PICTURES)
