@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -157,6 +158,24 @@ def test_json_gets_the_same(client, expected):
     answer = client.post("/v1/recognize", json={"pictures": [encoded, f"data:image/jpeg;base64,{encoded}"]})
     assert answer.status_code == 200
     assert answer.json()["pictures"] == [expected | {"name": f"picture {number}"} for number in (1, 2)]
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
+def test_the_readmes_commands_send_pictures_of_any_size(client, tmp_path):
+    """A command's argument may have 128 KiB: a photograph has more."""
+    readme = (ASTRONAUT.parents[1] / "README.md").read_text(encoding="utf-8")
+    (commands,) = [block for block in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) if "curl" in block]
+    with Image.open(ASTRONAUT) as astronaut:
+        astronaut.resize((1500, 1500)).save(tmp_path / "photo.jpg", quality=95)
+    assert (tmp_path / "photo.jpg").stat().st_size > 2**18
+    (tmp_path / "another.png").write_bytes(resized(64))
+    script = commands.replace("127.0.0.1:8000", f"127.0.0.1:{client.base_url.port}")
+    done = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    decoder = json.JSONDecoder()
+    form_answer, end = decoder.raw_decode(done.stdout)
+    json_answer, _ = decoder.raw_decode(done.stdout, end)
+    assert [picture["name"] for picture in form_answer["pictures"]] == ["photo.jpg", "another.png"]
+    assert json_answer["pictures"][0]["faces"] == form_answer["pictures"][0]["faces"] != []
 
 
 def test_another_model_and_detector(tmp_path):
