@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import math
+import os
 import signal
 import socket
 import time
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import Scope
 
 import mien
 from mien.cores import usable_cores
@@ -248,7 +251,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = service
     app.include_router(router)
     if (PAGE / "index.html").is_file():
-        app.mount("/", StaticFiles(directory=PAGE, html=True))
+        app.mount("/", _Files(directory=PAGE, html=True))
     else:
         app.add_api_route("/", _no_page, include_in_schema=False)
     app.add_exception_handler(StarletteHTTPException, _refused)
@@ -285,6 +288,17 @@ def serve(settings: Settings, tell: Callable[[str], object]) -> None:
         signal.signal(number, lambda *_: None)
     url = f"http://{host}:{listener.getsockname()[1]}"
     _Server(config, app.state.service, lambda: tell(url)).run([listener])
+
+
+class _Files(StaticFiles):
+    """Files that a browser keeps but asks for again each time: after an upgrade all of a page must fit together."""
+
+    def file_response(
+        self, full_path: PathLike[str] | str, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 class _Server(uvicorn.Server):
@@ -382,9 +396,7 @@ def model_file(request: Request, file: str) -> Response:
         raise HTTPException(
             404, f"there is no model file {file}, there are {', '.join(request.app.state.service.files)}"
         )
-    response = StaticFiles().file_response(path, path.stat(), request.scope)
-    response.headers["Cache-Control"] = "no-cache"  # kept, but asked for again: it must fit the page's code
-    return response
+    return _Files().file_response(path, path.stat(), request.scope)
 
 
 @router.get("/healthz", response_model=messages.State)

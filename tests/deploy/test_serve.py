@@ -427,6 +427,17 @@ def test_model_files_are_served_and_kept(client):
         assert client.get(f"/models/{name}").status_code == 404
 
 
+def test_the_pages_files_are_asked_for_again(client):
+    """Or a browser would keep some of them for days after an upgrade, and fetch others anew."""
+    page = client.get("/")
+    assert "<title>" in page.text
+    for name in ("", *re.findall(r'(?:src|href)="([^":#]+)"', page.text)):
+        answer = client.get(f"/{name}")
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-cache"), name
+        kept = client.get(f"/{name}", headers={"If-None-Match": answer.headers["ETag"]})
+        assert (kept.status_code, kept.headers["Cache-Control"]) == (304, "no-cache")
+
+
 def test_every_answer_isolates_its_page_and_says_no_more_than_a_sentence(monkeypatch, tmp_path):
     (tmp_path / "index.html").write_text("<title>mien</title>")
     (tmp_path / "engine.wasm").write_bytes(b"\0asm")
