@@ -351,6 +351,12 @@ async def recognize(request: Request) -> Response:
         return JSONResponse({"model": service.name, "pictures": await service.recognize(pictures)})
 
 
+@router.api_route("/v1/recognize", methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+async def recognize_takes_posts() -> None:
+    """Says so, where the page's files, which take every other path, would say that there is nothing."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
 @router.websocket(FRAMES)
 async def frames(websocket: WebSocket) -> None:
     """One encoded picture a message, one answer each, in order."""

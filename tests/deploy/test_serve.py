@@ -253,6 +253,13 @@ def test_what_is_not_a_picture_within_the_limits_gets_its_status(small, request_
     assert small.post("/v1/recognize", **face()).status_code == 200
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_pictures_are_posted(client, method):
+    answer = client.request(method, "/v1/recognize")
+    assert_sentence(answer, 405, f"{method} is not what /v1/recognize takes")
+    assert answer.headers["Allow"] == "POST"
+
+
 def test_a_request_has_only_so_much_time():
     def slowly():
         yield b'{"pictures"'
