@@ -60,7 +60,7 @@ class Track:
         self.classes = tuple(classes)
         self.portrait = portrait
         self.moments: list[Moment] = []
-        self._times, self._values = array("d"), array("f")
+        self._times, self._ends, self._values = array("d"), array("d"), array("f")
         self._names, self._uncertain = array("b"), array("b")
 
     def add(self, face: TrackedFace, time_s: float) -> None:
@@ -71,10 +71,20 @@ class Track:
         self._names.append(self.classes.index(steady.name))
         self._uncertain.append(steady.uncertain)
 
+    def gave_way(self, time_s: float) -> None:
+        """Takes in when the picture that was added last gave way to the video's next, which it may not be in."""
+        self._ends.append(time_s)
+
     @property
     def times_s(self) -> NDArray[np.float64]:
-        """(N,) when it was seen."""
+        """(N,) when the pictures began that it was seen in."""
         return np.array(self._times)
+
+    @property
+    def ends_s(self) -> NDArray[np.float64]:
+        """(N,) when each of them gave way to the video's next; the video's last one is as long as usual."""
+        ends_s = np.array(self._ends)
+        return ends_s if len(ends_s) == len(self._times) else np.append(ends_s, self._times[-1] + self._usual_step_s)
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -93,9 +103,10 @@ class Track:
 
     @property
     def durations_s(self) -> NDArray[np.float64]:
-        """(N,) how long each picture counts: until the next one of this face, or as usual where it was away then."""
-        usual, steps = self._usual_step_s, np.diff(self.times_s)
-        return np.append(np.where(steps > self.gap_s, usual, steps), usual)
+        """(N,) how long each picture counts: until the next one of this face, or as it stood where it was away then."""
+        times_s, ends_s = self.times_s, self.ends_s
+        back_s = np.append(times_s[1:], ends_s[-1])
+        return np.where(back_s - ends_s > self.gap_s, ends_s, back_s) - times_s
 
     @property
     def gap_s(self) -> float:
@@ -155,11 +166,15 @@ class Timeline:
         self.frames = 0
         self.end_s = 0.0
         self.passing = 0
+        self._in_sight: list[Track] = []
 
     def add(self, frame: VideoFrame) -> None:
         """Takes in the next picture; faces that were seen in one look alone are left out."""
         self.frames += 1
         self.end_s = frame.time_s
+        for track in self._in_sight:
+            track.gave_way(frame.time_s)
+        self._in_sight = []
         for face in frame.faces:
             if face.track is None:
                 self.passing += 1
@@ -168,6 +183,7 @@ class Timeline:
                 self.tracks[face.track] = Track(face.track, self.classes, _picture(frame, face))
             track, steady = self.tracks[face.track], face.steady
             track.add(face, frame.time_s)
+            self._in_sight.append(track)
             expressive = not steady.uncertain and steady.name != UNEXPRESSIVE
             if expressive and track.would_keep(frame.time_s, steady.confidence):
                 track.offer(Moment(frame.time_s, steady.name, steady.confidence, _picture(frame, face)))

@@ -115,21 +115,26 @@ def _draw(axis: Any, track: Track, end_s: float) -> None:
 def _drawable(track: Track, end_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Times (M,), probabilities (M, K) and doubt (M,), averaged down to POINTS; 0 where it was not in sight."""
     times, probabilities, uncertain = track.times_s, track.probabilities, track.uncertain
+    begins, ends = times, track.ends_s
     if len(times) > POINTS:
-        bins = (times / max(end_s, 1e-9) * POINTS).astype(np.int64)
+        bins = np.minimum(times / max(end_s, 1e-9) * POINTS, POINTS - 1).astype(np.int64)
         _, starts = np.unique(bins, return_index=True)
         counts = np.diff(np.append(starts, len(times)))
+        begins, ends = begins[starts], ends[starts + counts - 1]
         times = np.add.reduceat(times, starts) / counts
         probabilities = np.add.reduceat(probabilities, starts) / counts[:, None]
         uncertain = np.add.reduceat(uncertain.astype(np.float64), starts) / counts > 0.5
     gap_s = max(track.gap_s, 2 * end_s / POINTS)
-    away = np.flatnonzero(np.diff(times) > gap_s) + 1
-    edges = np.repeat(away, 2)  # two points of nothing: right after it left, right before it came back
-    between = np.stack([times[away - 1], times[away]], axis=1).reshape(-1)
+    back = np.flatnonzero(begins[1:] - ends[:-1] > gap_s) + 1
+    # Where it leaves, its last picture again when that ends, and two points of nothing: then, and when it comes back.
+    places = np.append(np.repeat(back, 3), len(times))
+    added = np.stack([ends[back - 1], ends[back - 1], times[back]], axis=1).reshape(-1)
+    shown = np.insert(np.arange(len(times)), places, places - 1)
+    seen = np.insert(np.full(len(times), True), places, [*[True, False, False] * len(back), True])
     return (
-        np.insert(times, edges, between),
-        np.insert(probabilities, edges, np.zeros((len(edges), probabilities.shape[1])), axis=0),
-        np.insert(uncertain, edges, False),
+        np.insert(times, places, np.append(added, min(ends[-1], end_s))),
+        probabilities[shown] * seen[:, None],
+        uncertain[shown] & seen,
     )
 
 

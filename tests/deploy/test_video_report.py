@@ -72,6 +72,49 @@ def test_a_film_of_few_pictures_a_second_is_no_row_of_gaps() -> None:
     assert (probabilities.sum(axis=1) > 0.99).all()
 
 
+def pictures(*shown: tuple[float, bool]) -> Timeline:
+    """A video of pictures that begin at those times, and whether face 1 is in them."""
+    timeline = Timeline(EXPRESSIONS)
+    for number, (time_s, there) in enumerate(shown):
+        timeline.add(frame(number, time_s, *([(1, said("happy"))] if there else [])))
+    return timeline
+
+
+MOVES = [0.04 * i for i in range(25)]
+
+
+@pytest.mark.parametrize(
+    ("shown", "seen_s", "white_s"),
+    [
+        ([(t, True) for t in (*MOVES, 5.0, 5.04)], 5.08, 0),
+        ([*((t, True) for t in MOVES), (5.0, False), (5.04, True), (5.08, True)], 5.12, 0),
+        ([*((t, True) for t in MOVES), (5.0, False), (6.0, True), (6.04, True)], 5.08, 1.0),
+        ([*((t, True) for t in MOVES), (1.0, False), (5.0, True), (5.04, True)], 1.08, 4.0),
+        ([*((t, True) for t in MOVES), (5.0, False), (6.0, False)], 5.0, 0),
+    ],
+    ids=["goes on", "missed once", "leaves", "is away while a picture stands", "leaves for good"],
+)
+def test_a_picture_that_stands_is_no_absence(shown: list[tuple[float, bool]], seen_s: float, white_s: float) -> None:
+    """A recorded call has new pictures only while something moves."""
+    timeline = pictures(*shown)
+    track = timeline.tracks[1]
+    assert track.durations_s.sum() == pytest.approx(seen_s)
+    assert track.shares.sum() == pytest.approx(1)
+    times, probabilities, _ = video_report._drawable(track, timeline.end_s)
+    drawn = probabilities.sum(axis=1)
+    assert np.diff(times).min() >= 0
+    area = (np.diff(times) * (drawn[1:] + drawn[:-1]) / 2).sum()
+    assert area == pytest.approx(min(seen_s, timeline.end_s - white_s))
+    assert np.diff(times)[(drawn[1:] == 0) & (drawn[:-1] == 0)].sum() == pytest.approx(white_s)
+
+
+def test_a_long_film_of_pictures_that_stand_is_drawn_throughout() -> None:
+    timeline = pictures(*((minute + 0.01 * i, True) for minute in range(0, 3600, 60) for i in range(25)))
+    _, probabilities, _ = video_report._drawable(timeline.tracks[1], timeline.end_s)
+    assert len(probabilities) <= video_report.POINTS + 1
+    assert probabilities.sum(axis=1) == pytest.approx(1)
+
+
 def test_moments_are_the_most_expressive_ones_apart_from_each_other() -> None:
     track = Track(1, EXPRESSIONS, b"")
     random = np.random.default_rng(0)
@@ -166,7 +209,7 @@ def test_the_page_needs_nothing_else(timeline: Timeline, tmp_path: Path) -> None
 def test_a_face_is_drawn_only_while_in_sight(timeline: Timeline) -> None:
     times, probabilities, uncertain = video_report._drawable(timeline.tracks[2], 9.9)
     total = probabilities.sum(axis=1)
-    away = (times >= 3.9) & (times <= 8.0)
+    away = (times >= 4.0) & (times <= 8.0)
     assert set(np.round(total, 6)) == {0.0, 1.0}
     assert (total[away][1:-1] == 0).all()
     assert (total[~away] > 0.99).all()
