@@ -89,10 +89,10 @@ def _label(draw: ImageDraw.ImageDraw, picture: Image.Image, face: Face, number: 
         y = y1 if y1 + height <= picture.height else y0
     x, y = max(0, min(x0, picture.width - width)), max(0, min(y, picture.height - height))
     draw.rectangle((x, y, x + width - 1, y + height - 1), fill=_colour(face))
-    draw.text((x + pad, y + pad - top), text, "white" if _dark(_colour(face)) else "black", font)
+    draw.text((x + pad, y + pad - top), text, "black" if _bright(_colour(face)) else "white", font)
 
 
-def _dark(colour: str) -> bool:
-    """Whether white text reads better on a colour than black (luma of ITU-R 601)."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return 0.299 * red + 0.587 * green + 0.114 * blue < 150
+def _bright(colour: str) -> bool:
+    """Whether black text reads better on a colour than white: from a luminance of 0.18 on its contrast is higher."""
+    red, green, blue = ((int(colour[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18

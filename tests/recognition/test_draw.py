@@ -80,6 +80,22 @@ def test_a_label_holds_text_that_reads_on_its_colour() -> None:
         assert np.abs(brightness - background).max() > 90, name
 
 
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_a_label_has_the_contrast_that_wcag_asks_for(name: str) -> None:
+    label = np.asarray(annotate(plain(900, 900), [face((200, 300, 800, 880), name)]))[:299]
+    luminances = luminance(label[drawn(Image.fromarray(label))])
+    ground = luminance(np.array([ImageColor.getrgb(COLOURS[name])]))[0]
+    contrasts = (np.maximum(luminances, ground) + 0.05) / (np.minimum(luminances, ground) + 0.05)
+    assert contrasts.max() >= 4.5
+
+
+def luminance(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(N, 3) -> (N,), as WCAG 2.1 defines it."""
+    shares = colours / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
 def test_the_label_stands_above_its_box_and_not_on_it() -> None:
     mask = drawn(annotate(plain(300, 300), [face((100, 120, 200, 220))]))
     mask[120:220, 100:200] = False
