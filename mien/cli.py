@@ -153,7 +153,7 @@ def recognize(
         console = _console()
         console.print(records.to_table(found))
         for picture in written:
-            console.print(f"written: {picture}", highlight=False, markup=False)
+            console.print(f"written: {picture}", highlight=False, markup=False, soft_wrap=True)
     if failed:
         raise typer.Exit(2)
 
@@ -266,7 +266,7 @@ def inspect(
     console = _console()
     console.print(inspection.table(found))
     sheet = f"written: {output / 'contact-sheet.png'}" if output else "-o DIR draws a contact sheet of the faces."
-    console.print(sheet, highlight=False, markup=False)
+    console.print(sheet, highlight=False, markup=False, soft_wrap=True)
 
 
 @data_app.command()
@@ -308,7 +308,7 @@ def audit(
     if accuracies:
         console.print(unseen.table(accuracies))
     for name in ("copies.csv", "copies.png") if output else ():
-        console.print(f"written: {output}/{name}", highlight=False, markup=False)
+        console.print(f"written: {output}/{name}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -499,7 +499,7 @@ def evaluate(
     console = _console()
     console.print(report.table(found, about))
     if folder:
-        console.print(f"written: {folder}", highlight=False, markup=False)
+        console.print(f"written: {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -596,7 +596,7 @@ def ensemble(
     prediction_files.save(together, output, about)
     console = _console()
     console.print(comparing.table(comparing.compare({**networks, name: together})))
-    console.print(f"written: {output}", highlight=False, markup=False)
+    console.print(f"written: {output}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

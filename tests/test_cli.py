@@ -132,6 +132,14 @@ def test_own_pictures_are_not_replaced_by_annotated_ones(mien, mountain, tmp_pat
     assert Path("photo-faces.jpg").read_bytes() == before
 
 
+def test_where_a_copy_went_is_one_line_however_long(mien, mountain, tmp_path):
+    """A terminal or a script takes the path from it."""
+    folder = tmp_path / "a folder of a long name" / "another folder of a name that is longer than that"
+    code, out, _ = mien("recognize", mountain, "-o", folder, "--threads", 1)
+    assert code == 0
+    assert f"written: {folder / 'mountain-faces.jpg'}\n" in out
+
+
 def test_a_copy_that_cannot_be_written_costs_itself_alone(mien, tmp_path):
     Image.new("L", (70_000, 1)).save(tmp_path / "wide.png")
     code, out, err = mien("recognize", tmp_path / "wide.png", ASTRONAUT, "-o", tmp_path / "copies", "--json")
