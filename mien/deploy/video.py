@@ -30,6 +30,10 @@ CLOCK = Fraction(1, 90_000)
 """Unit of the copy's times, seconds: fine enough for any rate, and the same for a rate that varies."""
 QUALITY = {"preset": "veryfast", "crf": "20", "bf": "0"}
 """Of the encoder; without B-frames, whose delay a file that may end anywhere cannot take back."""
+BT709 = 1
+"""FFmpeg's number of the colours of HD television: of their matrix, primaries and curve alike."""
+LIMITED = 1
+"""FFmpeg's number of luma in 16..235, as all players take it."""
 SOUND_RATE_HZ = 48_000
 """Of sound that is encoded anew, where AAC does not know its own rate."""
 JOINED_S = 0.05
@@ -349,7 +353,11 @@ class AnnotatedVideo:
         rate = Fraction(source.frames_per_s or FALLBACK_RATE).limit_denominator(1001)
         self._stream = self._container.add_stream("libx264", rate=rate, options=QUALITY)
         self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = CLOCK
+        codec = self._stream.codec_context
+        codec.time_base = CLOCK
+        # Said in the file, for players guess by the size otherwise, and differently.
+        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+        codec.color_range = LIMITED
         self._begun = False
         self._last_s = 0.0
         self._last_dts = self._next_pts = -math.inf
@@ -374,7 +382,8 @@ class AnnotatedVideo:
             self._begun = True
             self._stream.width, self._stream.height = width, height
         image = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
-        image = image.reformat(self._stream.width, self._stream.height)  # a stream may change its size on the way
+        size = self._stream.width, self._stream.height  # a stream may change it on the way
+        image = image.reformat(*size, "yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED)
         image.pts, image.time_base = round(frame.time_s / CLOCK), CLOCK
         self._add_sound(frame.time_s)
         self._last_s = frame.time_s

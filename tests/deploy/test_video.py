@@ -230,6 +230,24 @@ def test_two_recordings_in_one(tmp_path: Path, sound: str) -> None:
         assert len((tmp_path / "faces.jsonl").read_text().splitlines()) == 50
 
 
+@pytest.mark.parametrize("name", ["copy.mp4", "copy.mkv"])
+def test_the_copys_colours_are_the_films_and_named(tmp_path: Path, name: str) -> None:
+    """Unnamed, players take those of a large video to be BT.709, whatever they are."""
+    colours = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 120, 90)])
+    picture = np.repeat(np.tile(colours.astype(np.uint8), (240, 1, 1)), 80, axis=1)
+    film = films.write(tmp_path / "film.mkv", [picture] * 3, codec="ffv1", pix_fmt="bgr0")
+    assert run(film, "-o", tmp_path / name).returncode == 0
+    with av.open(str(tmp_path / name)) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.colorspace, codec.color_primaries, codec.color_trc, codec.color_range) == (1, 1, 1, 1)
+        planes = next(container.decode(video=0)).to_ndarray().astype(float)
+    luma = (planes[120, 40::80] - 16) / 219
+    blue, red = ((planes[240 + 60 * i : 300 + 60 * i].reshape(120, 160)[60, 20::40] - 128) / 224 for i in range(2))
+    blue, red = luma + 1.8556 * blue, luma + 1.5748 * red  # BT.709-6, 3.2 and 3.4
+    green = (luma - 0.2126 * red - 0.0722 * blue) / 0.7152
+    assert np.stack([red, green, blue], axis=1) * 255 == pytest.approx(colours, abs=5)
+
+
 def test_a_picture_of_odd_size(tmp_path: Path) -> None:
     film = films.write(tmp_path / "film.mkv", [picture[:239, :319] for picture in WALK], codec="ffv1")
     assert run(film, "-o", tmp_path / "copy.mp4").returncode == 0
