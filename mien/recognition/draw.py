@@ -95,4 +95,4 @@ def _label(draw: ImageDraw.ImageDraw, picture: Image.Image, face: Face, number: 
 def _bright(colour: str) -> bool:
     """Whether black text reads better on a colour than white: from a luminance of 0.18 on its contrast is higher."""
     red, green, blue = ((int(colour[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18
+    return bool(0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18)
