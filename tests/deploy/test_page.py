@@ -225,6 +225,28 @@ def test_a_video_is_followed_with_its_own_times(page: Page, site: str, film: Pat
     expect(page.get_by_label("Position in the video")).to_have_value("1")
 
 
+def test_each_frame_on_the_service_gets_its_own_answer(page: Page, service: str) -> None:
+    opened(page, service)
+    faces, gone = page.evaluate(
+        """async (content) => {
+            const { ServiceEngine } = await import("./service.js");
+            const { Home } = await import("./home.js");
+            const engine = new ServiceEngine(new Home("v1/models", null));
+            const picture = new Blob([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))]);
+            const seen = [await createImageBitmap(picture), await createImageBitmap(new ImageData(512, 512))];
+            const late = new Promise((resolve) => setTimeout(resolve, 10_000, "never"));
+            const answers = [seen[0], seen[1], seen[0]].map((frame) => engine.frame(frame)); // as where a film is changed
+            const faces = await Promise.all(answers.map((answer) => Promise.race([answer.then((it) => it.faces.length), late])));
+            const last = engine.frame(seen[0]);
+            engine.close();
+            return [faces, await Promise.race([last.catch(({ message }) => message), late])];
+        }""",
+        base64.b64encode(ASTRONAUT.read_bytes()).decode(),
+    )
+    assert faces == [1, 0, 1]
+    assert gone == "The service does not answer any more."
+
+
 def test_labels_do_not_flicker(visited: Page) -> None:
     shown = visited.evaluate(
         """async () => {

@@ -15,8 +15,8 @@ const gone = () => new Problem("The service does not answer any more.", { engine
 export class ServiceEngine {
   /** The service gives no masks. */
   masks = 0;
-  /** @type {Promise<WebSocket> | null} */
-  #socket = null;
+  /** @type {Promise<Connection> | null} */
+  #connection = null;
   #canvas = new OffscreenCanvas(1, 1);
 
   /** @param {Home} home */
@@ -47,38 +47,30 @@ export class ServiceEngine {
    * @returns {Promise<Answer & {frame: ImageBitmap}>}
    */
   async frame(frame) {
-    const [socket, jpeg] = await Promise.all([this.#connected(), this.#encoded(frame)]);
+    const [connection, jpeg] = await Promise.all([this.#connected(), this.#encoded(frame)]);
     const started = performance.now();
-    const said = await new Promise((resolve, reject) => {
-      socket.onmessage = ({ data }) => resolve(JSON.parse(data));
-      socket.onclose = ({ reason }) => reject(reason ? new Problem(sentence(reason), { engineGone: true }) : gone());
-      if (socket.readyState === WebSocket.OPEN) socket.send(jpeg);
-      else reject(gone());
-    }).catch((problem) => {
-      this.#socket = null; // the next frame tries a new connection
-      throw problem;
-    });
+    const said = await connection.ask(jpeg);
     return { ...answer(said, started), frame };
   }
 
   close() {
-    this.#socket?.then((socket) => socket.close()).catch(() => {});
-    this.#socket = null;
+    this.#connection?.then(({ socket }) => socket.close()).catch(() => {});
+    this.#connection = null;
   }
 
+  /** The connection there is, or a new one. */
   #connected() {
-    this.#socket ??= new Promise((resolve, reject) => {
-      const url = new URL(this.home.url("v1/frames"));
-      url.protocol = url.protocol.replace("http", "ws");
-      if (this.home.token) url.searchParams.set("token", this.home.token);
-      const socket = new WebSocket(url);
-      socket.onopen = () => resolve(socket);
-      socket.onerror = () => {
-        this.#socket = null;
-        reject(gone());
-      };
+    if (this.#connection) return this.#connection;
+    const url = new URL(this.home.url("v1/frames"));
+    url.protocol = url.protocol.replace("http", "ws");
+    if (this.home.token) url.searchParams.set("token", this.home.token);
+    const connection = new Connection(new WebSocket(url));
+    const opening = connection.opened.then(() => connection);
+    connection.socket.addEventListener("close", () => {
+      if (this.#connection === opening) this.#connection = null; // the next frame tries a new one
     });
-    return this.#socket;
+    this.#connection = opening;
+    return opening;
   }
 
   /** @param {ImageBitmap} frame */
@@ -87,6 +79,47 @@ export class ServiceEngine {
     this.#canvas.height = frame.height;
     this.#canvas.getContext("2d")?.drawImage(frame, 0, 0);
     return this.#canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
+  }
+}
+
+/** A connection on which each frame gets its own answer, even where one is sent before the last is answered. */
+class Connection {
+  #sent = 0;
+  /**
+   * Whoever waits for an answer, by the number that the service gives the frame.
+   *
+   * @type {Map<number, {resolve: (said: any) => void, reject: (problem: Problem) => void}>}
+   */
+  #waiting = new Map();
+
+  /** @param {WebSocket} socket */
+  constructor(socket) {
+    this.socket = socket;
+    this.opened = new Promise((resolve, reject) => {
+      socket.onopen = resolve;
+      socket.onerror = () => reject(gone());
+    });
+    socket.onmessage = ({ data }) => {
+      const said = JSON.parse(data);
+      this.#waiting.get(said.frame)?.resolve(said);
+      this.#waiting.delete(said.frame);
+    };
+    socket.onclose = ({ reason }) => {
+      const problem = reason ? new Problem(sentence(reason), { engineGone: true }) : gone();
+      for (const { reject } of this.#waiting.values()) reject(problem);
+    };
+  }
+
+  /**
+   * @param {Blob} jpeg
+   * @returns {Promise<any>} What the service says of it.
+   */
+  ask(jpeg) {
+    return new Promise((resolve, reject) => {
+      if (this.socket.readyState !== WebSocket.OPEN) return reject(gone());
+      this.#waiting.set(++this.#sent, { resolve, reject });
+      this.socket.send(jpeg);
+    });
   }
 }
 
