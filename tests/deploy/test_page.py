@@ -357,6 +357,29 @@ def test_a_video_that_is_none_gets_a_sentence(visited: Page, tmp_path: Path) -> 
     expect(visited.locator("#notice")).to_contain_text("noise.webm cannot be played: ")
 
 
+@pytest.mark.parametrize("second", ["video", "picture"])
+def test_what_is_opened_while_a_video_still_loads_takes_its_place(visited: Page, film: Path, second: str) -> None:
+    path, kind = (film, "video/webm") if second == "video" else (ASTRONAUT, "image/jpeg")
+    visited.evaluate(
+        """(files) => {
+            for (const [name, type, content] of files) {
+                const dataTransfer = new DataTransfer();
+                const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+                dataTransfer.items.add(new File([bytes], name, { type }));
+                document.dispatchEvent(new DragEvent("drop", { dataTransfer }));
+            }
+        }""",
+        [
+            ["first.webm", "video/webm", base64.b64encode(film.read_bytes()).decode()],
+            ["second", kind, base64.b64encode(path.read_bytes()).decode()],
+        ],
+    )
+    expect(visited.locator("#said")).to_contain_text("Happy")
+    expect(visited.locator("#notice")).to_be_hidden()
+    expect(visited.locator("#transport")).to_be_visible(visible=second == "video")
+    assert bool(visited.locator("#source").get_attribute("src")) == (second == "video")
+
+
 def test_a_picture_without_a_face_says_so(visited: Page, tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), "gray").save(tmp_path / "nobody.png")
     choose(visited, [tmp_path / "nobody.png"])

@@ -1,7 +1,7 @@
 /** The camera or a video, recognised frame by frame. */
 
 import { Sheet } from "./csv.js";
-import { closeVideo, nextFrame, openCamera, openVideo } from "./sources.js";
+import { askForCamera, closeVideo, giveBack, nextFrame, openVideo } from "./sources.js";
 import { Problem } from "./problem.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
@@ -39,23 +39,45 @@ export class Live {
    */
   async openCamera(ended) {
     const run = this.#begin();
-    const stream = await openCamera(this.video);
-    if (run !== this.#run) return stream.getTracks().forEach((track) => track.stop());
-    const [camera] = stream.getVideoTracks();
-    this.#mirrored = camera.getSettings().facingMode !== "environment"; // who looks into it expects a mirror
-    camera.addEventListener("ended", () => {
-      if (run !== this.#run) return;
-      ended();
-      this.report(new Problem("The camera was taken away; connect it and press Camera again."));
-    });
+    try {
+      const stream = await askForCamera();
+      if (run !== this.#run) return giveBack(stream); // something else was opened before the person answered
+      const [camera] = stream.getVideoTracks();
+      this.#mirrored = camera.getSettings().facingMode !== "environment"; // who looks into it expects a mirror
+      camera.addEventListener("ended", () => {
+        if (run !== this.#run) return;
+        ended();
+        this.report(new Problem("The camera was taken away; connect it and press Camera again."));
+      });
+      this.video.srcObject = stream;
+      await this.video.play();
+    } catch (error) {
+      return this.#failed(run, error);
+    }
     this.#follow(run);
   }
 
   /** @param {File} file */
   async openVideo(file) {
     const run = this.#begin();
-    await openVideo(this.video, file);
-    if (run === this.#run) this.#follow(run);
+    try {
+      await openVideo(this.video, file);
+    } catch (error) {
+      return this.#failed(run, error);
+    }
+    this.#follow(run);
+  }
+
+  /**
+   * Closes what could not be opened, unless it was only stopped by something else that was opened.
+   *
+   * @param {number} run
+   * @param {unknown} error
+   */
+  #failed(run, error) {
+    if (run !== this.#run) return;
+    this.close();
+    throw error;
   }
 
   #begin() {

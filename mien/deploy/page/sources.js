@@ -12,25 +12,25 @@ const REFUSED = {
 };
 
 /**
- * Shows the camera in a video element.
+ * Asks for the camera; the person may take any time to answer.
  *
- * @param {HTMLVideoElement} video
  * @returns {Promise<MediaStream>}
  */
-export async function openCamera(video) {
+export async function askForCamera() {
   if (!navigator.mediaDevices) {
     throw new Problem("Browsers give the camera only to pages at https:// or on this machine; open the page there.");
   }
-  let stream;
   try {
-    stream = await navigator.mediaDevices.getUserMedia(CAMERA);
+    return await navigator.mediaDevices.getUserMedia(CAMERA);
   } catch (error) {
     const { name } = /** @type {DOMException} */ (error);
     throw new Problem(REFUSED[name] ?? `The camera could not be opened (${name}); try another one.`);
   }
-  video.srcObject = stream;
-  await video.play();
-  return stream;
+}
+
+/** @param {MediaStream} stream */
+export function giveBack(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 /**
@@ -44,13 +44,9 @@ export async function openVideo(video, file) {
   try {
     await video.play();
   } catch {
-    closeVideo(video);
     throw new Problem(`${file.name} cannot be played: it is damaged, or in a format that this browser does not know.`);
   }
-  if (!video.videoWidth) {
-    closeVideo(video);
-    throw new Problem(`${file.name} has sound but no pictures; choose another file.`);
-  }
+  if (!video.videoWidth) throw new Problem(`${file.name} has sound but no pictures; choose another file.`);
 }
 
 /**
@@ -60,7 +56,7 @@ export async function openVideo(video, file) {
  */
 export function closeVideo(video) {
   video.pause();
-  if (video.srcObject instanceof MediaStream) for (const track of video.srcObject.getTracks()) track.stop();
+  if (video.srcObject instanceof MediaStream) giveBack(video.srcObject);
   if (video.src) URL.revokeObjectURL(video.src);
   video.srcObject = null;
   video.removeAttribute("src");
