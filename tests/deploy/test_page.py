@@ -388,6 +388,62 @@ def test_a_picture_without_a_face_says_so(visited: Page, tmp_path: Path) -> None
     expect(visited.locator("#csv")).to_be_disabled()
 
 
+@pytest.fixture
+def asked(page: Page, site: str) -> Page:
+    """The page where the person's answer to the browser's question for the camera is `answer(permitted)`."""
+    page.add_init_script(
+        """
+        const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+            const permitted = await new Promise((resolve) => (window.answer = resolve));
+            if (!permitted) throw new DOMException("", "NotAllowedError");
+            window.stream = await real(wanted);
+            return window.stream;
+        };
+        """
+    )
+    opened(page, site).get_by_role("button", name="Camera").click()
+    expect(page.locator("#said")).to_have_text("Opening the camera…")
+    return page
+
+
+def test_a_camera_that_is_permitted_late_leaves_the_video_alone(asked: Page, film: Path) -> None:
+    drop(asked, film, "video/webm")
+    expect(asked.locator("#said")).to_contain_text("Happy")
+    asked.evaluate("answer(true)")
+    asked.wait_for_function("() => window.stream?.getTracks().every(({ readyState }) => readyState === 'ended')")
+    assert asked.evaluate("() => document.querySelector('#source').srcObject") is None
+    asked.get_by_label("Position in the video").fill("1")
+    expect(asked.locator("#clock")).to_have_text("0:01 / 0:02")
+
+
+def test_a_camera_that_is_refused_late_leaves_the_picture_alone(asked: Page) -> None:
+    choose(asked, [ASTRONAUT])
+    expect(asked.locator("#said")).to_contain_text("Happy")
+    asked.evaluate("answer(false)")
+    asked.wait_for_timeout(200)
+    expect(asked.locator("#said")).to_contain_text("Happy")
+    expect(asked.locator("#notice")).to_be_hidden()
+
+
+def test_a_camera_that_is_stopped_before_it_is_permitted_stays_off(asked: Page) -> None:
+    asked.get_by_role("button", name="Stop camera").click()
+    expect(asked.locator("#said")).to_have_text("The camera is off.")
+    asked.evaluate("answer(true)")
+    asked.wait_for_function("() => window.stream?.getTracks().every(({ readyState }) => readyState === 'ended')")
+    expect(asked.locator("#said")).to_have_text("The camera is off.")
+
+
+def test_a_camera_that_is_taken_away_gets_a_sentence(asked: Page) -> None:
+    asked.evaluate("answer(true)")
+    expect(asked.locator("#said")).to_contain_text("Happy")
+    asked.evaluate("stream.getTracks()[0].dispatchEvent(new Event('ended'))")
+    assert notice(asked) == "The camera was taken away; connect it and press Camera again."
+    asked.wait_for_timeout(1000)  # the frame that was being recognised has its answer
+    expect(asked.locator("#notice")).to_be_visible()
+    expect(asked.get_by_role("button", name="Camera")).to_have_text("Camera")
+
+
 def test_without_permission_the_camera_gets_a_sentence(browser: Browser, site: str) -> None:
     with browser.new_context() as context:
         page = opened(context.new_page(), site)

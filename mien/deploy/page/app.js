@@ -122,6 +122,7 @@ async function toggleCamera() {
   if (cameraOn) {
     live.close(); // what was seen stays
     showCamera(false);
+    if (viewer.isEmpty) viewer.say("The camera is off."); // it was being opened
     return;
   }
   begin("camera");

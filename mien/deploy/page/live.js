@@ -46,6 +46,7 @@ export class Live {
       this.#mirrored = camera.getSettings().facingMode !== "environment"; // who looks into it expects a mirror
       camera.addEventListener("ended", () => {
         if (run !== this.#run) return;
+        this.close(); // or the frame that is being recognised would take the sentence away
         ended();
         this.report(new Problem("The camera was taken away; connect it and press Camera again."));
       });

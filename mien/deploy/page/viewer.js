@@ -45,6 +45,10 @@ export class Viewer {
     this.timeline.colours = model.colours;
   }
 
+  get isEmpty() {
+    return this.#bitmap === null;
+  }
+
   /** Nothing is shown any more. */
   clear() {
     this.#take(null, []);
@@ -100,7 +104,7 @@ export class Viewer {
   /** Draws everything anew. */
   refresh() {
     const chosen = this.#faces.find(({ id }) => id === this.#chosen) ?? null;
-    this.empty.hidden = this.#bitmap !== null;
+    this.empty.hidden = !this.isEmpty;
     const faces = this.#mirrored ? [...this.#faces].reverse() : this.#faces; // from left to right, as they are shown
     const view = { faces, chosen: this.#chosen, mask: this.mask, mirrored: this.#mirrored };
     this.stage.show(this.#bitmap && { bitmap: this.#bitmap, ...view });
