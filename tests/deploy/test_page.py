@@ -471,6 +471,17 @@ def test_a_missing_model_gets_a_sentence(page: Page, tmp_path: Path) -> None:
         assert notice(page) == "The model small.onnx is missing (404); whoever hosts this page must put it there."
 
 
+def test_without_its_token_the_service_gets_a_sentence_that_can_be_followed(page: Page) -> None:
+    host = serve(token="secret")
+    page.goto(host.url)
+    assert notice(page) == "The service asks for a token: open the page with #token=… at the end of its address."
+    opened(page, f"{host.url}#token=secret")
+    expect(page.locator("#notice")).to_be_hidden()
+    page.goto(f"{host.url}#token=secret&camera")
+    expect(page.locator("#said")).to_contain_text("Happy", timeout=20_000)
+    host.stop()
+
+
 def test_where_the_service_goes_the_browser_goes_on(page: Page) -> None:
     host = serve()
     opened(page, host.url)

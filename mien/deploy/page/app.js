@@ -170,6 +170,7 @@ function download() {
 }
 
 function listen() {
+  window.onhashchange = () => location.reload(); // what stands there is read once, as the page begins
   find("camera").onclick = toggleCamera;
   for (const [button, input] of [["pictures", "picture-files"], ["video", "video-file"]]) {
     find(button).onclick = () => find(input).click();
