@@ -223,6 +223,7 @@ def test_a_video_is_followed_with_its_own_times(page: Page, site: str, film: Pat
     page.get_by_label("Position in the video").fill("1")
     expect(page.locator("#clock")).to_have_text("0:01 / 0:02")
     expect(page.get_by_label("Position in the video")).to_have_value("1")
+    assert page.get_by_role("status").evaluate_all("spoken => spoken.map(({ id }) => id)") == ["spoken"]
 
 
 def test_each_frame_on_the_service_gets_its_own_answer(page: Page, service: str) -> None:
@@ -287,11 +288,17 @@ def test_faces_are_chosen_from_left_to_right_as_they_are_shown(visited: Page) ->
                     tracks: shown.map(({ id }) => id),
                     places: buttons.map((button) => parseFloat(button.style.left)),
                     numbers: buttons.map((button) => Number(button.querySelector("input").value)),
+                    names: buttons.map((button) => button.textContent),
+                    chosen: document.querySelector("#stage label:has(:checked)").textContent,
+                    heading: document.querySelector("#face").textContent,
                 });
             }
             return seen;
         }"""
     )
+    for seen in (plain, mirrored):
+        assert seen.pop("names") == ["Face 1: happy 100%", "Face 2: happy 100%", "Face 3: happy 100%"]
+        assert seen.pop("chosen").startswith(seen.pop("heading").removesuffix(" of 3"))
     assert plain == {"tracks": [1, 2, 3], "places": [5, 30, 75], "numbers": [1, 2, 3]}
     assert mirrored["tracks"] == [1, 2, 3]  # as the camera has them
     assert mirrored["places"] == pytest.approx([12.5, 57.5, 82.5])

@@ -66,7 +66,7 @@ export class Stage {
       button.style.height = `${(100 * (y1 - y0)) / bitmap.height}%`;
       const [input, name] = /** @type {[HTMLInputElement, HTMLElement]} */ (/** @type {unknown} */ (button.children));
       input.checked = face.id === chosen;
-      const text = `Face ${face.id}: ${textOf(face)}`;
+      const text = `Face ${i + 1}: ${textOf(face)}`; // counted as in the heading
       if (name.textContent !== text) name.textContent = text;
     });
   }

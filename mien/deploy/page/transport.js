@@ -2,12 +2,12 @@
 
 export class Transport {
   /**
-   * @param {HTMLElement} element With a button, a slider and an output in it.
+   * @param {HTMLElement} element With a button, a slider and a clock in it.
    * @param {HTMLVideoElement} video
    */
   constructor(element, video) {
     this.element = element;
-    const [button, slider, clock] = /** @type {[HTMLButtonElement, HTMLInputElement, HTMLOutputElement]} */ (
+    const [button, slider, clock] = /** @type {[HTMLButtonElement, HTMLInputElement, HTMLElement]} */ (
       /** @type {unknown} */ (element.children)
     );
     button.onclick = () => (video.paused ? video.play() : video.pause());
@@ -17,7 +17,7 @@ export class Transport {
     video.ontimeupdate = () => {
       slider.value = String(video.currentTime);
       slider.setAttribute("aria-valuetext", clockOf(video.currentTime));
-      clock.value = `${clockOf(video.currentTime)} / ${clockOf(video.duration)}`;
+      clock.textContent = `${clockOf(video.currentTime)} / ${clockOf(video.duration)}`;
     };
   }
 
