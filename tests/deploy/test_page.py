@@ -476,6 +476,8 @@ def test_a_missing_model_gets_a_sentence(page: Page, tmp_path: Path) -> None:
     with hosted(tmp_path) as url:
         page.goto(url)
         assert notice(page) == "The model small.onnx is missing (404); whoever hosts this page must put it there."
+        page.wait_for_timeout(500)
+        assert page.workers == []
 
 
 def test_without_its_token_the_service_gets_a_sentence_that_can_be_followed(page: Page) -> None:

@@ -39,6 +39,7 @@ export class BrowserEngine {
     const detector = new URL("blazeface_full_range.onnx", classifier).href;
     const message = { task: "open", name: model.name, classifier, detector, headers: home.headers, threads };
     const opened = await engine.#ask(message).catch(({ message }) => {
+      engine.close(); // or its worker would stay, one for each try
       throw new Problem(message, { engineGone: true });
     });
     engine.masks = opened.masks;
