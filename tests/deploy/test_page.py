@@ -248,6 +248,47 @@ def test_each_frame_on_the_service_gets_its_own_answer(page: Page, service: str)
     assert gone == "The service does not answer any more."
 
 
+@pytest.mark.parametrize("way", ["video", "camera"])
+def test_what_stands_still_is_recognised_by_another_model(page: Page, site: str, film: Path, way: str) -> None:
+    opened(page, site)
+    if way == "video":
+        drop(page, film, "video/webm")
+    else:
+        page.get_by_role("button", name="Camera").click()
+    expect(page.locator("#said")).to_contain_text("Happy")
+    if way == "video":
+        expect(page.get_by_role("button", name="Play")).to_be_visible()  # it has ended
+    else:
+        page.get_by_role("button", name="Stop camera").click()
+    page.get_by_label("Model").select_option("masked")  # which is never certain
+    expect(page.locator("#said")).to_contain_text("Perhaps ")
+    expect(page.locator("#bars .first .value")).to_have_text(re.compile(r"\d+%"))
+    last = downloaded(page)[-1]
+    for name in EXPRESSIONS:
+        assert float(last[name]) == pytest.approx(float(last[f"raw_{name}"]), abs=1e-5)  # nothing of the other model
+
+
+def test_another_faces_past_is_shown_where_little_moves(page: Page, site: str) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    opened(page, site)
+    first, moved, other = page.evaluate(
+        """async () => {
+            const { Timeline } = await import("./timeline.js");
+            const canvas = document.body.appendChild(document.createElement("canvas"));
+            const timeline = new Timeline(canvas);
+            timeline.colours = { happy: "#ff9d00" };
+            const past = (happy) => [0, 0.1, 0.2].map((time_s) => ({ time_s, probabilities: { happy }, expression: "happy" }));
+            const faces = [past(0.9), past(0.2)];
+            return [[faces[0], 0.2], [faces[0], 0.3], [faces[1], 0.3]].map(([history, now_s]) => {
+                timeline.draw(history, now_s);
+                return canvas.toDataURL();
+            });
+        }"""
+    )
+    assert first == moved
+    assert other != moved
+
+
 def test_labels_do_not_flicker(visited: Page) -> None:
     shown = visited.evaluate(
         """async () => {

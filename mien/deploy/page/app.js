@@ -79,6 +79,7 @@ async function chooseEngine() {
   speed.reset();
   const opening = engines.use(kind(), model());
   if (way === "pictures") album.recognise();
+  else live.again();
   try {
     const engine = await opening;
     if (opening !== engines.current) return; // another was chosen meanwhile

@@ -90,28 +90,43 @@ export class Live {
     return this.#run;
   }
 
+  /** Recognises what is shown once more, with another engine: where nothing moves, no frame would come to it. */
+  async again() {
+    if (!this.video.paused) return;
+    const run = this.#run;
+    const shown = await this.viewer.copy();
+    if (shown) await this.#recognise(run, shown);
+  }
+
   /** @param {number} run Ends where another was begun. */
   async #follow(run) {
     while (run === this.#run) {
       const next = await nextFrame(this.video);
-      if (!next) continue;
-      const { bitmap, time_s } = next;
-      if (run !== this.#run) return bitmap.close(); // it is of what was opened meanwhile
-      const engine = this.engines.current;
-      try {
-        const { frame, ...answer } = await (await engine).frame(bitmap, this.#frames === 0);
-        if (run !== this.#run) return frame.close();
-        const shown = this.viewer.showFrame(frame, answer.faces, time_s, this.#mirrored);
-        answer.faces.forEach((face, i) => this.sheet.addFrame(time_s, this.#frames, shown[i], face));
-        this.#frames++;
-        this.finished(answer);
-      } catch (error) {
-        bitmap.close();
-        if (run !== this.#run || engine !== this.engines.current) continue; // nobody waits for that answer any more
-        this.report(error);
-        // It goes on with the next engine that is chosen, or with the next frame where only this one was refused.
-        if (!(error instanceof Problem) || error.engineGone) await this.engines.changed;
-      }
+      if (next) await this.#recognise(run, next);
+    }
+  }
+
+  /**
+   * @param {number} run
+   * @param {{bitmap: ImageBitmap, time_s: number}} frame
+   */
+  async #recognise(run, { bitmap, time_s }) {
+    if (run !== this.#run) return bitmap.close(); // it is of what was opened meanwhile
+    const engine = this.engines.current;
+    const late = () => run !== this.#run || engine !== this.engines.current; // nobody waits for the answer any more
+    try {
+      const { frame, ...answer } = await (await engine).frame(bitmap, this.#frames === 0);
+      if (late()) return frame.close();
+      const shown = this.viewer.showFrame(frame, answer.faces, time_s, this.#mirrored);
+      answer.faces.forEach((face, i) => this.sheet.addFrame(time_s, this.#frames, shown[i], face));
+      this.#frames++;
+      this.finished(answer);
+    } catch (error) {
+      bitmap.close();
+      if (late()) return;
+      this.report(error);
+      // It goes on with the next engine that is chosen, or with the next frame where only this one was refused.
+      if (!(error instanceof Problem) || error.engineGone) await this.engines.changed;
     }
   }
 }

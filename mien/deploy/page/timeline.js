@@ -9,6 +9,8 @@ const GAP_S = 0.5; // longer without the face, and the lines are interrupted
 
 export class Timeline {
   #drawn_s = -Infinity;
+  /** @type {Moment[]} */
+  #drawn = [];
   #calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   /** @param {HTMLCanvasElement} canvas */
@@ -19,13 +21,14 @@ export class Timeline {
   }
 
   /**
-   * @param {Moment[]} history
+   * @param {Moment[]} history Of one face: the same array as long as it is the same face.
    * @param {number} now_s
    */
   draw(history, now_s) {
     // It moves once a second where the person wants little motion.
-    if (this.#calm.matches && Math.abs(now_s - this.#drawn_s) < 1 && history.length) return;
+    if (this.#calm.matches && history === this.#drawn && Math.abs(now_s - this.#drawn_s) < 1) return;
     this.#drawn_s = now_s;
+    this.#drawn = history;
     const context = this.canvas.getContext("2d");
     const { clientWidth: width, clientHeight: height } = this.canvas;
     if (!context || !width) return;

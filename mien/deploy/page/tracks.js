@@ -18,7 +18,7 @@ const FORGOTTEN_S = 1; // how long a face may be out of view and still be the sa
  * @property {Face["box"]} box
  * @property {Record<string, number>} probabilities
  * @property {number} doubt Smoothed share of uncertain frames, in [0, 1].
- * @property {string} expression
+ * @property {string} expression Empty until the model that was changed to has said it.
  * @property {number} seen_s
  * @property {Moment[]} history
  */
@@ -48,6 +48,11 @@ export class Tracks {
       while (track.history[0].time_s < time_s - HISTORY_S) track.history.shift();
       return { ...face, id, probabilities, expression, confidence: probabilities[expression], uncertain };
     });
+  }
+
+  /** The faces keep their numbers, but what another model says of them is not mixed with what this one said. */
+  changeModel() {
+    for (const track of this.#tracks) track.expression = "";
   }
 
   /**
@@ -101,7 +106,7 @@ function matched(tracks, faces) {
  * @param {number} time_s
  */
 function follow(track, face, time_s) {
-  const share = 1 - Math.exp(-(time_s - track.seen_s) / SMOOTHING_S);
+  const share = track.expression === "" ? 1 : 1 - Math.exp(-(time_s - track.seen_s) / SMOOTHING_S);
   /** @type {(before: number, now: number) => number} */
   const mixed = (before, now) => before + share * (now - before);
   track.box = face.box;

@@ -38,8 +38,9 @@ export class Viewer {
     this.stage = new Stage(find("stage"), (id) => this.#choose(id));
   }
 
-  /** @param {Model} model */
+  /** @param {Model} model Which recognises from now on. */
   name(model) {
+    this.#tracks.changeModel();
     this.bars.name(model);
     this.stage.colours = model.colours;
     this.timeline.colours = model.colours;
@@ -47,6 +48,16 @@ export class Viewer {
 
   get isEmpty() {
     return this.#bitmap === null;
+  }
+
+  /**
+   * What is shown, for an engine to look at: it keeps none that it is given.
+   *
+   * @returns {Promise<{bitmap: ImageBitmap, time_s: number} | null>}
+   */
+  async copy() {
+    const time_s = this.#now_s;
+    return this.#bitmap && { bitmap: await createImageBitmap(this.#bitmap), time_s };
   }
 
   /** Nothing is shown any more. */
