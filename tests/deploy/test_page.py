@@ -112,6 +112,37 @@ def test_scaling_is_pillows_to_the_bit(visited: Page) -> None:
         np.testing.assert_allclose(got, expected.ravel(), rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("kind", ["WEBP", "PNG"])
+def test_pictures_are_upright_as_in_python(visited: Page, kind: str) -> None:
+    random = np.random.default_rng(0)
+    picture = Image.fromarray(random.integers(0, 256, (5, 7, 3), dtype=np.uint8))
+    files = []
+    for orientation in range(10):  # 0 and 9 mean nothing
+        exif = Image.Exif()
+        exif.endian = "<" if orientation % 2 else ">"
+        exif[0x0100] = 7
+        exif[0x0112] = orientation
+        for extra in (b"", b"Exif\0\0") if kind == "WEBP" else (b"",):  # which some write once more
+            stream = io.BytesIO()
+            picture.save(stream, kind, lossless=True, exif=extra + exif.tobytes())
+            files.append(stream.getvalue())
+    seen = visited.evaluate(
+        """async (files) => {
+            const { decode, read } = await import("./pixels.js");
+            const bytes = (content) => Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            const seen = [];
+            for (const content of files) {
+                const { width, height, data } = read(await decode(new Blob([bytes(content)]), "it"));
+                seen.push({ shape: [height, width, 3], data: [...data] });
+            }
+            return seen;
+        }""",
+        [base64.b64encode(file).decode() for file in files],
+    )
+    for file, got in zip(files, seen, strict=True):
+        np.testing.assert_array_equal(np.reshape(got["data"], got["shape"]), photo.read(file))
+
+
 def test_frames_are_looked_at_as_python_does(visited: Page, pictures: list[Path], masked: Path) -> None:
     content = base64.b64encode(pictures[0].read_bytes()).decode()
     answers = visited.evaluate(

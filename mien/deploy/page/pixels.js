@@ -3,6 +3,7 @@
  * Python does.
  */
 
+import { upright } from "./orientation.js";
 import { Problem } from "./problem.js";
 
 /** @typedef {import("./types.js").Pixels} Pixels */
@@ -41,7 +42,7 @@ export async function decode(file, name) {
       `${name} cannot be read as a picture: it is damaged, too large, or in a format that this browser does not know.`,
     );
   }
-  if (bitmap.width * bitmap.height <= MOST_PIXELS) return bitmap;
+  if (bitmap.width * bitmap.height <= MOST_PIXELS) return upright(bitmap, file);
   bitmap.close();
   throw new Problem(`${name} has more than the ${MOST_PIXELS / 1e6} million pixels allowed; make it smaller.`);
 }
