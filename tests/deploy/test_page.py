@@ -267,8 +267,8 @@ def test_each_frame_on_the_service_gets_its_own_answer(page: Page, service: str)
             const picture = new Blob([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))]);
             const seen = [await createImageBitmap(picture), await createImageBitmap(new ImageData(512, 512))];
             const late = new Promise((resolve) => setTimeout(resolve, 10_000, "never"));
-            const answers = [seen[0], seen[1], seen[0]].map((frame) => engine.frame(frame)); // as where a film is changed
-            const faces = await Promise.all(answers.map((answer) => Promise.race([answer.then((it) => it.faces.length), late])));
+            const counts = [0, 1, 0].map(async (which) => (await engine.frame(seen[which])).faces.length);
+            const faces = await Promise.all(counts.map((count) => Promise.race([count, late])));
             const last = engine.frame(seen[0]);
             engine.close();
             return [faces, await Promise.race([last.catch(({ message }) => message), late])];
@@ -308,9 +308,9 @@ def test_another_faces_past_is_shown_where_little_moves(page: Page, site: str) -
             const canvas = document.body.appendChild(document.createElement("canvas"));
             const timeline = new Timeline(canvas);
             timeline.colours = { happy: "#ff9d00" };
-            const past = (happy) => [0, 0.1, 0.2].map((time_s) => ({ time_s, probabilities: { happy }, expression: "happy" }));
-            const faces = [past(0.9), past(0.2)];
-            return [[faces[0], 0.2], [faces[0], 0.3], [faces[1], 0.3]].map(([history, now_s]) => {
+            const moment = (happy, time_s) => ({ time_s, probabilities: { happy }, expression: "happy" });
+            const [first, other] = [0.9, 0.2].map((happy) => [moment(happy, 0), moment(happy, 0.2)]);
+            return [[first, 0.2], [first, 0.3], [other, 0.3]].map(([history, now_s]) => {
                 timeline.draw(history, now_s);
                 return canvas.toDataURL();
             });
