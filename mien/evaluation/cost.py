@@ -20,7 +20,7 @@ from rich.console import Group
 from rich.table import Table
 
 from mien.data.dataset import FaceDataset
-from mien.errors import MienError
+from mien.errors import MienError, said_by
 from mien.evaluation import cost_process
 from mien.networks.registry import NetworkSpec
 
@@ -249,5 +249,4 @@ def _apart(function: Callable[..., T], spec: NetworkSpec, *arguments: object) ->
     except MienError as error:
         raise MienError(f"{what}: {error}") from None
     except Exception as error:  # whatever a network or a library raises: the other networks are still to be measured
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise MienError(f"{what}: {reason}") from None
+        raise MienError(f"{what}: {said_by(error)}") from None

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from mien.errors import ConfigError, WeightsError, near
+from mien.errors import ConfigError, WeightsError, near, said_by
 from mien.networks import onnx_file
 from mien.networks.registry import NetworkSpec
 from mien.recognition.classifier import shipped
@@ -147,8 +147,7 @@ def _of_torchvision(model: str) -> dict[str, Tensor]:
     try:
         return dict(torchvision.models.get_model(model, weights=weights, progress=False).state_dict())
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"{_place(weights.url)} is damaged ({reason}): remove it and get it again") from None
+        raise WeightsError(f"{_place(weights.url)} is damaged ({said_by(error)}): remove it and get it again") from None
     except (urllib.error.URLError, OSError) as error:
         file = weights.url.rpartition("/")[2]
         raise WeightsError(

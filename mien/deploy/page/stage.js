@@ -139,7 +139,7 @@ export class Stage {
     context.beginPath();
     context.roundRect(left, top, width, height, 4);
     context.fill();
-    context.fillStyle = isBright(colour) ? "#111" : "#fff";
+    context.fillStyle = isBright(colour) ? "#000" : "#fff";
     context.textBaseline = "middle";
     context.fillText(text, left + pad, top + height / 2 + 1);
   }
