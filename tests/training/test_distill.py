@@ -106,7 +106,8 @@ def test_teachers_are_asked_for_each_image_as_it_is_augmented(faces, tmp_path):
 def test_several_teachers_say_the_mean_of_their_probabilities(faces, tmp_path):
     names = []
     for seed in (0, 1):
-        config = Config(network=NetworkConfig(size=16), training=TrainingConfig(epochs=1, batch_size=8, seed=seed))
+        training = TrainingConfig(epochs=1, batch_size=8, learning_rate=0.01, seed=seed, threads=1)
+        config = Config(network=NetworkConfig(size=16), training=training)
         folder = tmp_path / f"run{seed}"
         folder.mkdir()
         Trainer(config, faces, folder, Log(folder, 1, Console(quiet=True))).fit(Interrupt())
