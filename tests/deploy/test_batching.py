@@ -90,19 +90,24 @@ def test_a_bad_picture_does_not_fail_its_batch(batcher):
     assert taken == [4]
 
 
+class Held:
+    """A detector that says when it is looking, and has no answer before it may go on."""
+
+    def __init__(self):
+        self.looking, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, image_rgb):
+        self.looking.set()
+        self.go.wait(60)
+        return WholePicture()(image_rgb)
+
+
 def test_all_of_a_request_is_taken_in_or_nothing(batcher):
-    looking, go = threading.Event(), threading.Event()
-
-    class Slow:
-        def __call__(self, image_rgb):
-            looking.set()
-            go.wait(10)
-            return WholePicture()(image_rgb)
-
-    batching, _ = batcher(Slow(), batch=1, wait_ms=0, limits=Limits(pictures=2, queue=3))
+    held = Held()
+    batching, _ = batcher(held, batch=1, wait_ms=0, limits=Limits(pictures=2, queue=3))
     picture = Picture("gray", png("gray"))
     answers = batching.submit([picture])
-    assert looking.wait(10)
+    assert held.looking.wait(10)
     answers += batching.submit([picture] * 2)
     with pytest.raises(QueueFullError, match="2 pictures are waiting and 3 may"):
         batching.submit([picture] * 2)
@@ -112,7 +117,7 @@ def test_all_of_a_request_is_taken_in_or_nothing(batcher):
     assert batching.full
     given_up = answers.pop()
     assert given_up.cancel()
-    go.set()
+    held.go.set()
     assert all(answer.result(10) for answer in answers)
 
 
@@ -124,23 +129,16 @@ def test_closing_answers_what_was_taken_in(batcher):
 
 
 def test_a_worker_that_never_ends_is_seen_and_not_waited_for(batcher):
-    looking, go = threading.Event(), threading.Event()
-
-    class Endless:
-        def __call__(self, image_rgb):
-            looking.set()
-            go.wait(60)
-            return WholePicture()(image_rgb)
-
-    batching, _ = batcher(Endless(), wait_ms=0, limits=Limits(seconds=0.2))
+    held = Held()
+    batching, _ = batcher(held, wait_ms=0, limits=Limits(seconds=0.2))
     (answer,) = batching.submit([Picture("gray", png("gray"))])
-    assert looking.wait(10)
+    assert held.looking.wait(10)
     assert not batching.stuck
     started = time.monotonic()
     batching.close()
     assert 0.2 <= time.monotonic() - started < 5
     assert batching.stuck
-    go.set()
+    held.go.set()
     assert answer.result(10)
     while batching.stuck:
         time.sleep(0.001)
