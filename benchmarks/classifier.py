@@ -11,12 +11,12 @@ own size and values; what cuts it out and scales it is not counted.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from summary import summary
 
 from mien.recognition.classifier import Classifier, find
 from mien.recognition.weights import open_session
@@ -42,11 +42,7 @@ def main() -> None:
                 once()
             paces[name].append(FACES_A_ROUND / (time.perf_counter() - started))
     for name, measured in paces.items():
-        low, _, high = statistics.quantiles(measured[1:], n=4)
-        print(
-            f"{name}: {statistics.median(measured[1:]):.0f} faces/s, spread {(high - low) / 2:.0f}, "
-            f"n {arguments.rounds} rounds of {FACES_A_ROUND} faces"
-        )
+        print(f"{name}: {summary(measured[1:], 'faces/s')} rounds of {FACES_A_ROUND} faces")
 
 
 def of_mien(model: str) -> Callable[[], object]:

@@ -13,15 +13,14 @@ from __future__ import annotations
 import argparse
 import functools
 import shutil
-import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
+from summary import summary
 
 from mien.deploy import page_folder
 
@@ -66,12 +65,12 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         print(f"Chromium {browser.version}, one WebAssembly thread", flush=True)
         seconds = [first_result_s(browser, url) for _ in range(arguments.times + 1)][1:]
-        print(f"from opening the page to the first result: {spread(seconds)} s, n {len(seconds)}", flush=True)
+        print(f"from opening the page to the first result: {summary(seconds, 's', 2)}", flush=True)
         with browser.new_page() as page:
             page.goto(url)
             page.get_by_text("Ready.").first.wait_for()
             faces_ms = page.evaluate(FACES_MS, [PHOTOGRAPH.name, WARM_UP + arguments.faces])[WARM_UP:]
-        print(f"small, a face: {spread(faces_ms)} ms, n {len(faces_ms)}")
+        print(f"small, a face: {summary(faces_ms, 'ms', 2)}")
         browser.close()
         server.shutdown()
 
@@ -85,12 +84,6 @@ def first_result_s(browser: Browser, url: str) -> float:
         page.set_input_files("#picture-files", PHOTOGRAPH)
         page.locator("#said", has_text="Happy").wait_for()
         return time.perf_counter() - started
-
-
-def spread(values: Sequence[float]) -> str:
-    """Median and quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"median {middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 if __name__ == "__main__":

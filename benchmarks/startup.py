@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from summary import summary
 
 PHOTOGRAPH = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 LOAD = "import sys; from mien.data import load; load(sys.argv[1])"
@@ -36,12 +37,8 @@ def main() -> None:
             started = time.perf_counter()
             subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
             seconds.append(time.perf_counter() - started)
-        low, _, high = statistics.quantiles(seconds[1:], n=4)
         largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # the largest child so far, in MiB
-        print(
-            f"{name}: median {statistics.median(seconds[1:]):.3f} s, spread {(high - low) / 2:.3f} s, "
-            f"n {arguments.times}; at most {largest:.0f} MiB resident so far"
-        )
+        print(f"{name}: {summary(seconds[1:], 's', 3)}; at most {largest:.0f} MiB resident so far")
 
 
 if __name__ == "__main__":

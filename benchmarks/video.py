@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from summary import summary
 
 PHOTOGRAPH = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 SIZE, RATE = (640, 480), 25
@@ -52,12 +53,7 @@ def main() -> None:
         for what, command in commands.items():
             runs = [run(command, short) for _ in range(arguments.times)]
             paces = [60 * RATE / seconds for seconds, _ in runs]
-            low, _, high = statistics.quantiles(paces, n=4)
-            print(
-                f"{what}: {statistics.median(paces):.0f} pictures/s, spread {(high - low) / 2:.1f}, n {len(runs)}, "
-                f"{max(mib for _, mib in runs):.0f} MiB",
-                flush=True,
-            )
+            print(f"{what}: {summary(paces, 'pictures/s', 1)}, {max(mib for _, mib in runs):.0f} MiB", flush=True)
         if arguments.long:
             _, mib = run(commands["mien video"], write_film(Path(name) / "long.mp4", arguments.long))
             print(f"mien video, {arguments.long} s of film: {mib:.0f} MiB")
