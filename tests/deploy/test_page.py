@@ -459,6 +459,24 @@ def test_what_is_opened_while_a_video_still_loads_takes_its_place(visited: Page,
     assert bool(visited.locator("#source").get_attribute("src")) == (second == "video")
 
 
+def test_a_video_that_is_paused_while_it_loads_waits(visited: Page, film: Path) -> None:
+    visited.evaluate(
+        """(content) => {
+            const dataTransfer = new DataTransfer();
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            dataTransfer.items.add(new File([bytes], "film.webm", { type: "video/webm" }));
+            document.dispatchEvent(new DragEvent("drop", { dataTransfer }));
+            document.querySelector("#transport button").click();
+        }""",
+        base64.b64encode(film.read_bytes()).decode(),
+    )
+    play = visited.get_by_role("button", name="Play")
+    expect(play).to_be_visible()
+    play.click()
+    expect(visited.locator("#said")).to_contain_text("Happy")
+    expect(visited.locator("#notice")).to_be_hidden()
+
+
 def test_a_picture_without_a_face_says_so(visited: Page, tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), "gray").save(tmp_path / "nobody.png")
     choose(visited, [tmp_path / "nobody.png"])

@@ -34,18 +34,20 @@ export function giveBack(stream) {
 }
 
 /**
- * Plays a file in a video element.
+ * Plays a file in a video element, once it has a picture of it; paused before, it waits.
  *
  * @param {HTMLVideoElement} video
  * @param {File} file
  */
 export async function openVideo(video, file) {
   video.src = URL.createObjectURL(file);
-  try {
-    await video.play();
-  } catch {
+  video.play().catch(() => {}); // also where it is only paused before it could begin, which is no fault of the file
+  await new Promise((resolve, reject) => {
+    video.onloadeddata = resolve;
+    video.onerror = reject;
+  }).catch(() => {
     throw new Problem(`${file.name} cannot be played: it is damaged, or in a format that this browser does not know.`);
-  }
+  });
   if (!video.videoWidth) throw new Problem(`${file.name} has sound but no pictures; choose another file.`);
 }
 
