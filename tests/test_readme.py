@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mien import predictions
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAP = dict(re.findall(r"^(\S+/\S*) {2,}(\S.*)$", README.split("## What is where")[1], flags=re.MULTILINE))
@@ -55,6 +57,16 @@ def test_results_are_those_of_the_table():
         of_it = [found for view, value, *found in said if (view, value) == (row["view"], f"{accuracy:.2f}")]
         # The table has four digits, of which a third is rounded again here.
         assert any(list(map(float, found)) == pytest.approx(ends, abs=0.051) for found in of_it), (row, of_it)
+
+
+@pytest.mark.parametrize("split", ["public", "private"])
+def test_the_row_of_two_networks_together_is_that_of_their_predictions(split):
+    path = ROOT / "results" / "predictions" / f"ensemble-{split}-flip.parquet"
+    assert predictions.load_metadata(path)["view"] == "flip"
+    together = predictions.load(path)
+    (row,) = [line for line in README.splitlines() if line.startswith("| `small` and `efficientnet_lite0` together")]
+    accuracy = (together.probabilities.argmax(1) == together.targets).mean()
+    assert f" {accuracy:.2%} ".replace("%", " %") in row
 
 
 def test_the_table_of_ideas_is_what_its_sweep_prints():
