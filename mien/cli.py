@@ -468,9 +468,13 @@ def evaluate(
 ) -> None:
     """Measure a model on a split of labelled faces."""
     from mien.data import load
+    from mien.errors import require
     from mien.evaluation import metrics as metric
     from mien.evaluation import predict, report, results, tables
+    from mien.recognition.classifier import shipped
 
+    if table:
+        require("torch", "train")
     opened = predict.open_model(model, threads)
     data = data or Path(opened.config.data.path)
     faces = load(data, size=opened.preprocessing.size).split(split.value)
@@ -484,7 +488,8 @@ def evaluate(
     kept = ("temperature", "temperature_unsure", "uncertain_below")
     about |= {name: getattr(opened.calibration, name) for name in kept}
     run = Path(model)
-    folder = output or (run / "evaluation" / f"{split.value}-{view.value}" if run.is_dir() else None)
+    is_run = run.is_dir() and model not in shipped()
+    folder = output or (run / "evaluation" / f"{split.value}-{view.value}" if is_run else None)
     if folder:
         report.write(folder, predictions, found, about, report.read_log(run / "log.csv"))
         rows = report.sheet_rows(faces.targets, len(faces.classes))
@@ -524,6 +529,7 @@ def robustness(
     if file.suffix != ".csv":
         raise typer.BadParameter(f"the table's name must end in .csv, got {file.name}; the figure goes beside it")
     require("matplotlib", "figures")
+    require("filelock", "train")
     names = [_name_of(Path(model)) for model in models]
     if len(set(names)) < len(names):
         raise ConfigError(f"the table tells networks apart by their names, got {', '.join(names)}: rename a file")
@@ -671,12 +677,13 @@ def calibrate(
     from mien.data import load
     from mien.deploy.export import recalibrate
     from mien.evaluation.metrics import evaluate
-    from mien.evaluation.predict import open_model, predict
+    from mien.evaluation.predict import predict
+    from mien.recognition.classifier import Classifier
 
-    dataset = load(data, size=open_model(model).preprocessing.size)
+    dataset = load(data, size=Classifier(model).preprocessing.size)
     faces = dataset if split is SplitOrAll.all else dataset.split(split.value)
     found, said = recalibrate(model, output, faces, coverage)
-    before, after = (evaluate(each, resamples=0) for each in (said, predict(open_model(str(output)), faces)))
+    before, after = (evaluate(each, resamples=0) for each in (said, predict(Classifier(output), faces)))
     typer.echo(
         f"temperature {found.temperature:.3f} where it is sure, {found.temperature_unsure:.3f} where it is not; "
         f"calibration error {before.ece:.4f} before, {after.ece:.4f} now, on its {found.faces:,} faces\n"
@@ -700,14 +707,14 @@ def quantize(
     from mien.data import load
     from mien.deploy import quantize as quantizing
     from mien.evaluation.compare import difference
-    from mien.evaluation.predict import open_model, predict
+    from mien.evaluation.predict import predict
+    from mien.recognition.classifier import Classifier
 
-    opened = open_model(model)
-    dataset = load(data, size=opened.preprocessing.size)
+    original = Classifier(model)  # opened first: the output may take the file's place
+    dataset = load(data, size=original.preprocessing.size)
     public = dataset.split("public")
-    before = predict(opened, public)  # first: the output may take the model's place
     written = quantizing.quantize(model, output, dataset, faces)
-    lost = difference([before], [predict(written, public)])
+    lost = difference([predict(original, public)], [predict(written, public)])
     typer.echo(
         f"written: {output}, {output.stat().st_size / 1e6:.2f} MB; accuracy on {len(public):,} PublicTest faces "
         f"{lost.accuracy:+.2%} ({lost.low:+.2%} to {lost.high:+.2%})"

@@ -299,6 +299,9 @@ def test_evaluate_the_shipped_model(mien, fer2013_csv, user_cache, tmp_path, mon
     assert "accuracy" in out
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"fer2013.csv", "user-cache"}  # nothing is written where no folder is named
+    (tmp_path / "small").mkdir()  # is ./small, and no run that is called so
+    assert mien("evaluate", "small", "--data", fer2013_csv, "--split", "public", "--threads", 1)[0] == 0
+    assert not any((tmp_path / "small").iterdir())
 
 
 def test_compare_and_ensemble(mien, trained_run, fer2013_csv, user_cache, tmp_path):
@@ -340,6 +343,13 @@ def test_export_holds_what_evaluation_found(mien, trained_run, fer2013_csv, user
     assert len(json.loads(out)[0]["faces"]) == 1
 
 
+@pytest.mark.parametrize("command", ["calibrate", "quantize"])
+def test_what_is_no_exported_file_is_refused_before_any_face_is_read(mien, trained_run, tmp_path, command):
+    code, _, err = mien(command, trained_run, "--data", tmp_path / "nothing", "-o", tmp_path / "mine.onnx")
+    assert code == 2
+    assert_sentence(err, "unknown model", "or give the path of an .onnx file")
+
+
 def test_calibrate_on_own_faces(mien, fer2013_csv, user_cache, tmp_path):
     mine = tmp_path / "mine.onnx"
     code, out, _ = mien("calibrate", "small", "--data", fer2013_csv, "--coverage", 0.5, "-o", mine)
@@ -378,7 +388,7 @@ def test_robustness(mien, fer2013_csv, user_cache, tmp_path):
     assert_sentence(err, "tells networks apart by their names, got small, small: rename a file")
 
 
-def test_train_evaluate_from_a_config(mien, fer2013_csv, user_cache, tmp_path, monkeypatch):
+def test_train_from_a_config(mien, fer2013_csv, user_cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = tmp_path / "mine.toml"
     config.write_text(

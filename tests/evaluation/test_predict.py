@@ -9,9 +9,10 @@ import pytest
 from mien.calibration import Calibration
 from mien.data.dataset import FaceDataset
 from mien.deploy.export import export
-from mien.errors import DataError, WeightsError
+from mien.errors import ConfigError, DataError, WeightsError
 from mien.evaluation.predict import open_model, predict
 from mien.preprocess import Preprocessing
+from mien.recognition.classifier import Classifier
 from mien.training.trained import BEST, LAST, TrainedNetwork
 from mien.types import softmax
 
@@ -129,6 +130,19 @@ def test_what_is_no_model_is_refused(name, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match=sentence):
         open_model(name)
+
+
+def test_a_shipped_name_means_the_shipped_network_whatever_folders_there_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    assert open_model("tiny").digest == Classifier("tiny").digest
+    with pytest.raises(WeightsError, match=r"holds no best\.safetensors"):
+        open_model("./tiny")
+
+
+def test_an_unknown_view_is_refused():
+    with pytest.raises(ConfigError, match=r"there is no view filp: did you mean flip\?"):
+        predict(Corners(), quartered(2), "filp")
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

@@ -232,6 +232,13 @@ def test_what_is_not_there_is_named_with_what_is():
         begin(registry.create(spec), spec, "smal")
 
 
+def test_a_shipped_name_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    spec = registry.find("resnet18_masking_reconstruction", "tiny")
+    begin(registry.create(spec), spec, "tiny", images=torch.randn(8, 1, 48, 48))
+
+
 @torch.no_grad()
 def test_settled_batch_norms_have_the_images_statistics():
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3))
