@@ -150,10 +150,9 @@ def recognize(
     elif as_csv:
         typer.echo(records.to_csv(found, recognizer.classifier.classes), nl=False)
     elif found:
-        console = _console()
-        console.print(records.to_table(found))
+        _console().print(records.to_table(found))
         for picture in written:
-            console.print(f"written: {picture}", highlight=False, markup=False, soft_wrap=True)
+            typer.echo(f"written: {picture}")
     if failed:
         raise typer.Exit(2)
 
@@ -198,10 +197,11 @@ def video(
     recognizer = VideoRecognizer(model, detector, threads, detect_every, smoothing)
     with VideoSource(source, sound=output is not None) as opened, _video_progress(opened) as tell:
         done = videos.recognise(opened, recognizer, wanted, tell)
-    console = _console(errors=videos.STANDARD_OUTPUT in (csv, jsonl))
-    console.print(timelines.table(done.timeline) if done.timeline.tracks else timelines.nobody(done.timeline))
+    aside = videos.STANDARD_OUTPUT in (csv, jsonl)
+    shown = timelines.table(done.timeline) if done.timeline.tracks else timelines.nobody(done.timeline)
+    _console(errors=aside).print(shown)
     for path in done.files:
-        console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+        typer.echo(f"written: {path}", err=aside)
     if done.error:
         raise done.error
     if done.interrupted:
@@ -232,9 +232,8 @@ def explain(
     require("matplotlib", "figures")
     found = explaining.explain(picture, model, detector, method.value if method else None, threads)
     output.mkdir(parents=True, exist_ok=True)
-    console = _console()
     for path in explaining.write(found, output, picture.name):
-        console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+        typer.echo(f"written: {path}")
     if not found:
         typer.echo(f"{picture}: no face was found, so there is nothing to explain")
 
@@ -263,10 +262,9 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
         return
-    console = _console()
-    console.print(inspection.table(found))
+    _console().print(inspection.table(found))
     sheet = f"written: {output / 'contact-sheet.png'}" if output else "-o DIR draws a contact sheet of the faces."
-    console.print(sheet, highlight=False, markup=False, soft_wrap=True)
+    typer.echo(sheet)
 
 
 @data_app.command()
@@ -303,12 +301,11 @@ def audit(
     if as_json:
         typer.echo(json.dumps(found.to_dict() | {"predictions": [vars(each) for each in accuracies]}, indent=2))
         return
-    console = _console()
-    console.print(auditing.table(found))
+    _console().print(auditing.table(found))
     if accuracies:
-        console.print(unseen.table(accuracies))
+        _console().print(unseen.table(accuracies))
     for name in ("copies.csv", "copies.png") if output else ():
-        console.print(f"written: {output}/{name}", highlight=False, markup=False, soft_wrap=True)
+        typer.echo(f"written: {output}/{name}")
 
 
 @app.command()
@@ -378,10 +375,9 @@ def cost(
     if as_json:
         typer.echo(json.dumps([vars(row) for row in shown], indent=2))
     else:
-        console = _console()
-        console.print(costs.table(shown))
+        _console().print(costs.table(shown))
         for path in written:
-            console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+            typer.echo(f"written: {path}")
     if failed:
         raise typer.Exit(2)
 
@@ -501,10 +497,9 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(about | found.to_dict(), indent=2))
         return
-    console = _console()
-    console.print(report.table(found, about))
+    _console().print(report.table(found, about))
     if folder:
-        console.print(f"written: {folder}", highlight=False, markup=False, soft_wrap=True)
+        typer.echo(f"written: {folder}")
 
 
 @app.command()
@@ -545,10 +540,9 @@ def robustness(
             tables.add(file, row)
         typer.echo(err=True)
     rows, picture = sheets.draw(file, split.value)
-    console = _console()
-    console.print(sheets.table(rows))
+    _console().print(sheets.table(rows))
     for path in (file, picture):
-        console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+        typer.echo(f"written: {path}")
 
 
 PredictionFiles = Annotated[
@@ -600,9 +594,8 @@ def ensemble(
     }
     about["weights"] = [member.get("weights", "") for member in members]
     prediction_files.save(together, output, about)
-    console = _console()
-    console.print(comparing.table(comparing.compare({**networks, name: together})))
-    console.print(f"written: {output}", highlight=False, markup=False, soft_wrap=True)
+    _console().print(comparing.table(comparing.compare({**networks, name: together})))
+    typer.echo(f"written: {output}")
 
 
 @app.command()
@@ -630,13 +623,9 @@ def export(
     public = load(data, size=trained.preprocessing.size).split("public")
     found = report.read_metrics(folder / "evaluation", trained.digest, data.name)
     difference = exports.export(trained, path, public, found)
-    console = _console()
-    console.print(
+    typer.echo(
         f"written: {path}, {path.stat().st_size / 1e6:.2f} MB; largest difference of a logit from torch's "
-        f"{difference:.1e} on {len(public):,} PublicTest faces",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        f"{difference:.1e} on {len(public):,} PublicTest faces"
     )
 
 

@@ -321,6 +321,8 @@ def test_compare_and_ensemble(mien, trained_run, fer2013_csv, user_cache, tmp_pa
     assert "ensemble" in out
     about = predictions.load_metadata(tmp_path / "both.parquet")
     assert (about["split"], about["view"], len(about["weights"])) == ("private", "single and flip", 2)
+    (tmp_path / "both[old].parquet").write_bytes((tmp_path / "both.parquet").read_bytes())
+    assert "[old]" in "".join(mien("compare", tmp_path / "both[old].parquet")[1].split())
     code, _, err = mien("ensemble", folders[0], folders[0], "-o", tmp_path / "twice.parquet")
     assert code == 2
     assert_sentence(err, "is named twice")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 from rich.table import Table
 
 from mien.evaluation.metrics import LEVEL, Metrics, evaluate
@@ -149,7 +150,7 @@ def table(compared: Sequence[Compared]) -> Table:
                 ", ".join(f"{name} {gains[name]:+.1%}" for name in kept),
             ]
         accuracy, f1 = f"{each.metrics.accuracy:.2%}", f"{each.metrics.macro_f1:.2%}"
-        page.add_row(each.name, accuracy, f"{low:.2%} to {high:.2%}", f1, *cells)
+        page.add_row(escape(each.name), accuracy, f"{low:.2%} to {high:.2%}", f1, *cells)
     return page
 
 

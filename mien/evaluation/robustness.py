@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from mien.data.dataset import FaceDataset
@@ -92,7 +93,8 @@ def table(rows: Sequence[Robustness]) -> Table:
     for model in dict.fromkeys(row.model for row in rows):
         for corruption in CORRUPTIONS:
             accuracies = [found.get((model, CLEAN, 0)), *(found.get((model, corruption, i)) for i in range(1, 6))]
-            page.add_row(model, corruption, *("-" if value is None else f"{100 * value:.1f}" for value in accuracies))
+            cells = ("-" if value is None else f"{100 * value:.1f}" for value in accuracies)
+            page.add_row(escape(model), corruption, *cells)
     return page
 
 

@@ -172,7 +172,7 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
         with taken:
             if len(_rows_of(trial, sweep, table)) == len(sweep.splits):
                 continue
-            console.print(f"{number}/{len(sweep.trials)} {trial.name}", highlight=False)
+            console.print(f"{number}/{len(sweep.trials)} {trial.name}", highlight=False, markup=False)
             if trial.config.data.path not in checked:  # before the hours of training
                 _refuse_other_faces(trial.config, sweep, table)
                 checked.add(trial.config.data.path)
@@ -180,7 +180,7 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
                 if not runs.train(trial.config, folder / trial.name, True, console):
                     return False
             except TrainingError as error:  # it says nothing of the others
-                console.print(f"{trial.name}: {error}", highlight=False)
+                console.print(f"{trial.name}: {error}", highlight=False, markup=False)
                 diverged.append(trial.name)
                 continue
             _evaluate(trial, sweep, folder, table, console)
@@ -208,7 +208,7 @@ def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Co
         prediction_files.save(predictions, target, about)
         row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, sweep.command)
         tables.add(table, replace(row, settings=_settings(trial)))
-        console.print(f"{trial.name}  {split} {metrics.accuracy:.2%}", highlight=False)
+        console.print(f"{trial.name}  {split} {metrics.accuracy:.2%}", highlight=False, markup=False)
 
 
 def predictions_of(table: Path, sweep: Sweep, trial: Trial, split: str) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 from rich.table import Table
 
 from mien import predictions as prediction_files
@@ -90,5 +91,5 @@ def table(accuracies: Sequence[Unseen]) -> Table:
         cells = ("-", "")
         if each.accuracy_unseen is not None:
             cells = (f"{each.accuracy_unseen:.2%}", f"{each.low:.2%} to {each.high:.2%}")
-        page.add_row(each.name, f"{each.n:,}", f"{each.accuracy:.2%}", f"{each.n_unseen:,}", *cells)
+        page.add_row(escape(each.name), f"{each.n:,}", f"{each.accuracy:.2%}", f"{each.n_unseen:,}", *cells)
     return page
