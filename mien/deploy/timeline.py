@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -130,21 +131,16 @@ class Track:
         durations = self.durations_s
         return float(durations[self.uncertain].sum() / durations.sum())
 
-    def offer(self, moment: Moment) -> None:
-        """Keeps a moment where it is among the best, APART_S from any better one."""
-        near = [kept for kept in self.moments if abs(kept.time_s - moment.time_s) < APART_S]
-        if any(kept.confidence >= moment.confidence for kept in near):
-            return
-        rest = [kept for kept in self.moments if kept not in near]
-        best = sorted([*rest, moment], key=lambda kept: -kept.confidence)[:MOMENTS]
-        self.moments = sorted(best, key=lambda kept: kept.time_s)
-
-    def would_keep(self, time_s: float, confidence: float) -> bool:
-        """Whether `offer` would keep a moment, asked before its picture is made."""
+    def offer(self, time_s: float, name: str, confidence: float, picture: Callable[[], bytes]) -> None:
+        """Keeps a moment where it is among the best, APART_S from any better one; only then is its picture made."""
         near = [kept for kept in self.moments if abs(kept.time_s - time_s) < APART_S]
-        if near:
-            return all(kept.confidence < confidence for kept in near)
-        return len(self.moments) < MOMENTS or min(kept.confidence for kept in self.moments) < confidence
+        full = len(self.moments) == MOMENTS
+        rivals = near or ([min(self.moments, key=lambda kept: kept.confidence)] if full else [])
+        if any(kept.confidence >= confidence for kept in rivals):
+            return
+        moment = Moment(time_s, name, confidence, picture())
+        kept = [each for each in self.moments if each not in rivals]
+        self.moments = sorted([*kept, moment], key=lambda each: each.time_s)
 
 
 class Timeline:
@@ -185,8 +181,8 @@ class Timeline:
             track.add(face, frame.time_s)
             self._in_sight.append(track)
             expressive = not steady.uncertain and steady.name != UNEXPRESSIVE
-            if expressive and track.would_keep(frame.time_s, steady.confidence):
-                track.offer(Moment(frame.time_s, steady.name, steady.confidence, _picture(frame, face)))
+            if expressive:
+                track.offer(frame.time_s, steady.name, steady.confidence, functools.partial(_picture, frame, face))
 
     @property
     def longest_first(self) -> list[Track]:

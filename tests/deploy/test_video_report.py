@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mien.deploy import video_report
-from mien.deploy.timeline import APART_S, MOMENTS, PICTURE_PX, Moment, Timeline, Track, clock, nobody, table
+from mien.deploy.timeline import APART_S, MOMENTS, PICTURE_PX, Timeline, Track, clock, nobody, table
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.recognition.video import TrackedFace, VideoFrame
 from mien.types import Box, Expression, Face
@@ -120,10 +120,10 @@ def test_moments_are_the_most_expressive_ones_apart_from_each_other() -> None:
     random = np.random.default_rng(0)
     offered = [(float(i) / 5, float(random.uniform(0.5, 1))) for i in range(300)]
     for time_s, confidence in offered:
-        kept = track.would_keep(time_s, confidence)
+        drawn: list[bytes] = []
         before = list(track.moments)
-        track.offer(Moment(time_s, "happy", confidence, b""))
-        assert (track.moments != before) is kept
+        track.offer(time_s, "happy", confidence, lambda drawn=drawn: drawn.append(b"") or b"")
+        assert (track.moments != before) is bool(drawn)  # no picture is made for nothing
     times_s = [moment.time_s for moment in track.moments]
     assert len(times_s) == MOMENTS
     assert times_s == sorted(times_s)
