@@ -190,11 +190,7 @@ def video(
     from mien.recognition.video_source import VideoSource
 
     wanted = videos.Wanted(output, csv, jsonl, parquet, report)
-    try:
-        smoothing = Smoothing(smooth)
-    except ValueError as error:  # nan passes typer's own bound
-        raise typer.BadParameter(str(error)) from None
-    recognizer = VideoRecognizer(model, detector, threads, detect_every, smoothing)
+    recognizer = VideoRecognizer(model, detector, threads, detect_every, Smoothing(smooth))
     with VideoSource(source, sound=output is not None) as opened, _video_progress(opened) as tell:
         done = videos.recognise(opened, recognizer, wanted, tell)
     aside = videos.STANDARD_OUTPUT in (csv, jsonl)
@@ -644,8 +640,7 @@ def page(
     """Write the page that recognises faces in the browser as a folder, to be hosted anywhere."""
     from mien.deploy import page_folder
 
-    page_folder.write(output, page_folder.named(models or []))
-    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    size = page_folder.write(output, page_folder.named(models or []))
     typer.echo(f"written: {output}, {size / 1e6:.1f} MB; look at it with: python -m http.server --directory {output}")
 
 
@@ -740,7 +735,7 @@ def serve(
     from mien.deploy import serve as serving
     from mien.deploy.batching import Limits
 
-    limits = Limits(max_bytes, min(max_bytes, Limits.picture_bytes), max_pixels, max_pictures, queue, timeout)
+    limits = Limits(max_bytes, max_pixels, max_pictures, queue, timeout)
     settings = serving.Settings(
         model=model,
         detector=detector,

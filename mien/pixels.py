@@ -6,7 +6,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,11 +31,18 @@ SCANS = 100
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # 0 and D0 to D7 are part of compressed values
 
 
-def read(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
+def read(
+    source: str | Path | BinaryIO | Image.Image, formats: tuple[str, ...] | None = None, most_pixels: int | None = None
+) -> Image.Image:
     """Reads a picture.
 
     It is turned upright as its EXIF says; 16-bit values are scaled to 8 bits, what is transparent becomes white, and
     of an animation the first frame is taken.
+
+    Args:
+        source: A file, or a picture that Pillow has opened.
+        formats: Pillow's names of those that a file may have; None takes all.
+        most_pixels: Width times height, looked at before a picture is unpacked; None takes what Pillow holds for safe.
 
     Returns:
         A picture of mode L where it is gray, else of mode RGB.
@@ -45,24 +52,33 @@ def read(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
             leaves the name to the caller.
     """
     try:
-        with _quiet_pillow(), nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as opened:
+        with _quiet_pillow(), _opened(source, formats) as opened:
+            if most_pixels and opened.width * opened.height > most_pixels:
+                raise ImageError(f"it has {opened.width} x {opened.height} pixels and {most_pixels:,} are allowed")
             if isinstance(opened, JpegImageFile):
                 _refuse_endless(opened)
             return _eight_bits(_upright(opened))
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("it is empty or in none of the formats that Pillow reads, such as JPEG and PNG") from None
+        known = ", ".join(formats) if formats else "the formats that Pillow reads, such as JPEG and PNG"
+        raise ImageError(f"it is empty or in none of {known}") from None
     except FileNotFoundError:
         raise ImageError("there is no such file; check the path") from None
     except IsADirectoryError:
         raise ImageError("it is a folder; name the pictures in it") from None
     except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ImageError(f"it has more than the {limit / 1e6:.0f} million pixels allowed; make it smaller") from None
+        allowed = most_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ImageError(f"it has far more than the {allowed:,} pixels allowed; make it smaller") from None
     # Pillow's readers let the errors of their own parsing through, which have no common parent but this one.
     except Exception as error:
         raise ImageError(said_by(error)) from None
+
+
+def _opened(
+    source: str | Path | BinaryIO | Image.Image, formats: tuple[str, ...] | None
+) -> AbstractContextManager[Image.Image]:
+    return nullcontext(source) if isinstance(source, Image.Image) else Image.open(source, formats=formats)
 
 
 _quiet = ExitStack()

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from mien.deploy.batching import NO_PICTURE, Limits, Picture
+from mien.deploy.batching import FORMATS, Limits, Picture
 
 
 class _Described(BaseModel):
@@ -123,7 +123,10 @@ EXAMPLE: dict[str, Any] = {
     "model": "small",
     "pictures": [
         ASTRONAUT,
-        {"name": "notes.jpg", "error": f"notes.jpg cannot be read as a picture: {NO_PICTURE}"},
+        {
+            "name": "notes.jpg",
+            "error": f"notes.jpg cannot be read as a picture: it is empty or in none of {', '.join(FORMATS)}",
+        },
     ],
 }
 """An answer to two pictures, of which one is none."""
@@ -213,8 +216,6 @@ async def pictures_of(request: Request, limits: Limits) -> list[Picture]:
     if not pictures:
         raise HTTPException(422, "expected one or more files named pictures, got none")
     _refuse_number(len(pictures), limits.pictures)
-    for picture in pictures:
-        refuse_bytes(len(picture.encoded), limits.picture_bytes, picture.name)
     return pictures
 
 

@@ -72,12 +72,15 @@ def named(models: list[str]) -> dict[str, Path]:
     return paths
 
 
-def write(folder: Path, models: Mapping[str, Path]) -> None:
+def write(folder: Path, models: Mapping[str, Path]) -> int:
     """Writes the page, the models and the detector; it works in any folder of any host, offline once it is loaded.
 
     Args:
         folder: Is made where it is missing; files of the same names are replaced.
         models: See `listed`.
+
+    Returns:
+        How many bytes were written.
 
     Raises:
         WeightsError: One of the models cannot be used; nothing is written then.
@@ -95,3 +98,4 @@ def write(folder: Path, models: Mapping[str, Path]) -> None:
     write_text(folder / "models.json", json.dumps(found, indent=2) + "\n")
     index = (PAGE / "index.html").read_text(encoding="utf-8")
     write_text(folder / "index.html", index.replace(_SERVICE_LIST, _FOLDER_LIST))
+    return sum((folder / name).stat().st_size for name in (*files, Path("models.json")))

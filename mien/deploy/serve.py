@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import math
@@ -278,7 +279,7 @@ def serve(settings: Settings, tell: Callable[[str], object]) -> None:
     config = uvicorn.Config(
         app,
         log_level="warning",  # below it uvicorn would log WebSockets' addresses, which may hold the token
-        ws_max_size=settings.limits.request_bytes,
+        ws_max_size=2 * settings.limits.request_bytes,  # up to here what is too large gets a sentence
         ws_per_message_deflate=False,  # pictures are compressed already
         timeout_graceful_shutdown=math.ceil(settings.limits.seconds),
         server_header=False,
@@ -362,27 +363,26 @@ async def frames(websocket: WebSocket) -> None:
     """One encoded picture a message, one answer each, in order."""
     service: _Service = websocket.app.state.service
     await websocket.accept()
-    for number in itertools.count(1):
-        message = await websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        started, status = time.perf_counter(), 200
-        try:
-            with service.accepted():
-                answer = await _frame(service, message.get("bytes"))
-                await websocket.send_text(json.dumps({"frame": number, **answer}))
-        except WebSocketDisconnect:
-            return
-        except HTTPException as refusal:
-            status = refusal.status_code
-            await websocket.send_text(json.dumps({"frame": number, "error": refusal.detail}))
-        service.metrics.answered(FRAMES, status, time.perf_counter() - started)
+    with contextlib.suppress(WebSocketDisconnect):  # the caller may leave before an answer
+        for number in itertools.count(1):
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            started, status = time.perf_counter(), 200
+            try:
+                with service.accepted():
+                    answer = await _frame(service, message.get("bytes"))
+                    await websocket.send_text(json.dumps({"frame": number, **answer}))
+            except HTTPException as refusal:
+                status = refusal.status_code
+                await websocket.send_text(json.dumps({"frame": number, "error": refusal.detail}))
+            service.metrics.answered(FRAMES, status, time.perf_counter() - started)
 
 
 async def _frame(service: _Service, encoded: bytes | None) -> dict[str, Any]:
     if encoded is None:
         raise HTTPException(415, "each message must be one encoded picture in binary, got text")
-    messages.refuse_bytes(len(encoded), service.settings.limits.picture_bytes, "a picture")
+    messages.refuse_bytes(len(encoded), service.settings.limits.request_bytes, "a picture")
     (record,) = await service.recognize([Picture("the frame", encoded)])
     return {key: record[key] for key in ("width", "height", "faces")}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import require
+from mien.errors import ConfigError, require
 from mien.recognition.detect import Detection
 from mien.types import Expression
 
@@ -114,7 +114,7 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         if not (self.seconds >= 0 and 0 <= self.lead < 1 and self.forget_s > 0):
-            raise ValueError(f"smoothing needs seconds of 0 or more, a lead of 0..1 and forget_s above 0, got {self}")
+            raise ConfigError(f"smoothing needs seconds of 0 or more, a lead of 0..1 and forget_s above 0, got {self}")
 
 
 class SteadyExpression:

@@ -168,8 +168,8 @@ def test_decoding_is_the_one_of_every_other_way():
 @pytest.mark.parametrize(
     ("encoded", "reason"),
     [
-        (b"", "it is empty or none of JPEG, PNG"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is empty or none of JPEG, PNG"),
+        (b"", "it is empty or in none of JPEG, PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is empty or in none of JPEG, PNG"),
         (ASTRONAUT[:2000], "truncated"),
         (png("gray", (200, 100)), "it has 200 x 100 pixels and 19,999 are allowed"),
     ],

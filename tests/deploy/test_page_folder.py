@@ -49,6 +49,12 @@ def test_each_model_has_a_name_of_its_own(masked: Path, tmp_path: Path) -> None:
         page_folder.named([str(masked), str(tmp_path / masked.name)])
 
 
+def test_what_else_is_in_the_folder_is_not_counted(masked: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.bin").write_bytes(bytes(1000))
+    written = page_folder.write(tmp_path, page_folder.named([str(masked)]))
+    assert written == sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) - 1000
+
+
 def test_the_command_writes_the_folder(masked: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["page", "-o", str(tmp_path / "page"), "--model", str(masked)])
     assert result.exit_code == 0

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from mien.errors import ConfigError
 from mien.recognition.detect import Detection
 from mien.recognition.track import Smoothing, SteadyExpression, Tracker
 from mien.types import Box
@@ -138,5 +139,5 @@ def test_doubt_is_about_the_name_that_is_said() -> None:
 
 def test_impossible_smoothing() -> None:
     for wrong in ({"seconds": -1}, {"lead": 1}, {"forget_s": 0}):
-        with pytest.raises(ValueError, match="smoothing needs"):
+        with pytest.raises(ConfigError, match="smoothing needs"):
             Smoothing(**wrong)
