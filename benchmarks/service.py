@@ -28,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from mien.cores import usable_cores
+from mien.data.pictures import find_pictures
 from mien.deploy import batch
 from mien.deploy.batching import Batcher, Limits, Picture
 from mien.recognition.recognizer import Recognizer
@@ -98,7 +99,7 @@ def offline(encoded: bytes, pictures: int, workers: int) -> float:
         folder.mkdir()
         for number in range(pictures):
             (folder / f"{number:06}.jpg").write_bytes(encoded)
-        work = batch.Work(batch.find_pictures([folder]), Path(name) / "faces.parquet", {})
+        work = batch.Work(find_pictures([folder]), Path(name) / "faces.parquet", {})
         started = time.perf_counter()
         batch.recognize(work, recognizer, workers, lambda done: None)
         return pictures / (time.perf_counter() - started)

@@ -113,7 +113,7 @@ def recognize(
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
     if any(path.is_dir() for path in photos):
-        from mien.deploy.batch import find_pictures
+        from mien.data.pictures import find_pictures
 
         photos = list(find_pictures(photos))
     if output and output.suffix == ".parquet":
@@ -192,7 +192,7 @@ def video(
     wanted = videos.Wanted(output, csv, jsonl, parquet, report)
     recognizer = VideoRecognizer(model, detector, threads, detect_every, Smoothing(smooth))
     with VideoSource(source, sound=output is not None) as opened, _video_progress(opened) as tell:
-        done = videos.recognise(opened, recognizer, wanted, tell)
+        done = videos.recognize(opened, recognizer, wanted, tell)
     aside = videos.STANDARD_OUTPUT in (csv, jsonl)
     shown = timelines.table(done.timeline) if done.timeline.tracks else timelines.nobody(done.timeline)
     _console(errors=aside).print(shown)

@@ -61,7 +61,10 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The weighted sum: cross-entropy + reconstruction * L_rec + margin * L_margin."""
+    """The weighted sum: cross-entropy + reconstruction * L_rec + margin * L_margin.
+
+    Distillation takes a share of the cross-entropy.
+    """
 
     label_smoothing: float = 0.0
     """Share of each target spread evenly over the classes, 0..1."""

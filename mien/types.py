@@ -129,6 +129,11 @@ class Predictions:
         """(N, K) softmax of the logits."""
         return softmax(self.logits)
 
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(N,) whether the most probable class is the target."""
+        return np.asarray(self.logits.argmax(axis=1) == self.targets)
+
 
 def mean_logits(probabilities: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
     """The logarithm of the mean of several (N, K) probabilities: logits of those that say it together."""

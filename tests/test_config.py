@@ -118,12 +118,6 @@ def test_pairs_that_cannot_be() -> None:
     Config(training=TrainingConfig(stop_after=5, schedule="plateau"))
 
 
-def test_ranges_and_choices_name_fields_that_exist() -> None:
-    """A typing error in these tables would show only as an AttributeError on a person's screen."""
-    for section, name, *_ in (*configs._RANGES, *configs._CHOICES):
-        assert name in {field.name for field in dataclasses.fields(getattr(Config(), section))}
-
-
 def test_every_number_has_a_range_or_a_list_of_choices() -> None:
     bounded = {(section, name) for section, name, *_ in (*configs._RANGES, *configs._CHOICES)}
     for section, fields in configs.to_dict(Config()).items():

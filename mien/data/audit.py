@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.data.dataset import FaceDataset
-from mien.data.inspection import agreement
+from mien.data.ferplus import agreement
 from mien.errors import require
 from mien.labels import SPLITS
 

@@ -39,6 +39,21 @@ def not_a_face(dataset: FaceDataset, path: Path) -> NDArray[np.bool_]:
     return np.asarray(votes[:, -1] * 2 > votes.sum(axis=1))
 
 
+def agreement(votes: NDArray[np.float32], targets: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """How FER+'s votes agree with the labels.
+
+    Args:
+        votes: (N, K).
+        targets: (N,) class ids.
+
+    Returns:
+        (N,) whether a face has a vote for one of the classes at least, and (N,) whether its label has the most then,
+        alone or with others.
+    """
+    most = votes.max(axis=1)
+    return most > 0, (most > 0) & (votes[np.arange(len(votes)), targets] == most)
+
+
 def _votes(dataset: FaceDataset, path: Path, columns: tuple[str, ...]) -> NDArray[np.int64]:
     """(N, columns) the votes of each row of the data."""
     try:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from mien.data.dataset import FaceDataset
 from mien.data.fer2013 import PUBLISHED_COUNTS
+from mien.data.ferplus import agreement
 from mien.labels import COLOURS, EXPRESSIONS, SPLITS
 
 PUBLISHED_SIZE = sum(map(sum, PUBLISHED_COUNTS.values()))
@@ -157,21 +158,6 @@ def _ferplus(dataset: FaceDataset) -> FerPlusSummary | None:
     voted, agreed = agreement(dataset.votes, dataset.targets)
     n = int(voted.sum())
     return FerPlusSummary(voted=n, unvoted=len(dataset) - n, agreement=int(agreed.sum()) / max(n, 1))
-
-
-def agreement(votes: NDArray[np.float32], targets: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """How FER+'s votes agree with the labels.
-
-    Args:
-        votes: (N, K).
-        targets: (N,) class ids.
-
-    Returns:
-        (N,) whether a face has a vote for one of the classes at least, and (N,) whether its label has the most then,
-        alone or with others.
-    """
-    most = votes.max(axis=1)
-    return most > 0, (most > 0) & (votes[np.arange(len(votes)), targets] == most)
 
 
 def _duplicates(dataset: FaceDataset) -> Duplicates:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +37,20 @@ def files(folder: Path, suffixes: Set[str]) -> list[Path]:
         DataError: A folder cannot be listed.
     """
     return sorted(_below(folder, suffixes, ()), key=lambda path: path.relative_to(folder).as_posix())
+
+
+def find_pictures(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Files as they are, and all pictures below folders, in the same order on every machine.
+
+    Raises:
+        DataError: A folder cannot be listed, or there is no picture in any.
+    """
+    found = tuple(picture for path in paths for picture in (files(path, SUFFIXES) if path.is_dir() else [path]))
+    if not found:
+        raise DataError(
+            f"there is no picture below {', '.join(map(str, paths))}: expected {', '.join(sorted(SUFFIXES))}"
+        )
+    return found
 
 
 def _below(folder: Path, suffixes: Set[str], above: tuple[str, ...]) -> list[Path]:

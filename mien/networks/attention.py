@@ -14,6 +14,8 @@ REDUCTION = 16
 """Channels over those of the hidden layer: the value of both BAM and CBAM."""
 LEAST_HIDDEN = 8
 """Least channels of the hidden layer, for backbones far narrower than those of the papers."""
+DILATION = 4
+"""Of BAM's 3x3 convolutions."""
 
 
 class BAM(nn.Module):
@@ -25,10 +27,9 @@ class BAM(nn.Module):
 
     Args:
         channels: C.
-        dilation: Of the 3x3 convolutions; 4 in the paper.
     """
 
-    def __init__(self, channels: int, dilation: int = 4) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = max(channels // REDUCTION, LEAST_HIDDEN)
         self.channel = nn.Sequential(
@@ -42,7 +43,7 @@ class BAM(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(channels, hidden, 1), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)]
         for _ in range(2):
             layers += [
-                nn.Conv2d(hidden, hidden, 3, padding=dilation, dilation=dilation),
+                nn.Conv2d(hidden, hidden, 3, padding=DILATION, dilation=DILATION),
                 nn.BatchNorm2d(hidden),
                 nn.ReLU(inplace=True),
             ]

@@ -297,6 +297,10 @@ def create(
     return network
 
 
+AUXILIARY_HEADS = frozenset({"aux1", "aux2", "AuxLogits"})
+"""GoogLeNet's and Inception's, which know the classes and serve training alone."""
+
+
 def used_in_training_only(parameter: str) -> bool:
     """Whether a parameter of that name belongs to a decoder or an auxiliary head, which are never exported."""
-    return not {"decoder", "aux1", "aux2", "AuxLogits"}.isdisjoint(parameter.split("."))
+    return not (AUXILIARY_HEADS | {"decoder"}).isdisjoint(parameter.split("."))

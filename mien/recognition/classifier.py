@@ -18,8 +18,8 @@ from mien.preprocess import Preprocessing
 from mien.recognition.weights import open_session
 
 METADATA = "mien"
-"""The key of the ONNX metadata that holds mien's JSON: format, network, classes, preprocessing, calibration, config,
-metrics."""
+"""The key of the ONNX metadata that holds mien's JSON: format, mien (the version that wrote it), network, classes,
+preprocessing, calibration, config, weights (their digest), log_row, metrics, licence, and quantized, in 8 bits."""
 FORMAT = 1
 DEFAULT = "small"
 """The shipped model that is used when none is named."""

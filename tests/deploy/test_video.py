@@ -26,7 +26,7 @@ from pyarrow import parquet
 
 from mien.deploy import video as videos
 from mien.deploy.timeline import Timeline
-from mien.deploy.video import Wanted, recognise
+from mien.deploy.video import Wanted, recognize
 from mien.errors import ConfigError, VideoError
 from mien.labels import EXPRESSIONS
 from mien.recognition.video import VideoRecognizer
@@ -413,7 +413,7 @@ def test_a_full_disk_leaves_a_parquet_file_of_all_that_was_done(tmp_path: Path, 
     monkeypatch.setattr(os, "posix_fallocate", limited)
     told: list[object] = []
     with VideoSource(film) as source:
-        done = recognise(source, VideoRecognizer(threads=1), Wanted(parquet=tmp_path / "faces.parquet"), told.append)
+        done = recognize(source, VideoRecognizer(threads=1), Wanted(parquet=tmp_path / "faces.parquet"), told.append)
     assert isinstance(done.error, OSError)
     assert str(tmp_path / "faces.parquet") in str(done.error)
     assert done.files == (tmp_path / "faces.parquet",)
@@ -496,7 +496,7 @@ def test_stopped_before_the_first_picture_it_is_stopped_and_no_error(tmp_path: P
     wanted = Wanted(tmp_path / "f.mp4", tmp_path / "f.csv", report=tmp_path / "f.html")
     (tmp_path / "f.csv").write_text("earlier")
     with VideoSource(film, sound=True) as source:
-        done = recognise(source, VideoRecognizer(threads=1), wanted, lambda frame: None)
+        done = recognize(source, VideoRecognizer(threads=1), wanted, lambda frame: None)
     assert (done.interrupted, done.error, done.files) == (True, None, ())
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("f.csv", "earlier")]
 
@@ -535,7 +535,7 @@ def test_no_video(tmp_path: Path) -> None:
 def test_from_python(film: Path, tmp_path: Path) -> None:
     told = []
     with VideoSource(film) as source:
-        done = recognise(source, VideoRecognizer(threads=1), Wanted(csv=tmp_path / "faces.csv"), told.append)
+        done = recognize(source, VideoRecognizer(threads=1), Wanted(csv=tmp_path / "faces.csv"), told.append)
     assert isinstance(done.timeline, Timeline)
     assert (done.files, done.error, done.interrupted) == ((tmp_path / "faces.csv",), None, False)
     assert [frame.number for frame in told] == list(range(25))
