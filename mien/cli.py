@@ -8,9 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -35,38 +34,7 @@ benchmark_app = typer.Typer(help="Time mien on this machine.", no_args_is_help=T
 app.add_typer(benchmark_app, name="benchmark")
 
 
-class Split(str, Enum):
-    """The splits of FER2013."""
-
-    training = "training"
-    public = "public"
-    private = "private"
-
-
-class SplitOrAll(str, Enum):
-    """The splits of FER2013, or all faces."""
-
-    training = "training"
-    public = "public"
-    private = "private"
-    all = "all"
-
-
-class View(str, Enum):
-    """How often each face is looked at; see `mien.evaluation.predict.VIEWS`."""
-
-    single = "single"
-    flip = "flip"
-    ten_crop = "ten-crop"
-
-
-class Method(str, Enum):
-    """How a face is explained; see `mien.evaluation.explain.Explanation`."""
-
-    masks = "masks"
-    grad_cam = "grad-cam"
-
-
+Split = Literal["training", "public", "private"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when left out.")]
 Model = Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")]
@@ -216,7 +184,7 @@ def explain(
     ] = "small",
     detector: DetectorName = "blazeface",
     method: Annotated[
-        Method | None,
+        Literal["masks", "grad-cam"] | None,
         typer.Option(help="Masks where the network has them, else Grad-CAM, which needs torch."),
     ] = None,
     threads: Threads = None,
@@ -226,7 +194,7 @@ def explain(
     from mien.evaluation import explain as explaining
 
     require("matplotlib", "figures")
-    found = explaining.explain(picture, model, detector, method.value if method else None, threads)
+    found = explaining.explain(picture, model, detector, method, threads)
     output.mkdir(parents=True, exist_ok=True)
     for path in explaining.write(found, output, picture.name):
         typer.echo(f"written: {path}")
@@ -442,10 +410,11 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(help="FER2013 in any form, or class folders; what it was trained on when left out.")
     ] = None,
-    split: Annotated[Split, typer.Option(help="Choose on public; read private once, to publish.")] = Split.public,
-    view: Annotated[View, typer.Option(help="How often each face is looked at; accuracies are not comparable.")] = (
-        View.single
-    ),
+    split: Annotated[Split, typer.Option(help="Choose on public; read private once, to publish.")] = "public",
+    view: Annotated[
+        Literal["single", "flip", "ten-crop"],
+        typer.Option(help="How often each face is looked at; accuracies are not comparable."),
+    ] = "single",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -469,27 +438,27 @@ def evaluate(
         require("torch", "train")
     opened = predict.open_model(model, threads)
     data = data or Path(opened.config.data.path)
-    faces = load(data, size=opened.preprocessing.size).split(split.value)
+    faces = load(data, size=opened.preprocessing.size).split(split)
     if table:
-        tables.refuse_other_faces(table, results.Result, split.value, len(faces))
+        tables.refuse_other_faces(table, results.Result, split, len(faces))
         results.refuse_other_network(table, opened.config, _name_of(Path(model)))
-    predictions = predict.predict(opened, faces, view.value)
+    predictions = predict.predict(opened, faces, view)
     found = metric.evaluate(predictions)
     about: dict[str, Any] = {"model": model, "network": opened.title, "data": str(data)}
-    about |= {"split": split.value, "view": view.value, "weights": opened.digest}
+    about |= {"split": split, "view": view, "weights": opened.digest}
     kept = ("temperature", "temperature_unsure", "uncertain_below")
     about |= {name: getattr(opened.calibration, name) for name in kept}
     run = Path(model)
     is_run = run.is_dir() and model not in shipped()
-    folder = output or (run / "evaluation" / f"{split.value}-{view.value}" if is_run else None)
+    folder = output or (run / "evaluation" / f"{split}-{view}" if is_run else None)
     if folder:
         report.write(folder, predictions, found, about, report.read_log(run / "log.csv"))
         rows = report.sheet_rows(faces.targets, len(faces.classes))
         shown = faces.take(rows)
         report.write_sheet(folder, predictions.take(rows), shown, opened.masks(shown.images), about)
     if table:
-        command = f"mien evaluate {model} --data {data.name} --split {split.value} --view {view.value}"
-        tables.add(table, results.row(found, opened.config, _name_of(run), split.value, view.value, command))
+        command = f"mien evaluate {model} --data {data.name} --split {split} --view {view}"
+        tables.add(table, results.row(found, opened.config, _name_of(run), split, view, command))
     if as_json:
         typer.echo(json.dumps(about | found.to_dict(), indent=2))
         return
@@ -504,7 +473,7 @@ def robustness(
         list[str], typer.Argument(metavar="MODEL...", help="Run folders, checkpoints, .onnx files or shipped names.")
     ],
     data: Annotated[Path, typer.Option(help="FER2013 in any form, or class folders.")],
-    split: Annotated[Split, typer.Option(help="Of the data.")] = Split.public,
+    split: Annotated[Split, typer.Option(help="Of the data.")] = "public",
     file: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="CSV", help="Gets a row for each accuracy; a figure goes beside it."),
@@ -526,16 +495,16 @@ def robustness(
         raise ConfigError(f"the table tells networks apart by their names, got {', '.join(names)}: rename a file")
     for name, model in zip(names, models, strict=True):
         opened = predict.open_model(model, threads)
-        faces = load(data, size=opened.preprocessing.size).split(split.value)
-        tables.refuse_other_faces(file, sheets.Robustness, split.value, len(faces))
+        faces = load(data, size=opened.preprocessing.size).split(split)
+        tables.refuse_other_faces(file, sheets.Robustness, split, len(faces))
         typer.echo(f"{model}:", nl=False, err=True)
-        command = f"mien robustness {model} --data {data.name} --split {split.value}"
+        command = f"mien robustness {model} --data {data.name} --split {split}"
         for row in sheets.measure(
-            name, opened, faces, split.value, command, lambda what: typer.echo(f" {what}", nl=False, err=True)
+            name, opened, faces, split, command, lambda what: typer.echo(f" {what}", nl=False, err=True)
         ):
             tables.add(file, row)
         typer.echo(err=True)
-    rows, picture = sheets.draw(file, split.value)
+    rows, picture = sheets.draw(file, split)
     _console().print(sheets.table(rows))
     for path in (file, picture):
         typer.echo(f"written: {path}")
@@ -649,7 +618,7 @@ def calibrate(
     model: Annotated[str, typer.Argument(help="An .onnx file of mien export, or a shipped model's name.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The calibrated copy, an .onnx file.")],
     data: Annotated[Path, typer.Option(help="Labelled faces that it was not trained on, of the kind it will see.")],
-    split: Annotated[SplitOrAll, typer.Option(help="Which of them.")] = SplitOrAll.public,
+    split: Annotated[Literal[Split, "all"], typer.Option(help="Which of them.")] = "public",
     coverage: Annotated[
         float, typer.Option(help="Share of the faces that it should be certain of; the others are uncertain.")
     ] = 0.8,
@@ -665,7 +634,7 @@ def calibrate(
     from mien.recognition.classifier import Classifier
 
     dataset = load(data, size=Classifier(model).preprocessing.size)
-    faces = dataset if split is SplitOrAll.all else dataset.split(split.value)
+    faces = dataset if split == "all" else dataset.split(split)
     found, said = recalibrate(model, output, faces, coverage)
     before, after = (evaluate(each, resamples=0) for each in (said, predict(Classifier(output), faces)))
     typer.echo(
