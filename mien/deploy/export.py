@@ -105,9 +105,8 @@ def recalibrate(
     """
     refuse_other_suffix(path)
     classifier = Classifier(model)
-    calibrated, classifier.calibration = classifier.calibration, Calibration()
-    own = predict(classifier, faces)
-    before = replace(own, logits=calibrated.scaled(own.logits))
+    own = predict(classifier, faces, calibrated=False)
+    before = replace(own, logits=classifier.calibration.scaled(own.logits))
     calibration = calibrate(own, coverage)
     metrics = {
         name: {key: value for key, value in values.items() if key not in CALIBRATED}

@@ -47,7 +47,7 @@ def open_model(model: str, threads: int | None = None) -> Model:
     )
 
 
-def predict(model: Model, dataset: FaceDataset, view: str = "single") -> Predictions:
+def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated: bool = True) -> Predictions:
     """Classifies every face, in order.
 
     Args:
@@ -55,9 +55,8 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single") -> Predict
         dataset: The faces.
         view: One of VIEWS. Where a face has several, its probabilities are their mean, and its logits the mean's
             logarithm. All views are deterministic.
-
-    Returns:
-        With calibrated logits: their softmax is what a recogniser would say.
+        calibrated: Whether the softmax of the logits is to be what a recogniser would say, or they are to be as the
+            network gives them.
 
     Raises:
         DataError: The data set's classes are not the model's.
@@ -74,8 +73,9 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single") -> Predict
     logits = [model.logits(seen) for seen in VIEWS[view](images)]
     if not all(np.isfinite(each).all() for each in logits):
         raise WeightsError(f"{model.title} gives logits that are not finite: its training diverged, train it again")
-    calibrated = [model.calibration.scaled(each) for each in logits]
-    predictions = [Predictions(dataset.index, each, dataset.targets, dataset.classes) for each in calibrated]
+    if calibrated:
+        logits = [model.calibration.scaled(each) for each in logits]
+    predictions = [Predictions(dataset.index, each, dataset.targets, dataset.classes) for each in logits]
     return predictions[0] if len(predictions) == 1 else ensemble(predictions)
 
 
