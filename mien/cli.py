@@ -143,7 +143,9 @@ def video(
     ] = None,
     model: Model = "small",
     detector: DetectorName = "blazeface",
-    detect_every: Annotated[int, typer.Option(metavar="N", help="Look for faces in every N-th picture.")] = 3,
+    detect_every: Annotated[
+        int, typer.Option(metavar="N", help="Look for faces in every N-th picture, 1 or more.")
+    ] = 3,
     smooth: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Average over so long; 0 for not.")] = 0.3,
     threads: Annotated[
         int | None,
@@ -371,7 +373,7 @@ def train(
 @app.command()
 def sweep(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A TOML file with [variants]; see mien/evaluation/sweep.py.")
+        Path, typer.Argument(metavar="FILE", help="A TOML file with tables variants.NAME; see docs/train.md.")
     ],
     set_: Settings = None,
     runs: Annotated[
@@ -413,7 +415,7 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="Choose on public; read private once, to publish.")] = "public",
     view: Annotated[
         Literal["single", "flip", "ten-crop"],
-        typer.Option(help="How often each face is looked at; accuracies are not comparable."),
+        typer.Option(help="How often each face is looked at; accuracies of different views are not comparable."),
     ] = "single",
     output: Annotated[
         Path | None,
@@ -620,7 +622,7 @@ def calibrate(
     data: Annotated[Path, typer.Option(help="Labelled faces that it was not trained on, of the kind it will see.")],
     split: Annotated[Literal[Split, "all"], typer.Option(help="Which of them.")] = "public",
     coverage: Annotated[
-        float, typer.Option(help="Share of the faces that it should be certain of; the others are uncertain.")
+        float, typer.Option(help="Share of the faces, above 0, that it should be certain of; the others are uncertain.")
     ] = 0.8,
 ) -> None:
     """Fit a model's confidence, and when it is uncertain, to labelled faces of your own."""
@@ -693,7 +695,7 @@ def serve(
     max_pixels: Annotated[int, typer.Option(min=1, help="Most pixels of a picture.")] = 25_000_000,
     max_pictures: Annotated[int, typer.Option(min=1, help="Most pictures of a request.")] = 16,
     queue: Annotated[int, typer.Option(min=1, help="Most pictures that wait; more are answered with 503.")] = 64,
-    timeout: Annotated[float, typer.Option(min=0, help="Most seconds of a request.")] = 30,
+    timeout: Annotated[float, typer.Option(help="Most seconds of a request, above 0.")] = 30,
 ) -> None:
     """Recognise pictures for other programs, over HTTP."""
     from mien.cores import usable_cores

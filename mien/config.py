@@ -43,7 +43,9 @@ class NetworkConfig:
     """Which network; `mien networks` lists them."""
 
     name: str = "resnet18_masking_reconstruction"
+    """What the first column of `mien networks` calls it."""
     variant: str = "small"
+    """What the second one says; empty where that is -."""
     size: int = 0
     """Height and width of its input, pixels; 0 takes the registry's."""
     channels: int = 0
@@ -125,6 +127,7 @@ class TrainingConfig:
     """How the weights are found."""
 
     epochs: int = 60
+    """Passes over the training faces."""
     batch_size: int = 128
     """Images a step and device."""
     optimizer: str = "sgd"
@@ -151,6 +154,7 @@ class TrainingConfig:
     compile: bool = False
     """Whether torch.compile fuses the network: one to two minutes at the start."""
     seed: int = 0
+    """Of new weights, order and augmentation."""
     threads: int = 0
     """CPU threads; 0 takes all cores."""
     devices: int = 1

@@ -15,7 +15,11 @@ from mien.labels import EXPRESSIONS
 
 @dataclass(frozen=True)
 class Box:
-    """An upright rectangle in a picture, pixels; x1 and y1 are past its last column and row."""
+    """An upright rectangle in a picture, pixels; x1 and y1 are past its last column and row.
+
+    Raises:
+        ValueError: It has no area.
+    """
 
     x0: float
     y0: float
@@ -52,6 +56,9 @@ class Expression:
             says.
         held: The class that is named in place of the most probable one: in a video a face keeps its name until
             another leads clearly. Empty where there is none.
+
+    Raises:
+        ValueError: The probabilities do not sum to 1, or the class held is not among them.
     """
 
     probabilities: Mapping[str, float]
@@ -102,6 +109,9 @@ class Predictions:
         logits: (N, K) class scores before softmax, float32.
         targets: (N,) class ids.
         classes: K class names.
+
+    Raises:
+        ValueError: The arrays do not belong together, a target is no class, or a logit is not finite.
     """
 
     index: NDArray[np.int64]

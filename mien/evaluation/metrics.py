@@ -193,6 +193,14 @@ def accuracy_interval(predictions: Predictions, resamples: int = 10_000, seed: i
 
     Drawn again with replacement, the number of right faces is binomial.
 
+    Args:
+        predictions: Of at least one face.
+        resamples: How many times they are drawn.
+        seed: Of the resamples.
+
+    Returns:
+        Accuracy, lower and upper end, fractions.
+
     Raises:
         DataError: There are no predictions.
     """

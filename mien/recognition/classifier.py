@@ -80,7 +80,7 @@ class Model(Protocol):
         """Gray faces, each (h, w), values 0..255 -> (N, K) class scores before softmax."""
 
     def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """Gray faces (N, h, w) -> for each masked stage (N, h, w) in [0, 1]; empty where it does not give them."""
+        """Gray faces (N, h, w) -> for each masked stage (N, h', w') in [0, 1]; empty where it does not give them."""
 
 
 class Classifier:

@@ -27,6 +27,7 @@ class Recognizer:
 
     Raises:
         WeightsError: The model or the detector cannot be had.
+        ConfigError: There is no such detector.
     """
 
     def __init__(

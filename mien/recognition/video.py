@@ -130,8 +130,7 @@ class VideoRecognizer:
 
     Raises:
         WeightsError: The model or the detector cannot be had.
-        ConfigError: detect_every is below 1.
-        MissingExtraError: The extra `video` is not installed.
+        ConfigError: detect_every is below 1, or there is no such detector.
     """
 
     def __init__(

@@ -37,6 +37,8 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
     Raises:
         ConfigError: The folder holds a run and `resume` is not set, or it was trained with another config.
         DataError: The data cannot be read.
+        WeightsError: What training starts from, or a teacher, cannot be had.
+        TrainingError: It diverged.
     """
     begun = (folder / LAST).exists()
     if begun and not resume:

@@ -199,7 +199,7 @@ class TrainedNetwork:
 
     @torch.inference_mode()
     def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """Gray faces (N, h, w) -> for each masked stage (N, h, w), the mask's mean over channels, in [0, 1]."""
+        """Gray faces (N, h, w) -> for each masked stage (N, h', w'), the mask's mean over channels, in [0, 1]."""
         outputs = self.network(torch.from_numpy(self.preprocessing(images)))
         return tuple(mask.mean(dim=1).numpy() for mask in outputs.masks)
 
