@@ -118,8 +118,11 @@ function thumbnail(file, i) {
   const picture = document.createElement("img");
   const name = document.createElement("span");
   Object.assign(input, { type: "radio", name: "picture", value: String(i) });
-  Object.assign(picture, { src: URL.createObjectURL(file), alt: "", loading: "lazy" });
-  picture.onerror = () => picture.removeAttribute("src"); // its place stays empty
+  Object.assign(picture, { loading: "lazy", alt: "", draggable: false, src: URL.createObjectURL(file) });
+  picture.onerror = () => {
+    URL.revokeObjectURL(picture.src);
+    picture.removeAttribute("src"); // its place stays empty
+  };
   name.textContent = file.name;
   label.append(input, picture, name);
   label.title = file.name;

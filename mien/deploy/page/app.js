@@ -16,7 +16,8 @@ import { Viewer } from "./viewer.js";
 /** @type {(id: string) => any} */
 const find = (id) => document.getElementById(id);
 
-const settings = new URLSearchParams(location.hash.slice(1)); // never sent to a server, unlike a query
+// Never sent to a server, unlike a query. A plus in it is a plus: tokens have them.
+const settings = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
 const models = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=mien-models]"));
 const home = new Home(models.content, settings.get("token"));
 const engines = new Engines(home);
@@ -34,7 +35,7 @@ const kind = () => /** @type {Kind} */ (document.querySelector("#engines input:c
 /** The model that the person chose. */
 const model = () => {
   const name = find("models").querySelector("select").value;
-  return home.models.find((each) => each.name === name) ?? home.models[0];
+  return home.models.find((each) => each.name === name) ?? home.own;
 };
 
 /**
@@ -44,13 +45,17 @@ const model = () => {
  */
 function report(error) {
   const [text, button] = find("notice").children;
-  text.textContent = sentenceOf(error);
+  const sentence = sentenceOf(error);
+  if (text.textContent === sentence && !find("notice").hidden) return; // or it would be spoken with each frame
+  text.textContent = sentence;
   const helps = error instanceof Problem && error.engineGone && home.hasService;
   const other = kind() === "service" ? "browser" : "service";
   button.hidden = !helps;
   button.textContent = other === "browser" ? "Recognise in this browser" : "Recognise on the service";
   button.onclick = () => {
-    find("engines").querySelector(`[value=${other}]`).checked = true;
+    const choice = find("engines").querySelector(`[value=${other}]`);
+    choice.checked = true;
+    choice.focus(); // the button goes away with the notice
     chooseEngine();
   };
   find("notice").hidden = false;
@@ -75,8 +80,9 @@ async function chooseEngine() {
     ? "Pictures stay on this machine."
     : `Pictures are sent to ${location.host}, and nowhere else.`;
   find("models").hidden = !local || home.models.length < 2;
-  viewer.name(model());
+  viewer.name(local ? model() : home.own);
   speed.reset();
+  if (way === "pictures") find("csv").disabled = true; // until one is recognised anew
   const opening = engines.use(kind(), model());
   if (way === "pictures") album.recognise();
   else live.again();
@@ -141,10 +147,11 @@ async function toggleCamera() {
  * Opens the first video among files, or all of them as pictures.
  *
  * @param {Iterable<File>} list
+ * @param {boolean} [asVideo] Whether they were chosen as videos: the browser does not know every kind by its name.
  */
-async function openFiles(list) {
+async function openFiles(list, asVideo = false) {
   const files = [...list];
-  const video = files.find(({ type }) => type.startsWith("video/"));
+  const video = files.find(({ type }) => asVideo || type.startsWith("video/"));
   if (!files.length) return;
   begin(video ? "video" : "pictures");
   if (!video) {
@@ -176,7 +183,7 @@ function listen() {
   for (const [button, input] of [["pictures", "picture-files"], ["video", "video-file"]]) {
     find(button).onclick = () => find(input).click();
     find(input).onchange = () => {
-      openFiles(find(input).files);
+      openFiles(find(input).files, button === "video");
       find(input).value = ""; // so that the same file can be chosen again
     };
   }
@@ -207,13 +214,14 @@ async function start() {
   } catch (error) {
     viewer.say("");
     report(error);
+    engines.fail(error);
     return;
   }
   find("engines").hidden = !home.hasService;
   const select = find("models").querySelector("select");
   select.append(...home.models.map(({ name }) => new Option(name, name, name === home.first, name === home.first)));
   await chooseEngine();
-  if (settings.has("camera")) await toggleCamera();
+  if (settings.has("camera") && way === "nothing") await toggleCamera(); // unless something was chosen meanwhile
 }
 
 start();

@@ -14,6 +14,8 @@ export class BrowserEngine {
   #asked = 0;
   /** @type {Map<number, {resolve: (result: any) => void, reject: (problem: Problem) => void}>} */
   #open = new Map();
+  /** Why it answers no more. @type {Problem | null} */
+  #ended = null;
 
   constructor() {
     this.#worker.onmessage = ({ data: { id, result, problem } }) => {
@@ -77,6 +79,7 @@ export class BrowserEngine {
   #ask(message, given = []) {
     const id = this.#asked++;
     return new Promise((resolve, reject) => {
+      if (this.#ended) return reject(this.#ended);
       this.#open.set(id, { resolve, reject });
       this.#worker.postMessage({ id, ...message }, given);
     });
@@ -84,6 +87,7 @@ export class BrowserEngine {
 
   /** @param {Problem} problem */
   #fail(problem) {
+    this.#ended = problem;
     for (const { reject } of this.#open.values()) reject(problem);
     this.#open.clear();
   }

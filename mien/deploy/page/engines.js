@@ -53,6 +53,17 @@ export class Engines {
     return this.current;
   }
 
+  /**
+   * There is none, and whoever waits for one is told why.
+   *
+   * @param {unknown} error
+   */
+  fail(error) {
+    this.current = Promise.reject(error);
+    this.current.catch(() => {});
+    this.#begin(this.current);
+  }
+
   /** @param {import("./types.js").Model} model */
   #inBrowser(model) {
     if (this.#browser && this.#model === model.name) return this.#browser;

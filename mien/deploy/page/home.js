@@ -25,6 +25,11 @@ export class Home {
     return this.list !== "models.json";
   }
 
+  /** The service's own model. */
+  get own() {
+    return this.models.find(({ name }) => name === this.first) ?? this.models[0];
+  }
+
   /** What each request must carry. */
   get headers() {
     return /** @type {Record<string, string>} */ (this.token ? { Authorization: `Bearer ${this.token}` } : {});
@@ -43,7 +48,11 @@ export class Home {
   async load() {
     const response = await fetch(this.url(this.list), { headers: this.headers }).catch(() => null);
     if (response?.status === 401 || response?.status === 403) {
-      throw new Problem("The service asks for a token: open the page with #token=… at the end of its address.");
+      throw new Problem(
+        this.token
+          ? "The service does not know this token; write %, & and # of it as %25, %26 and %23 in the page's address."
+          : "The service asks for a token: open the page with #token=… at the end of its address.",
+      );
     }
     const listed = response?.ok ? await response.json().catch(() => null) : null;
     if (!listed?.models?.length) {

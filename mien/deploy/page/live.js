@@ -1,13 +1,17 @@
 /** The camera or a video, recognised frame by frame. */
 
 import { Sheet } from "./csv.js";
-import { askForCamera, closeVideo, giveBack, nextFrame, openVideo } from "./sources.js";
+import { Frames, askForCamera, closeVideo, giveBack, openVideo } from "./sources.js";
 import { Problem } from "./problem.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 
+const AGAIN_MS = 2000; // until an engine that was gone is asked once more
+
 export class Live {
   #run = 0;
+  /** @type {Frames | null} */
+  #shown = null;
   #frames = 0;
   #mirrored = false;
   /** What was seen since the camera or the video was opened. */
@@ -31,6 +35,8 @@ export class Live {
   /** Gives back the camera or the file; what was seen is kept until the next one is opened. */
   close() {
     this.#run++;
+    this.#shown?.stop();
+    this.#shown = null;
     closeVideo(this.video);
   }
 
@@ -51,22 +57,27 @@ export class Live {
         this.report(new Problem("The camera was taken away; connect it and press Camera again."));
       });
       this.video.srcObject = stream;
+      const frames = (this.#shown = new Frames(this.video));
       await this.video.play();
+      this.#follow(run, frames);
     } catch (error) {
-      return this.#failed(run, error);
+      this.#failed(run, error);
     }
-    this.#follow(run);
   }
 
   /** @param {File} file */
   async openVideo(file) {
     const run = this.#begin();
     try {
+      const frames = (this.#shown = new Frames(this.video));
       await openVideo(this.video, file);
+      this.video.onerror = () => {
+        if (run === this.#run) this.report(new Problem(`${file.name} cannot be played any further: it is damaged.`));
+      };
+      this.#follow(run, frames);
     } catch (error) {
-      return this.#failed(run, error);
+      this.#failed(run, error);
     }
-    this.#follow(run);
   }
 
   /**
@@ -95,27 +106,36 @@ export class Live {
     if (!this.video.paused) return;
     const run = this.#run;
     const shown = await this.viewer.copy();
-    if (shown) await this.#recognise(run, shown);
+    if (shown) await this.#recognise(run, { ...shown, follows: false });
   }
 
-  /** @param {number} run Ends where another was begun. */
-  async #follow(run) {
-    while (run === this.#run) {
-      const next = await nextFrame(this.video);
-      if (next) await this.#recognise(run, next);
+  /**
+   * @param {number} run Ends where another was begun.
+   * @param {Frames} frames
+   */
+  async #follow(run, frames) {
+    try {
+      while (run === this.#run) {
+        const next = await frames.next();
+        if (next) await this.#recognise(run, next);
+      }
+    } catch (error) {
+      if (run === this.#run) this.report(error);
     }
   }
 
   /**
    * @param {number} run
-   * @param {{bitmap: ImageBitmap, time_s: number}} frame
+   * @param {{bitmap: ImageBitmap, time_s: number, follows: boolean}} frame
    */
-  async #recognise(run, { bitmap, time_s }) {
+  async #recognise(run, { bitmap, time_s, follows }) {
     if (run !== this.#run) return bitmap.close(); // it is of what was opened meanwhile
     const engine = this.engines.current;
     const late = () => run !== this.#run || engine !== this.engines.current; // nobody waits for the answer any more
     try {
-      const { frame, ...answer } = await (await engine).frame(bitmap, this.#frames === 0);
+      const ready = await engine;
+      if (late()) return bitmap.close();
+      const { frame, ...answer } = await ready.frame(bitmap, this.#frames === 0 || !follows);
       if (late()) return frame.close();
       const shown = this.viewer.showFrame(frame, answer.faces, time_s, this.#mirrored);
       answer.faces.forEach((face, i) => this.sheet.addFrame(time_s, this.#frames, shown[i], face));
@@ -125,8 +145,9 @@ export class Live {
       bitmap.close();
       if (late()) return;
       this.report(error);
-      // It goes on with the next engine that is chosen, or with the next frame where only this one was refused.
-      if (!(error instanceof Problem) || error.engineGone) await this.engines.changed;
+      if (error instanceof Problem && !error.engineGone) return; // only this frame was refused
+      // Another engine may be chosen, and a service may come back.
+      await Promise.race([this.engines.changed, new Promise((resolve) => setTimeout(resolve, AGAIN_MS))]);
     }
   }
 }

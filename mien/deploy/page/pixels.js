@@ -12,6 +12,7 @@ import { Problem } from "./problem.js";
 const PRECISION_BITS = 22; // 32 - 8 bits of a value - 2 of headroom, as in Pillow's Resample.c
 
 const MOST_PIXELS = 179e6; // as many as Pillow allows
+const BAND_PIXELS = 4e6; // drawn at once: an iPhone's canvas of more than 16.7 million pixels is black
 
 /**
  * Rounds as Python does: halves to the even neighbour.
@@ -55,19 +56,22 @@ export async function decode(file, name) {
  */
 export function read(bitmap) {
   const { width, height } = bitmap;
-  const canvas = new OffscreenCanvas(width, height);
+  const rows = Math.min(height, Math.max(1, Math.floor(BAND_PIXELS / width)));
+  const canvas = new OffscreenCanvas(width, rows);
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
     canvas.getContext("2d", { willReadFrequently: true })
   );
-  context.fillStyle = "white";
-  context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, 0, 0);
-  const rgba = context.getImageData(0, 0, width, height).data;
   const data = new Uint8Array(width * height * 3);
-  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
-    data[to] = rgba[from];
-    data[to + 1] = rgba[from + 1];
-    data[to + 2] = rgba[from + 2];
+  for (let top = 0, to = 0; top < height; top += rows) {
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, rows);
+    context.drawImage(bitmap, 0, -top);
+    const rgba = context.getImageData(0, 0, width, Math.min(rows, height - top)).data;
+    for (let from = 0; from < rgba.length; from += 4, to += 3) {
+      data[to] = rgba[from];
+      data[to + 1] = rgba[from + 1];
+      data[to + 2] = rgba[from + 2];
+    }
   }
   return { width, height, channels: 3, data };
 }

@@ -66,18 +66,65 @@ export function closeVideo(video) {
 }
 
 /**
- * The next frame that a video element shows; null where it was closed at that moment.
- *
- * @param {HTMLVideoElement} video
- * @returns {Promise<{bitmap: ImageBitmap, time_s: number} | null>}
+ * The frames that a video element shows, each with its time. Where they come faster than they are taken, the latest one
+ * alone; one that still stands when the video pauses is never missed.
  */
-export function nextFrame(video) {
-  return new Promise((resolve) => {
-    video.requestVideoFrameCallback((_, { mediaTime }) => {
-      createImageBitmap(video).then(
-        (bitmap) => resolve({ bitmap, time_s: mediaTime }),
-        () => resolve(null),
-      );
+export class Frames {
+  #listening = 0;
+  #time_s = 0;
+  /** Whether a frame was shown since the last one was taken. */
+  #fresh = false;
+  #jumped = false;
+  #wake = () => {};
+
+  /** @param {HTMLVideoElement} video Before it is opened, so that its first frame is seen. */
+  constructor(video) {
+    if (!("requestVideoFrameCallback" in video)) {
+      throw new Problem("This browser does not show a video's frames one by one; update it, or choose pictures.");
+    }
+    this.video = video;
+    this.video.addEventListener("seeking", this.#jump);
+    this.video.addEventListener("pause", this.#rest);
+    this.#listen();
+  }
+
+  /**
+   * The next frame: the one that stands where the video is paused and nobody has taken it.
+   *
+   * @returns {Promise<{bitmap: ImageBitmap, time_s: number, follows: boolean} | null>} `follows` says whether it comes
+   *   after the one before and another will come after it; null where the video was closed at that moment.
+   */
+  async next() {
+    if (!this.#fresh || !this.video.paused) await new Promise((resolve) => (this.#wake = () => resolve(null)));
+    const [time_s, follows] = [this.#time_s, !this.#jumped && !this.video.paused];
+    this.#fresh = this.#jumped = false;
+    return createImageBitmap(this.video).then(
+      (bitmap) => ({ bitmap, time_s, follows }),
+      () => null,
+    );
+  }
+
+  /** Lets the video go; whoever waits for a frame waits for ever. */
+  stop() {
+    this.video.cancelVideoFrameCallback(this.#listening);
+    this.video.removeEventListener("seeking", this.#jump);
+    this.video.removeEventListener("pause", this.#rest);
+  }
+
+  #listen() {
+    this.#listening = this.video.requestVideoFrameCallback((_, { mediaTime }) => {
+      this.#time_s = mediaTime;
+      this.#fresh = true;
+      this.#listen();
+      this.#wake();
     });
-  });
+  }
+
+  #jump = () => {
+    this.#jumped = true;
+  };
+
+  #rest = () => {
+    if (this.#fresh) this.#wake();
+  };
 }

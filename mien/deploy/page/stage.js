@@ -11,6 +11,7 @@ import { heatOf } from "./heat.js";
  * @property {number | null} chosen
  * @property {number} mask Which stage's lies over the faces; 0 is none.
  * @property {boolean} mirrored Whether all is shown as a mirror would.
+ * @property {boolean} moving Whether it is a frame.
  */
 
 const LEAST_FONT_PX = 11;
@@ -50,7 +51,8 @@ export class Stage {
 
   /** @param {View} view */
   #placeButtons(view) {
-    const { bitmap, faces, chosen } = view;
+    const { bitmap, faces, chosen, moving } = view;
+    const focused = this.faces.contains(document.activeElement);
     for (const [id, button] of this.#buttons) {
       if (faces.some((face) => face.id === id)) continue;
       button.remove();
@@ -66,9 +68,13 @@ export class Stage {
       button.style.height = `${(100 * (y1 - y0)) / bitmap.height}%`;
       const [input, name] = /** @type {[HTMLInputElement, HTMLElement]} */ (/** @type {unknown} */ (button.children));
       input.checked = face.id === chosen;
-      const text = `Face ${i + 1}: ${textOf(face)}`; // counted as in the heading
+      // Counted as in the heading; a moving one's confidence never rests, and would be spoken again and again.
+      const text = `Face ${i + 1}: ${moving ? wordOf(face) : textOf(face)}`;
       if (name.textContent !== text) name.textContent = text;
     });
+    if (focused && !this.faces.contains(document.activeElement)) {
+      /** @type {HTMLInputElement | null} */ (this.faces.querySelector(":checked"))?.focus({ preventScroll: true });
+    }
   }
 
   /** @param {number} id */
@@ -165,8 +171,13 @@ function placeOf({ box: [x0, y0, x1, y1] }, { bitmap, mirrored }) {
  *
  * @param {ShownFace} face
  */
-function textOf({ expression, confidence, uncertain }) {
-  return `${expression}${uncertain ? "?" : ""} ${Math.round(confidence * 100)}%`;
+function textOf(face) {
+  return `${wordOf(face)} ${Math.round(face.confidence * 100)}%`;
+}
+
+/** @param {ShownFace} face */
+function wordOf({ expression, uncertain }) {
+  return `${expression}${uncertain ? "?" : ""}`;
 }
 
 /** @param {number} faces */

@@ -5,7 +5,7 @@ import { HISTORY_S } from "./tracks.js";
 /** @typedef {import("./tracks.js").Moment} Moment */
 
 const STRIP_PX = 8; // height of the strip that says the label at each time
-const GAP_S = 0.5; // longer without the face, and the lines are interrupted
+const GAP_S = 0.5; // longer without the face, and the lines are interrupted, unless frames are as far apart
 
 export class Timeline {
   #drawn_s = -Infinity;
@@ -41,6 +41,8 @@ export class Timeline {
     /** @type {(probability: number) => number} */
     const y = (probability) => 2 + (bottom - 2) * (1 - probability);
     this.#grid(context, width, bottom, y);
+    const steps = history.slice(1).map(({ time_s }, i) => time_s - history[i].time_s).sort((a, b) => a - b);
+    const gap_s = Math.max(GAP_S, 2.5 * (steps[steps.length >> 1] ?? 0));
     const leading = history.at(-1)?.expression;
     for (const [name, colour] of Object.entries(this.colours)) {
       context.strokeStyle = colour;
@@ -48,14 +50,14 @@ export class Timeline {
       context.globalAlpha = name === leading ? 1 : 0.7;
       context.beginPath();
       history.forEach((moment, i) => {
-        const gap = i === 0 || moment.time_s - history[i - 1].time_s > GAP_S;
+        const gap = i === 0 || moment.time_s - history[i - 1].time_s > gap_s;
         context[gap ? "moveTo" : "lineTo"](x(moment.time_s), y(moment.probabilities[name]));
       });
       context.stroke();
     }
     history.slice(1).forEach((moment, i) => {
       const before = history[i];
-      if (moment.time_s - before.time_s > GAP_S) return;
+      if (moment.time_s - before.time_s > gap_s) return;
       context.fillStyle = this.colours[before.expression];
       context.globalAlpha = before.uncertain ? 0.3 : 1;
       const [left, right] = [before, moment].map(({ time_s }) => Math.round(x(time_s) * devicePixelRatio) / devicePixelRatio);

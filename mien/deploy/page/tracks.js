@@ -10,14 +10,13 @@ export const HISTORY_S = 30;
 const SMOOTHING_S = 0.3; // time constant of the exponential average
 const LEAD = 0.1; // by how much another class must lead before the label changes
 const SAME = 0.3; // least intersection over union of a face with itself, a frame later
-const FORGOTTEN_S = 1; // how long a face may be out of view and still be the same
+const FORGOTTEN_S = 2; // how long a face may be out of view and still be the same
 
 /**
  * @typedef {object} Track
  * @property {number} id
  * @property {Face["box"]} box
  * @property {Record<string, number>} probabilities
- * @property {number} doubt Smoothed share of uncertain frames, in [0, 1].
  * @property {string} expression Empty until the model that was changed to has said it.
  * @property {number} seen_s
  * @property {Moment[]} history
@@ -29,6 +28,11 @@ export class Tracks {
   #last = 0;
   #now_s = 0;
 
+  /** @param {number} uncertain_below The confidence below which the model is uncertain. */
+  constructor(uncertain_below) {
+    this.uncertain_below = uncertain_below;
+  }
+
   /**
    * @param {Face[]} faces Of the next frame.
    * @param {number} time_s When it was seen; where it is before the last frame or long after it, all begins anew.
@@ -36,22 +40,29 @@ export class Tracks {
    */
   update(faces, time_s) {
     if (time_s < this.#now_s || time_s > this.#now_s + HISTORY_S) this.#tracks = [];
+    const long_ago_s = Math.min(this.#now_s, time_s - FORGOTTEN_S); // frames may be further apart than that
     this.#now_s = time_s;
-    this.#tracks = this.#tracks.filter((track) => time_s - track.seen_s <= FORGOTTEN_S);
+    this.#tracks = this.#tracks.filter((track) => track.seen_s >= long_ago_s);
     const pairs = matched(this.#tracks, faces);
     return faces.map((face) => {
       const track = pairs.get(face) ?? this.#begun(face, time_s);
       follow(track, face, time_s);
       const { id, probabilities, expression } = track;
-      const uncertain = track.doubt > 0.5;
+      const confidence = probabilities[expression];
+      const uncertain = confidence < this.uncertain_below;
       track.history.push({ time_s, probabilities, expression, uncertain });
       while (track.history[0].time_s < time_s - HISTORY_S) track.history.shift();
-      return { ...face, id, probabilities, expression, confidence: probabilities[expression], uncertain };
+      return { ...face, id, probabilities, expression, confidence, uncertain };
     });
   }
 
-  /** The faces keep their numbers, but what another model says of them is not mixed with what this one said. */
-  changeModel() {
+  /**
+   * The faces keep their numbers, but what another model says of them is not mixed with what this one said.
+   *
+   * @param {number} uncertain_below The other one's.
+   */
+  changeModel(uncertain_below) {
+    this.uncertain_below = uncertain_below;
     for (const track of this.#tracks) track.expression = "";
   }
 
@@ -70,9 +81,8 @@ export class Tracks {
    * @param {number} time_s
    * @returns {Track}
    */
-  #begun({ box, probabilities, uncertain, expression }, time_s) {
-    const doubt = Number(uncertain);
-    const track = { id: ++this.#last, box, probabilities, doubt, expression, seen_s: time_s, history: [] };
+  #begun({ box, probabilities, expression }, time_s) {
+    const track = { id: ++this.#last, box, probabilities, expression, seen_s: time_s, history: [] };
     this.#tracks.push(track);
     return track;
   }
@@ -111,7 +121,6 @@ function follow(track, face, time_s) {
   const mixed = (before, now) => before + share * (now - before);
   track.box = face.box;
   track.seen_s = time_s;
-  track.doubt = mixed(track.doubt, Number(face.uncertain));
   track.probabilities = Object.fromEntries(
     Object.entries(face.probabilities).map(([name, now]) => [name, mixed(track.probabilities[name] ?? now, now)]),
   );

@@ -13,8 +13,11 @@ export class Transport {
     button.onclick = () => (video.paused ? video.play() : video.pause());
     slider.oninput = () => (video.currentTime = Number(slider.value));
     video.onplay = video.onpause = () => (button.textContent = video.paused ? "Play" : "Pause");
-    video.onloadedmetadata = () => (slider.max = String(video.duration));
+    // A recording may not say how long it is; then it is as long as it was seen.
+    const end_s = () => (Number.isFinite(video.duration) ? video.duration : Math.max(1, video.currentTime));
+    video.ondurationchange = () => (slider.max = String(end_s()));
     video.ontimeupdate = () => {
+      slider.max = String(end_s());
       slider.value = String(video.currentTime);
       slider.setAttribute("aria-valuetext", clockOf(video.currentTime));
       clock.textContent = `${clockOf(video.currentTime)} / ${clockOf(video.duration)}`;

@@ -35,12 +35,13 @@
  * @property {string} network
  * @property {string[]} classes
  * @property {Record<string, string>} colours
+ * @property {{uncertain_below: number}} calibration
  * @property {string} file
  *
  * @typedef {object} Engine Where faces are recognised.
  * @property {(picture: Blob, name: string) => Promise<Answer>} picture
  * @property {(frame: ImageBitmap, first: boolean) => Promise<Answer & {frame: ImageBitmap}>} frame Takes the frame and
- *   gives it back; `first` begins another camera or video.
+ *   gives it back; `first` looks at all of it, without what was found in the frame before.
  * @property {number} masks How many masks it gives of each face.
  * @property {() => void} close
  */

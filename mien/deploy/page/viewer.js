@@ -18,7 +18,7 @@ export class Viewer {
   #faces = [];
   /** @type {number | null} */
   #chosen = null;
-  #tracks = new Tracks();
+  #tracks = new Tracks(0);
   #live = false;
   #mirrored = false;
   #now_s = 0;
@@ -40,7 +40,7 @@ export class Viewer {
 
   /** @param {Model} model Which recognises from now on. */
   name(model) {
-    this.#tracks.changeModel();
+    this.#tracks.changeModel(model.calibration.uncertain_below);
     this.bars.name(model);
     this.stage.colours = model.colours;
     this.timeline.colours = model.colours;
@@ -63,7 +63,7 @@ export class Viewer {
   /** Nothing is shown any more. */
   clear() {
     this.#take(null, []);
-    this.#tracks = new Tracks();
+    this.#tracks = new Tracks(this.#tracks.uncertain_below);
     this.#live = false;
     this.refresh();
   }
@@ -76,6 +76,7 @@ export class Viewer {
    */
   showPicture(bitmap, faces) {
     this.#live = false;
+    this.#chosen = null; // it was of another picture
     this.#take(bitmap, (faces ?? []).map((face, i) => ({ ...face, id: i + 1 })));
     this.refresh();
     if (faces) this.#sayChosen();
@@ -117,7 +118,7 @@ export class Viewer {
     const chosen = this.#faces.find(({ id }) => id === this.#chosen) ?? null;
     this.empty.hidden = !this.isEmpty;
     const faces = this.#mirrored ? [...this.#faces].reverse() : this.#faces; // from left to right, as they are shown
-    const view = { faces, chosen: this.#chosen, mask: this.mask, mirrored: this.#mirrored };
+    const view = { faces, chosen: this.#chosen, mask: this.mask, mirrored: this.#mirrored, moving: this.#live };
     this.stage.show(this.#bitmap && { bitmap: this.#bitmap, ...view });
     const which = faces.findIndex(({ id }) => id === this.#chosen) + 1;
     this.face.textContent = this.#faces.length > 1 ? `Face ${which} of ${this.#faces.length}` : "Expression";
