@@ -691,7 +691,7 @@ def serve(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Most pictures that a worker takes at once.")] = 4,
     wait_ms: Annotated[float, typer.Option(min=0, help="Longest wait for more pictures, milliseconds.")] = 2,
-    max_bytes: Annotated[int, typer.Option(min=1, help="Most bytes of a request.")] = 32 * 2**20,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Most bytes of a request or a frame.")] = 32 * 2**20,
     max_pixels: Annotated[int, typer.Option(min=1, help="Most pixels of a picture.")] = 25_000_000,
     max_pictures: Annotated[int, typer.Option(min=1, help="Most pictures of a request.")] = 16,
     queue: Annotated[int, typer.Option(min=1, help="Most pictures that wait; more are answered with 503.")] = 64,

@@ -68,8 +68,9 @@ def read(
     except IsADirectoryError:
         raise ImageError("it is a folder; name the pictures in it") from None
     except Image.DecompressionBombError:
-        allowed = most_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ImageError(f"it has far more than the {allowed:,} pixels allowed; make it smaller") from None
+        safe = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        allowed = min(most_pixels or safe, safe)
+        raise ImageError(f"it has more than the {allowed:,} pixels allowed; make it smaller") from None
     # Pillow's readers let the errors of their own parsing through, which have no common parent but this one.
     except Exception as error:
         raise ImageError(said_by(error)) from None

@@ -198,11 +198,11 @@ def test_large_is_fine_without_a_word_and_huge_is_refused(monkeypatch: pytest.Mo
         warnings.simplefilter("error")
         assert_halves(read(saved(halves("L"), "PNG")), *HALVES, "L")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 32 * 24 // 2 - 1)
-    with pytest.raises(ImageError, match="it has far more than the 766 pixels allowed; make it smaller"):
+    with pytest.raises(ImageError, match="it has more than the 766 pixels allowed; make it smaller"):
         read(saved(halves("L"), "PNG"))
 
 
-@pytest.mark.parametrize(("side", "words"), [(10_000, "truncated"), (14_000, "far more than the 178,956,970 pixels")])
+@pytest.mark.parametrize(("side", "words"), [(10_000, "truncated"), (14_000, "more than the 178,956,970 pixels")])
 def test_a_small_file_that_promises_many_pixels(side: int, words: str) -> None:
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0"))]

@@ -200,7 +200,7 @@ class Batcher:
         for each in taken:
             try:
                 decoded.append((each, decode(each.picture, self._limits.pixels)))
-            except ImageError as error:
+            except Exception as error:  # of one picture, such as too little memory: the worker goes on
                 each.answer.set_exception(error)
         found = self._recognized([image_rgb for _, image_rgb in decoded])
         for (each, image_rgb), faces in zip(decoded, found, strict=True):

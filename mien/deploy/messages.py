@@ -134,7 +134,7 @@ EXAMPLE: dict[str, Any] = {
 REASONS = {
     400: "The body is not the form or the JSON that its media type says.",
     401: "The token is missing or wrong.",
-    413: "The request, one of its pictures or their number is over a limit.",
+    413: "The request or the number of its pictures is over a limit.",
     415: "The media type is neither multipart/form-data nor application/json.",
     422: "There is no picture, or the only one cannot be read.",
     503: "Too many pictures wait, or the service is shutting down; Retry-After says when to come back.",

@@ -154,10 +154,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, masked: Path, maskless: Path)
         yield f"{url}some/where/"
 
 
-def serve(token: str | None = None) -> Host:
+def serve(token: str | None = None, port: int = 0) -> Host:
     """The page with a service behind it."""
     app = create_app(Settings(workers=1, token=token))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

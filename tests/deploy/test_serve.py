@@ -221,7 +221,7 @@ def test_the_answer_and_its_example_are_as_openapi_says(client):
         (form(("notes.jpg", b"no picture")), 422, ["notes.jpg cannot be read as a picture", "JPEG, PNG"]),
         (form(("cut.jpg", PICTURE[:9000])), 422, ["cut.jpg cannot be read as a picture", "truncated"]),
         (form(("wide.png", bomb(600, 501))), 422, ["wide.png", "600 x 501 pixels and 300,000 are allowed"]),
-        (form(("bomb.png", bomb(50_000, 50_000))), 422, ["bomb.png", "far more than the 300,000 pixels"]),
+        (form(("bomb.png", bomb(50_000, 50_000))), 422, ["bomb.png", "more than the 300,000 pixels"]),
         (form(*[(f"{number}.jpg", PICTURE[:100]) for number in range(4)]), 413, ["3 pictures, got 4"]),
         ({"json": {"pictures": ["AAAA"] * 4}}, 413, ["3 pictures, got 4"]),
         ({"content": bytes(200_001), "headers": {"Content-Type": "application/json"}}, 413, ["200,000 bytes"]),

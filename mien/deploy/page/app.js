@@ -59,6 +59,7 @@ function report(error) {
     chooseEngine();
   };
   find("notice").hidden = false;
+  if (viewer.isEmpty) viewer.say(""); // nothing is being opened any more
 }
 
 function forgetNotice() {
@@ -160,7 +161,7 @@ async function openFiles(list, asVideo = false) {
   }
   viewer.say("Opening the video…");
   try {
-    await live.openVideo(video);
+    await live.openVideo(video, () => transport.show(false));
   } catch (error) {
     transport.show(false);
     viewer.say("");

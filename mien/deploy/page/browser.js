@@ -15,7 +15,12 @@ export class BrowserEngine {
   /** @type {Map<number, {resolve: (result: any) => void, reject: (problem: Problem) => void}>} */
   #open = new Map();
   /** Why it answers no more. @type {Problem | null} */
-  #ended = null;
+  #problem = null;
+  #end = () => {};
+  /** Resolves when it answers no more. @type {Promise<void>} */
+  ended = new Promise((resolve) => {
+    this.#end = resolve;
+  });
 
   constructor() {
     this.#worker.onmessage = ({ data: { id, result, problem } }) => {
@@ -79,7 +84,7 @@ export class BrowserEngine {
   #ask(message, given = []) {
     const id = this.#asked++;
     return new Promise((resolve, reject) => {
-      if (this.#ended) return reject(this.#ended);
+      if (this.#problem) return reject(this.#problem);
       this.#open.set(id, { resolve, reject });
       this.#worker.postMessage({ id, ...message }, given);
     });
@@ -87,7 +92,8 @@ export class BrowserEngine {
 
   /** @param {Problem} problem */
   #fail(problem) {
-    this.#ended = problem;
+    this.#problem = problem;
+    this.#end();
     for (const { reject } of this.#open.values()) reject(problem);
     this.#open.clear();
   }

@@ -69,9 +69,10 @@ export class Engines {
     if (this.#browser && this.#model === model.name) return this.#browser;
     this.#browser?.then((engine) => engine.close()).catch(() => {}); // whoever waited for it has said so
     const opening = BrowserEngine.open(model, this.home);
-    opening.catch(() => {
+    const forget = () => {
       if (this.#browser === opening) this.#browser = null; // so that choosing it again tries again
-    });
+    };
+    opening.then(({ ended }) => ended.then(forget), forget);
     this.#browser = opening;
     this.#model = model.name;
     return opening;

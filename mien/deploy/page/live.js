@@ -65,14 +65,20 @@ export class Live {
     }
   }
 
-  /** @param {File} file */
-  async openVideo(file) {
+  /**
+   * @param {File} file
+   * @param {() => void} ended Called where it cannot be played to its end.
+   */
+  async openVideo(file, ended) {
     const run = this.#begin();
     try {
       const frames = (this.#shown = new Frames(this.video));
       await openVideo(this.video, file);
       this.video.onerror = () => {
-        if (run === this.#run) this.report(new Problem(`${file.name} cannot be played any further: it is damaged.`));
+        if (run !== this.#run) return;
+        this.close();
+        ended();
+        this.report(new Problem(`${file.name} cannot be played any further: it is damaged.`));
       };
       this.#follow(run, frames);
     } catch (error) {
@@ -104,9 +110,10 @@ export class Live {
   /** Recognises what is shown once more, with another engine: where nothing moves, no frame would come to it. */
   async again() {
     if (!this.video.paused) return;
-    const run = this.#run;
+    if (this.#shown) return this.#shown.again();
+    const run = this.#run; // all is closed, and what was seen last stays
     const shown = await this.viewer.copy();
-    if (shown) await this.#recognise(run, { ...shown, follows: false });
+    if (shown) await this.#recognise(run, { ...shown, jumped: false });
   }
 
   /**
@@ -126,18 +133,22 @@ export class Live {
 
   /**
    * @param {number} run
-   * @param {{bitmap: ImageBitmap, time_s: number, follows: boolean}} frame
+   * @param {{bitmap: ImageBitmap, time_s: number, jumped: boolean}} frame
    */
-  async #recognise(run, { bitmap, time_s, follows }) {
+  async #recognise(run, { bitmap, time_s, jumped }) {
     if (run !== this.#run) return bitmap.close(); // it is of what was opened meanwhile
     const engine = this.engines.current;
     const late = () => run !== this.#run || engine !== this.engines.current; // nobody waits for the answer any more
+    let opened = false;
+    let inVain = false;
     try {
       const ready = await engine;
+      opened = true;
       if (late()) return bitmap.close();
-      const { frame, ...answer } = await ready.frame(bitmap, this.#frames === 0 || !follows);
+      const alone = this.#frames === 0 || jumped || this.video.paused; // no frame before it, or none to come
+      const { frame, ...answer } = await ready.frame(bitmap, alone);
       if (late()) return frame.close();
-      const shown = this.viewer.showFrame(frame, answer.faces, time_s, this.#mirrored);
+      const shown = this.viewer.showFrame(frame, answer.faces, time_s, this.#mirrored, jumped);
       answer.faces.forEach((face, i) => this.sheet.addFrame(time_s, this.#frames, shown[i], face));
       this.#frames++;
       this.finished(answer);
@@ -145,9 +156,13 @@ export class Live {
       bitmap.close();
       if (late()) return;
       this.report(error);
-      if (error instanceof Problem && !error.engineGone) return; // only this frame was refused
+      if (opened && error instanceof Problem && !error.engineGone) return; // only this frame was refused
       // Another engine may be chosen, and a service may come back.
+      inVain = true;
       await Promise.race([this.engines.changed, new Promise((resolve) => setTimeout(resolve, AGAIN_MS))]);
+    } finally {
+      // Where the frame still stands it is to be seen by the next engine, or by this one when it is back.
+      if (run === this.#run && (inVain || late())) this.#shown?.again();
     }
   }
 }

@@ -91,17 +91,27 @@ export class Frames {
   /**
    * The next frame: the one that stands where the video is paused and nobody has taken it.
    *
-   * @returns {Promise<{bitmap: ImageBitmap, time_s: number, follows: boolean} | null>} `follows` says whether it comes
-   *   after the one before and another will come after it; null where the video was closed at that moment.
+   * @returns {Promise<{bitmap: ImageBitmap, time_s: number, jumped: boolean} | null>} `jumped` says whether there was a
+   *   seek since the one before; null where the video was closed at that moment.
    */
   async next() {
     if (!this.#fresh || !this.video.paused) await new Promise((resolve) => (this.#wake = () => resolve(null)));
-    const [time_s, follows] = [this.#time_s, !this.#jumped && !this.video.paused];
-    this.#fresh = this.#jumped = false;
+    const [time_s, jumped] = [this.#time_s, this.#jumped];
+    this.#fresh = false;
+    this.#jumped = this.video.seeking; // it may be a frame from before
     return createImageBitmap(this.video).then(
-      (bitmap) => ({ bitmap, time_s, follows }),
-      () => null,
+      (bitmap) => ({ bitmap, time_s, jumped }),
+      () => {
+        this.#jumped ||= jumped;
+        return null;
+      },
     );
+  }
+
+  /** Gives the last frame once more, where it still stands: it was taken in vain. */
+  again() {
+    this.#fresh = true;
+    this.#rest();
   }
 
   /** Lets the video go; whoever waits for a frame waits for ever. */
@@ -125,6 +135,6 @@ export class Frames {
   };
 
   #rest = () => {
-    if (this.#fresh) this.#wake();
+    if (this.#fresh && this.video.paused) this.#wake();
   };
 }

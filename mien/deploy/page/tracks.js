@@ -36,10 +36,11 @@ export class Tracks {
   /**
    * @param {Face[]} faces Of the next frame.
    * @param {number} time_s When it was seen; where it is before the last frame or long after it, all begins anew.
+   * @param {boolean} [jumped] Whether all begins anew in any case.
    * @returns {ShownFace[]} With smoothed probabilities.
    */
-  update(faces, time_s) {
-    if (time_s < this.#now_s || time_s > this.#now_s + HISTORY_S) this.#tracks = [];
+  update(faces, time_s, jumped = false) {
+    if (jumped || time_s < this.#now_s || time_s > this.#now_s + HISTORY_S) this.#tracks = [];
     const long_ago_s = Math.min(this.#now_s, time_s - FORGOTTEN_S); // frames may be further apart than that
     this.#now_s = time_s;
     this.#tracks = this.#tracks.filter((track) => track.seen_s >= long_ago_s);

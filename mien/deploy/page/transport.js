@@ -14,7 +14,8 @@ export class Transport {
     slider.oninput = () => (video.currentTime = Number(slider.value));
     video.onplay = video.onpause = () => (button.textContent = video.paused ? "Play" : "Pause");
     // A recording may not say how long it is; then it is as long as it was seen.
-    const end_s = () => (Number.isFinite(video.duration) ? video.duration : Math.max(1, video.currentTime));
+    const end_s = () => (Number.isFinite(video.duration) ? video.duration : Math.max(Number(slider.max), video.currentTime));
+    video.onemptied = () => (slider.max = "1");
     video.ondurationchange = () => (slider.max = String(end_s()));
     video.ontimeupdate = () => {
       slider.max = String(end_s());

@@ -90,12 +90,13 @@ export class Viewer {
    * @param {Face[]} faces
    * @param {number} time_s
    * @param {boolean} mirrored Whether to show it as a mirror would.
+   * @param {boolean} [jumped] Whether it does not go on from the frame before.
    * @returns {ShownFace[]} Each face with the number that it keeps from frame to frame, and what it shows over time.
    */
-  showFrame(bitmap, faces, time_s, mirrored) {
+  showFrame(bitmap, faces, time_s, mirrored, jumped = false) {
     this.#live = true;
     this.#now_s = time_s;
-    this.#take(bitmap, this.#tracks.update(faces, time_s), mirrored);
+    this.#take(bitmap, this.#tracks.update(faces, time_s, jumped), mirrored);
     this.refresh();
     this.#sayChosen();
     return this.#faces;
