@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,6 +108,14 @@ def load_all(paths: Sequence[Path]) -> tuple[dict[str, Predictions], list[dict[s
         found[name] = load(file)
     refuse_other_faces(list(found.values()))
     return found, about
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """What tells files apart where there is little room: names without the folders they share."""
+    parts = [PurePath(name.removesuffix(".parquet")).parts for name in names]
+    while len({each[0] for each in parts}) == 1 and all(len(each) > 1 for each in parts):
+        parts = [each[1:] for each in parts]
+    return [str(PurePath(*each)) for each in parts]
 
 
 class Labelled(Protocol):

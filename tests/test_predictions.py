@@ -156,3 +156,17 @@ def test_metrics_and_files_need_nothing_at_import():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["results/a.parquet", "results/b.parquet"], ["a", "b"]),
+        (["runs/a/public-flip", "runs/b/public-flip"], ["a/public-flip", "b/public-flip"]),
+        (["a.parquet", "more/a.parquet"], ["a", "more/a"]),
+        (["/x/y/a.parquet"], ["a"]),
+        (["y/single (single)", "y/flip (flip)"], ["single (single)", "flip (flip)"]),
+    ],
+)
+def test_short_names_tell_files_apart(names, short):
+    assert files.short_names(names) == short

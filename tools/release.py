@@ -7,7 +7,8 @@ It measures the file on PublicTest and, which is the one reading of PrivateTest,
 
     mien/recognition/zoo/classifiers/  the file with its metrics in it, the run's config and log, and the figures of the
                                        model card: all from "What it reaches" up to "What to use it for"
-    results/                           a row a split and view in fer2013.csv, and single-view predictions
+    results/                           a row a split and view in fer2013.csv, and of the single view predictions, and
+                                       figures of its confidence on PrivateTest: NAME-reliability and NAME-risk-coverage
 
 What the card says of where the network comes from, and the README's row, are written by hand.
 """
@@ -26,7 +27,7 @@ import numpy as np
 from mien import predictions as prediction_files
 from mien.data import audit, load
 from mien.data.dataset import FaceDataset
-from mien.evaluation import metrics, results, tables, unseen
+from mien.evaluation import figures, metrics, results, style, tables, unseen
 from mien.evaluation.metrics import Metrics
 from mien.evaluation.predict import predict
 from mien.files import replaced, write_text
@@ -64,7 +65,7 @@ def main() -> None:
         for view in ("single", "flip")
     }
     found = {which: metrics.evaluate(predictions) for which, predictions in said.items()}
-    figures = _figures(classifier, dataset, said, found)
+    reached = _reached(classifier, dataset, said, found)
     in_file = {f"{split}-single": _in_file(found[split, "single"]) for split in ("public", "private")}
     with replaced(ZOO / f"{name}.onnx") as part:
         metadata = classifier.metadata | {"metrics": in_file}
@@ -79,16 +80,25 @@ def main() -> None:
             about = {"model": name, "network": classifier.title, "data": arguments.data.name, "split": split}
             about |= {"view": view, "weights": classifier.digest}
             prediction_files.save(said[split, view], RESULTS / "predictions" / f"{name}-{split}.parquet", about)
+    draw(name, said["private", "single"], classifier)
     before, _, rest = card.read_text(encoding="utf-8").partition(FIRST)
     _, _, after = rest.partition(AFTER)
-    write_text(card, before + FIRST + figures + AFTER + after)
+    write_text(card, before + FIRST + reached + AFTER + after)
+
+
+def draw(name: str, private: Predictions, classifier: Classifier) -> None:
+    """How far its confidence can be trusted, and what it is worth to leave out uncertain faces."""
+    reliability = figures.reliability_figure(private, name, "private")
+    style.save(reliability, RESULTS / f"{name}-reliability.png")
+    risk = figures.risk_coverage_figure(private, name, "private", classifier.calibration.uncertain_below)
+    style.save(risk, RESULTS / f"{name}-risk-coverage.png")
 
 
 def _in_file(measured: Metrics) -> dict[str, float]:
     return {name: getattr(measured, name) for name in IN_FILE}
 
 
-def _figures(
+def _reached(
     classifier: Classifier,
     dataset: FaceDataset,
     said: dict[tuple[str, str], Predictions],
@@ -108,7 +118,7 @@ def _figures(
     private = said["private", "single"]
     calibration = classifier.calibration
     probabilities = private.probabilities
-    right = probabilities.argmax(axis=1) == private.targets
+    right = private.right
     certain = probabilities.max(axis=1) >= calibration.uncertain_below
     classes = [
         f"| {name} | {each.support} | {100 * each.precision:.1f} | {100 * each.recall:.1f} | {100 * each.f1:.1f} "

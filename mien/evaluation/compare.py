@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from mien.evaluation.metrics import Metrics, evaluate, interval
-from mien.predictions import refuse_other_faces
+from mien.predictions import refuse_other_faces, short_names
 from mien.types import Predictions
 
 RESAMPLES = 10_000
@@ -129,28 +130,29 @@ def compare(networks: Mapping[str, Predictions]) -> list[Compared]:
 
 
 def table(compared: Sequence[Compared]) -> Table:
-    """A comparison for the terminal, one row a network."""
+    """A comparison for the terminal, two lines a network: below what was measured, its 95 % interval."""
     page = Table(
-        "network", "accuracy", "95 % interval", "macro F1", "difference", "95 % interval", "p", "gains, loses most"
-    )
+        "network", "accuracy", "macro F1", "difference", "p", "gains,\nloses most",
+        box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), leading=1,
+    )  # fmt: skip
     page.columns[0].overflow = "fold"
-    for column in page.columns[1:-1]:
-        column.justify = "right"
-    for each in compared:
-        low, high = each.metrics.intervals["accuracy"]
-        cells = ["", "", "", ""]
+    for column in page.columns[1:]:
+        column.justify = "left" if column is page.columns[-1] else "right"
+        column.no_wrap = True
+    for name, each in zip(short_names([each.name for each in compared]), compared, strict=True):
+        cells = ["", "", ""]
         if found := each.difference:
             gains = each.recall_gains
             extremes = (max(gains, key=lambda name: gains[name]), min(gains, key=lambda name: gains[name]))
-            kept = [name for name, sign in zip(extremes, (1, -1), strict=True) if sign * gains[name] > 0]
+            kept = [which for which, sign in zip(extremes, (1, -1), strict=True) if sign * gains[which] > 0]
             cells = [
-                f"{found.accuracy:+.2%}",
-                f"{found.low:+.2%} to {found.high:+.2%}",
+                f"{found.accuracy:+.2%}\n{100 * found.low:+.2f} to {100 * found.high:+.2f}",
                 f"{found.p:.2g}",
-                ", ".join(f"{name} {gains[name]:+.1%}" for name in kept),
+                "\n".join(f"{which} {gains[which]:+.1%}" for which in kept),
             ]
-        accuracy, f1 = f"{each.metrics.accuracy:.2%}", f"{each.metrics.macro_f1:.2%}"
-        page.add_row(escape(each.name), accuracy, f"{low:.2%} to {high:.2%}", f1, *cells)
+        of_f1, (low, high) = each.metrics.macro_f1, each.metrics.intervals["accuracy"]
+        accuracy = f"{each.metrics.accuracy:.2%}\n{100 * low:.2f} to {100 * high:.2f}"
+        page.add_row(escape(name), accuracy, f"{of_f1:.2%}", *cells)
     return page
 
 

@@ -31,6 +31,7 @@ from mien.evaluation.style import (
     split_and_n,
     split_name,
 )
+from mien.predictions import short_names
 from mien.types import Predictions
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def roc_comparison_figure(networks: Mapping[str, Predictions], split: str) -> Fi
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
         if len(axes.lines) > 1:  # else none of the faces is of this class, or all are
             legend(axes, "lower right")
-    for k, name in enumerate(curves):  # names may be long, so they have a panel to themselves
+    for k, name in enumerate(short_names(list(curves))):  # names may be long, so they have a panel to themselves
         panels[-1].plot([], [], color=f"C{k}", linewidth=1.4, label=textwrap.fill(name, NAME_LETTERS))
     legend(panels[-1], "upper left")
     return figure

@@ -16,7 +16,7 @@ from mien.data.dataset import FaceDataset
 from mien.errors import DataError
 from mien.evaluation.metrics import accuracy_interval
 from mien.labels import SPLITS
-from mien.predictions import same_faces
+from mien.predictions import same_faces, short_names
 from mien.types import Predictions
 
 
@@ -87,9 +87,9 @@ def table(accuracies: Sequence[Unseen]) -> Table:
     page.columns[0].overflow = "fold"
     for column in page.columns[1:]:
         column.justify = "right"
-    for each in accuracies:
+    for name, each in zip(short_names([each.name for each in accuracies]), accuracies, strict=True):
         cells = ("-", "")
         if each.accuracy_unseen is not None:
             cells = (f"{each.accuracy_unseen:.2%}", f"{each.low:.2%} to {each.high:.2%}")
-        page.add_row(escape(each.name), f"{each.n:,}", f"{each.accuracy:.2%}", f"{each.n_unseen:,}", *cells)
+        page.add_row(escape(name), f"{each.n:,}", f"{each.accuracy:.2%}", f"{each.n_unseen:,}", *cells)
     return page

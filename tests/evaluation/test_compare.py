@@ -116,6 +116,7 @@ def test_networks_are_set_beside_the_first():
     better = np.zeros(70, bool)
     better[0] = True
     compared = compare({"a": predictions(np.zeros(70, bool)), "b": predictions(better)})
-    (_, said) = table(compared).columns[7].cells
+    (_, said) = table(compared).columns[5].cells
     assert said == "angry +10.0%"  # and no class that loses most, since none does
-    assert cells[4] == ["", f"{second.difference.accuracy:+.2%}"]
+    found = second.difference
+    assert cells[3] == ["", f"{found.accuracy:+.2%}\n{100 * found.low:+.2f} to {100 * found.high:+.2f}"]
