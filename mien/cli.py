@@ -434,7 +434,7 @@ def evaluate(
     from mien.errors import require
     from mien.evaluation import metrics as metric
     from mien.evaluation import predict, report, results, tables
-    from mien.recognition.classifier import shipped
+    from mien.recognition.classifier import Classifier
 
     if table:
         require("torch", "train")
@@ -451,7 +451,7 @@ def evaluate(
     kept = ("temperature", "temperature_unsure", "uncertain_below")
     about |= {name: getattr(opened.calibration, name) for name in kept}
     run = Path(model)
-    is_run = run.is_dir() and model not in shipped()
+    is_run = run.is_dir() and not isinstance(opened, Classifier)
     folder = output or (run / "evaluation" / f"{split}-{view}" if is_run else None)
     if folder:
         report.write(folder, predictions, found, about, report.read_log(run / "log.csv"))

@@ -111,8 +111,10 @@ def load_all(paths: Sequence[Path]) -> tuple[dict[str, Predictions], list[dict[s
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """What tells files apart where there is little room: names without the folders they share."""
-    parts = [PurePath(name.removesuffix(".parquet")).parts for name in names]
+    """What tells files apart where there is little room: names without the folders, and the ending, that all share."""
+    if all(name.endswith(".parquet") for name in names):
+        names = [name.removesuffix(".parquet") for name in names]
+    parts = [PurePath(name).parts for name in names]
     while len({each[0] for each in parts}) == 1 and all(len(each) > 1 for each in parts):
         parts = [each[1:] for each in parts]
     return [str(PurePath(*each)) for each in parts]

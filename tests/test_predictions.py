@@ -165,6 +165,7 @@ def test_metrics_and_files_need_nothing_at_import():
         (["runs/a/public-flip", "runs/b/public-flip"], ["a/public-flip", "b/public-flip"]),
         (["a.parquet", "more/a.parquet"], ["a", "more/a"]),
         (["/x/y/a.parquet"], ["a"]),
+        (["runs/a", "runs/a.parquet"], ["a", "a.parquet"]),
         (["y/single (single)", "y/flip (flip)"], ["single (single)", "flip (flip)"]),
     ],
 )

@@ -689,7 +689,8 @@ def test_without_its_token_the_service_gets_a_sentence_that_can_be_followed(page
     host.stop()
 
 
-def test_where_the_service_goes_the_browser_goes_on(page: Page) -> None:
+def gone(page: Page) -> str:
+    """The address of a service that stopped while it recognised the camera."""
     host = serve()
     opened(page, host.url)
     page.get_by_text("on the service").click()
@@ -697,6 +698,11 @@ def test_where_the_service_goes_the_browser_goes_on(page: Page) -> None:
     expect(page.locator("#said")).to_contain_text("Happy")
     host.stop()
     assert notice(page) == "The service does not answer any more."
+    return host.url
+
+
+def test_where_the_service_goes_the_browser_goes_on(page: Page) -> None:
+    gone(page)
     expect(page.locator("#speed")).to_contain_text("there and back")
     page.get_by_role("button", name="Recognise in this browser").click()
     expect(page.locator("#notice")).to_be_hidden()
@@ -705,14 +711,7 @@ def test_where_the_service_goes_the_browser_goes_on(page: Page) -> None:
 
 
 def test_a_service_that_comes_back_is_asked_again(page: Page) -> None:
-    host = serve()
-    opened(page, host.url)
-    page.get_by_text("on the service").click()
-    page.get_by_role("button", name="Camera").click()
-    expect(page.locator("#said")).to_contain_text("Happy")
-    host.stop()
-    assert notice(page) == "The service does not answer any more."
-    again = serve(port=int(host.url.rsplit(":", 1)[1].strip("/")))
+    again = serve(port=int(gone(page).rsplit(":", 1)[1].strip("/")))
     expect(page.locator("#notice")).to_be_hidden(timeout=10_000)
     again.stop()
 

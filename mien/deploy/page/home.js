@@ -25,7 +25,7 @@ export class Home {
     return this.list !== "models.json";
   }
 
-  /** The service's own model. */
+  /** The model to begin with, which is the service's own. */
   get own() {
     return this.models.find(({ name }) => name === this.first) ?? this.models[0];
   }
