@@ -4,7 +4,6 @@ import base64
 import contextlib
 import csv
 import io
-import itertools
 import re
 from pathlib import Path
 
@@ -220,11 +219,7 @@ def test_the_camera_is_followed(engine: str, request: pytest.FixtureRequest, pag
     assert list(rows[0]) == list(records.video_columns(tuple(COLOURS)))
     left = page.locator("#stage label").evaluate("button => parseFloat(button.style.left)")
     assert left == pytest.approx(100 - float(rows[-1]["x1"]) / 6.4, abs=0.01)  # as in a mirror, 640 pixels wide
-    numbers = [row["track"] for row in rows]
-    assert numbers[0] == "1"
-    # She keeps hers, but that a busy machine may miss where the film begins anew, and find her at her old place later.
-    assert sum(before != after for before, after in itertools.pairwise(numbers)) <= 2
-    assert set(numbers) <= {"1", "2"}
+    assert {row["track"] for row in rows} == {"1"}  # she keeps her number, however few frames a busy machine takes
     assert {row["expression"] for row in rows} == {"happy"}
     times_s = [float(row["time_s"]) for row in rows]
     assert len(times_s) >= 4
