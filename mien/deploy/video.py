@@ -22,7 +22,7 @@ from mien.files import replaced
 from mien.interrupt import interruptible
 from mien.recognition import draw, records
 from mien.recognition.video import VideoFrame, VideoRecognizer
-from mien.recognition.video_source import FALLBACK_RATE, VideoSource
+from mien.recognition.video_source import BT709, FALLBACK_RATE, VideoSource
 
 CONTAINERS = (".mp4", ".mov", ".mkv")
 """What an annotated copy may be; the picture is H.264."""
@@ -30,8 +30,6 @@ CLOCK = Fraction(1, 90_000)
 """Unit of the copy's times, seconds: fine enough for any rate, and the same for a rate that varies."""
 QUALITY = {"preset": "veryfast", "crf": "20", "bf": "0"}
 """Of the encoder; without B-frames, whose delay a file that may end anywhere cannot take back."""
-BT709 = 1
-"""FFmpeg's number of the colours of HD television: of their matrix, primaries and curve alike."""
 LIMITED = 1
 """FFmpeg's number of luma in 16..235, as all players take it."""
 SOUND_RATE_HZ = 48_000
@@ -75,14 +73,14 @@ class Wanted:
         ):
             if path and path.suffix.lower() not in endings:
                 raise ConfigError(f"the name of {kind} must end in {', '.join(endings)}, got {path.name}")
-        paths = self._paths
-        for path in paths:
+        for path in self._paths:
             if not path.parent.is_dir():
                 raise ConfigError(f"there is no folder {path.parent} for {path.name}: make it, or name another")
             if path.is_dir():
                 raise ConfigError(f"{path} is a folder: name a file in it")
-        if len(set(paths)) < len(paths):
-            raise ConfigError(f"each file needs a name of its own, got {', '.join(map(str, paths))}")
+        places = [path if path == STANDARD_OUTPUT else path.resolve() for path in self._paths]
+        if len(set(places)) < len(places):
+            raise ConfigError(f"each file needs a name of its own, got {', '.join(map(str, self._paths))}")
 
     @property
     def _paths(self) -> list[Path]:
@@ -356,7 +354,7 @@ class AnnotatedVideo:
         codec = self._stream.codec_context
         codec.time_base = CLOCK
         # Said in the file, for players guess by the size otherwise, and differently.
-        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+        codec.colorspace = codec.color_primaries = codec.color_trc = BT709  # all three have this number
         codec.color_range = LIMITED
         self._begun = False
         self._last_s = 0.0

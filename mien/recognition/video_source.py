@@ -6,6 +6,7 @@ import queue
 import re
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,8 +37,18 @@ CUT_OFF_S = 1.0
 """A video whose pictures end so much before the end that it names was cut off."""
 TIMEOUTS_S = (20.0, 60.0)
 """How long an address may be silent when it is opened, and later."""
-CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"), "win32": ("vfwcap", "{}")}
-"""Platform -> FFmpeg's device and the name of camera number {}."""
+HD_LINES = 720
+"""From so many on players take colours to be those of HD television, where a video does not name its own."""
+BT709, UNNAMED = 1, 2
+"""FFmpeg's numbers of the colours of HD television, and of those that are not named."""
+CAMERAS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "linux": ("v4l2", "/dev/video{}", {}),
+    "darwin": ("avfoundation", "{}:none", {"framerate": "30"}),  # FFmpeg's 29.97 is refused by what Apple builds in
+    "win32": ("vfwcap", "{}", {}),
+}
+"""Platform -> FFmpeg's device, the name of camera number {}, and what it is asked for."""
+CAMERA_WAIT_S = 0.005
+"""How long a camera that has no picture yet, and says so instead of waiting, is left alone."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +158,12 @@ class VideoSource:
         return None
 
     def _open(self) -> Any:
-        name, options = self.name, {}
+        name, options = self.name, dict[str, Any]()
         if Path(name).exists():
             name = f"file:{name}"  # a colon in a file's name names no protocol
         elif name.isdecimal():
             device = CAMERAS.get(sys.platform, CAMERAS["linux"])
-            name, options = device[1].format(name), {"format": device[0]}
+            name, options = device[1].format(name), {"format": device[0], "options": device[2]}
         try:
             return self._av.open(name, timeout=TIMEOUTS_S, metadata_errors="replace", **options)
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
@@ -191,34 +202,44 @@ class VideoSource:
 
         number, time_s = 0, -SHORTEST_STEP_S
         try:
-            for frame in self._decoded():
+            for frame in self._decoded(left):
                 time_s = self._time_after(time_s, frame, number)
                 if not put(Frame(number, time_s, self._upright(frame))):
                     return
                 number += 1
+            put(self._cut_off(number, time_s))
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
             # A camera or a stream that ends this way is gone; of a file, what came before is whole.
             where = f"after {time_s:.1f} s" if number else "before its first picture"
             put(VideoError(f"{self.name} cannot be read on {where}: {_reason(error)}"))
-            return
         except Exception as error:  # whoever waits for the next picture must hear of it
             put(error)
-            return
-        if number == 0:
-            put(VideoError(f"{self.name} has not one picture that can be decoded; get it again"))
-        elif (promised_s := self._promised_s()) - self._read_to_s > CUT_OFF_S:
-            put(
-                VideoError(
-                    f"{self.name} ends after {time_s:.1f} s of the {promised_s - self.start_s:.1f} s that it names: it "
-                    "was cut off, or changed while it was read"
-                )
-            )
-        put(None)
 
-    def _decoded(self) -> Iterator[Any]:
-        """Frames as FFmpeg gives them; packets of sound are put aside on the way."""
+    def _cut_off(self, number: int, time_s: float) -> VideoError | None:
+        """What is wrong with the end that was reached after so many pictures, the last of them at that time."""
+        if number == 0:
+            return VideoError(f"{self.name} has not one picture that can be decoded; get it again")
+        promised_s = self._promised_s()
+        if promised_s - self._read_to_s <= CUT_OFF_S:
+            return None
+        return VideoError(
+            f"{self.name} ends after {time_s:.1f} s of the {promised_s - self.start_s:.1f} s that it names: it was cut "
+            "off, or changed while it was read"
+        )
+
+    def _packets(self, left: threading.Event) -> Iterator[Any]:
+        """What the container holds; cameras on macOS say that there is no picture yet, which does not end them."""
         wanted = [stream for stream in (self._stream, self.sound_stream) if stream is not None]
-        for packet in self._container.demux(wanted):
+        while not left.is_set():
+            try:
+                yield from self._container.demux(wanted)
+                return
+            except self._av.error.BlockingIOError:
+                time.sleep(CAMERA_WAIT_S)
+
+    def _decoded(self, left: threading.Event) -> Iterator[Any]:
+        """Frames as FFmpeg gives them; packets of sound are put aside on the way."""
+        for packet in self._packets(left):
             if packet.stream is not self._stream:
                 if packet.dts is not None:
                     self.sound.append(packet)
@@ -236,7 +257,7 @@ class VideoSource:
         stream = self._stream
         if stream.duration:
             return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-        if match := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):  # Matroska's
+        if match := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska's
             hours, minutes, seconds = match.groups()
             return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
         return 0.0
@@ -257,11 +278,13 @@ class VideoSource:
         return float(frame.time) - self._start_s
 
     def _upright(self, frame: Any) -> NDArray[np.uint8]:
-        ratio = self._stream.codec_context.sample_aspect_ratio or self._stream.sample_aspect_ratio or 1
+        # Of a shape that the container names and one that the codec names, players take the container's.
+        ratio = self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio or 1
         if not 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED:
             ratio = 1  # damaged: no pixels are like that
         width = max(1, round(frame.width * ratio))
-        image_rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+        colours = BT709 if frame.colorspace == UNNAMED and frame.height >= HD_LINES else None
+        image_rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height, src_colorspace=colours)
         quarter_turns = round(frame.rotation / 90) % 4  # anticlockwise, of the picture as it is stored
         return np.ascontiguousarray(np.rot90(image_rgb, quarter_turns)) if quarter_turns else image_rgb
 

@@ -79,6 +79,36 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:
     assert all(close(frame.image_rgb, picture) for frame, picture in zip(frames, PICTURES, strict=True))
 
 
+def test_the_shape_of_pixels_that_the_container_names_counts(tmp_path: Path) -> None:
+    film = films.write(tmp_path / "film.mp4", PICTURES, sample_aspect_ratio=2)
+    content = bytearray(film.read_bytes())
+    pasp = content.index(b"pasp") + 4
+    content[pasp : pasp + 8] = bytes([0, 0, 0, 1] * 2)  # the codec still says 2
+    film.write_bytes(content)
+    frames = frames_of(film)
+    assert all(close(frame.image_rgb, picture) for frame, picture in zip(frames, PICTURES, strict=True))
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("height", [480, 720])
+def test_colours_that_are_not_named_are_those_that_players_take(tmp_path: Path, height: int, named: bool) -> None:
+    colour = np.array([200, 120, 90])
+    red_share, blue_share = (0.2126, 0.0722) if height == 720 else (0.299, 0.114)  # BT.709-6; BT.601-7
+    luma = colour @ [red_share, 1 - red_share - blue_share, blue_share]
+    blue, red = ((colour[[2, 0]] - luma) / 2 / (1 - np.array([blue_share, red_share]))) * 224 / 255 + 128
+    planes = [(luma * 219 / 255 + 16, (height, 640)), (blue, (height // 4, 640)), (red, (height // 4, 640))]
+    frame = av.VideoFrame.from_ndarray(
+        np.concatenate([np.full(shape, np.round(value), np.uint8) for value, shape in planes]), format="yuv420p"
+    )
+    with av.open(str(tmp_path / "film.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=640, height=height, pix_fmt="yuv420p")
+        if named:
+            stream.codec_context.colorspace = 1 if height == 720 else 6
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    (seen,) = frames_of(tmp_path / "film.mkv")
+    assert seen.image_rgb.reshape(-1, 3).mean(axis=0) == pytest.approx(colour, abs=2)
+
+
 def test_one_picture(tmp_path: Path) -> None:
     (frame,) = frames_of(films.write(tmp_path / "film.mp4", PICTURES[:1]))
     assert (frame.number, frame.time_s) == (0, 0)
@@ -153,6 +183,34 @@ def test_two_recordings_in_one_go_on_after_each_other(tmp_path: Path) -> None:
     assert np.diff(times_s) == pytest.approx(np.full(149, 0.04), abs=2e-3)
 
 
+def test_an_end_that_cannot_be_is_not_waited_for(tmp_path: Path) -> None:
+    film = films.write(tmp_path / "film.mkv", PICTURES)
+    content, count = re.subn(rb"(\d\d:\d\d:)\d\d\.\d{3}", rb"\g<1>0.0.00", film.read_bytes())  # in its DURATION
+    assert count
+    film.write_bytes(content)
+    assert len(frames_of(film)) == 5
+
+
+def test_a_camera_without_a_picture_yet_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = VideoSource(films.write(tmp_path / "film.mp4", PICTURES))
+    container, left_out = source._container, [True, True, False]
+
+    class Camera:
+        """As macOS has them."""
+
+        close = container.close
+
+        def demux(self, streams: object) -> Iterator[object]:
+            if left_out.pop(0):
+                raise av.error.BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            yield from container.demux(streams)
+
+    monkeypatch.setattr(source, "_container", Camera())
+    with source:
+        assert len(list(source)) == 5
+    assert not left_out
+
+
 def test_an_error_of_any_kind_reaches_who_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(self: VideoSource, frame: object) -> np.ndarray:
         raise MemoryError("no room for a picture")
@@ -165,8 +223,8 @@ def test_an_error_of_any_kind_reaches_who_waits(tmp_path: Path, monkeypatch: pyt
 def test_a_camera_that_is_taken_away_gives_what_it_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = VideoSource._decoded
 
-    def taken_away(self: VideoSource) -> Iterator[object]:
-        yield from itertools.islice(decoded(self), 3)
+    def taken_away(self: VideoSource, left: threading.Event) -> Iterator[object]:
+        yield from itertools.islice(decoded(self, left), 3)
         raise av.error.OSError(errno.ENODEV, os.strerror(errno.ENODEV))  # as a camera's driver says it
 
     monkeypatch.setattr(VideoSource, "_decoded", taken_away)
