@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import stat
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,16 +23,16 @@ def replaced(path: Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "it is a pipe or a device, and a file is to be written", str(path))
+    part = path.with_name(f".mien-{uuid.uuid4().hex}{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(prefix=".mien-", suffix=path.suffix, dir=path.parent)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less the umask
+        mode = stat.S_IMODE(part.stat().st_mode)
     except OSError as error:  # it is about the file that was to be, not about the part
         raise OSError(error.errno, error.strerror, str(path)) from None
-    os.close(handle)
-    part = Path(name)
     try:
         yield part
         _to_disk(part)
-        part.chmod(0o666 & ~_umask())  # mkstemp's own mode, and that of some writers, is for the owner alone
+        part.chmod(mode)  # some writers put another file there, for the owner alone
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -52,9 +53,3 @@ def _to_disk(file: Path) -> None:
     """Waits until a file's content is on the disk: else a power cut could leave its name with nothing behind it."""
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
