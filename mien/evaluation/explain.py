@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.errors import ConfigError, require
 from mien.evaluation.predict import open_model
-from mien.evaluation.sheet import HEAT, draw_probabilities, overlay
+from mien.evaluation.sheet import HEAT, draw_probabilities, overlay, telling
 from mien.evaluation.style import INK, LABEL_PT, SMALL_PT, class_colour, new_figure, save
 from mien.preprocess import crop
 from mien.recognition import photo
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Method = Literal["masks", "grad-cam"]
-
-SAME = 1e-5
-"""A mask whose values differ by no more than that is the same everywhere and shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +180,7 @@ def figure(explanation: Explanation, title: str, span: tuple[float, float]) -> F
 
 def _masks(model: Model, image: NDArray[np.uint8]) -> tuple[NDArray[np.floating], ...]:
     """Each stage's mask on one face; empty where there are none, or where each is the same everywhere."""
-    masks = tuple(mask[0] for mask in model.masks(image[None]))
-    return masks if any(np.ptp(mask) > SAME for mask in masks) else ()
+    return telling([mask[0] for mask in model.masks(image[None])])
 
 
 def _grad_cams(

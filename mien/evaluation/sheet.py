@@ -24,6 +24,9 @@ MOST_FACES = 32
 HEAT = "inferno"
 """matplotlib's colours for masks over faces: dark low and bright high."""
 
+SAME = 2e-3
+"""A mask whose values differ by no more than that, half a step of 8 bits, is the same everywhere and shows nothing."""
+
 _FACE_PX = 192
 """Height that faces of a sheet are brought to at least, pixels, so that masks over them are smooth."""
 
@@ -44,7 +47,7 @@ def faces_figure(
         images: (n, h, w), values 0..255; at most MOST_FACES.
         predictions: Of these n faces, in order.
         masks: (n, hm, wm) a stage, first stage first, means over the channels, values in [0, 1]; empty for a network
-            without masks.
+            without masks. Those that are the same everywhere are not drawn.
         network: Its name, for the title.
         split: One of `mien.labels.SPLITS`, or any other name of the data.
 
@@ -53,6 +56,7 @@ def faces_figure(
         MissingExtraError: matplotlib is not installed.
     """
     _check_faces(images, predictions, masks)
+    masks = telling(masks)
     n, columns = len(images), 2 + len(masks)
     figure, grid = new_figure(
         (1.2 + 1.35 * (1 + len(masks)) + 2.1, 1.35 * n + 1.1),
@@ -85,6 +89,14 @@ def faces_figure(
     grid[0, 0].set_title("face", size=SMALL_PT, color=INK)
     grid[0, -1].set_title("probability, %", size=SMALL_PT, color=INK)
     return figure
+
+
+def telling(masks: Sequence[NDArray[np.floating[Any]]]) -> tuple[NDArray[np.floating[Any]], ...]:
+    """The masks of all stages; none where each is the same everywhere, as the mean of a softmax over channels is.
+
+    But for the rounding of a file in 8 bits, which moves it by a thousandth.
+    """
+    return tuple(masks) if any(np.ptp(mask) > SAME for mask in masks) else ()
 
 
 def overlay(

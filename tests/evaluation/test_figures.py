@@ -221,6 +221,13 @@ def test_a_sheet_has_a_row_a_face_and_a_column_a_stage():
     np.testing.assert_allclose(widths, 100 * predictions.probabilities[1])
 
 
+def test_masks_that_are_the_same_everywhere_are_left_out():
+    """As the mean of a softmax over channels is, but for the rounding of its maps to 8 bits."""
+    images, predictions, masks = sheet()
+    noise = [np.full_like(mask, 1 / 24) + np.random.default_rng(0).uniform(0, 1e-3, mask.shape) for mask in masks]
+    assert len(faces_figure(images, predictions, noise, NETWORK, "private").axes) == 3 * (1 + 1)
+
+
 def test_an_overlay_is_brightest_where_the_mask_is_highest():
     image = np.full((48, 48), 90, np.uint8)
     mask = np.zeros((4, 4))
