@@ -79,7 +79,7 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
 
 
 CALIBRATED = ("ece", "nll", "macro_auc", "micro_auc")
-"""Metrics that other temperatures change; of two, they change the order of faces by their confidence too."""
+"""Metrics of single views that other temperatures change; of two, they change the order of faces by confidence too."""
 
 
 def recalibrate(
@@ -87,7 +87,8 @@ def recalibrate(
 ) -> tuple[Calibration, Predictions]:
     """Writes an exported file again, with temperatures and a threshold found on other faces.
 
-    What its metadata said of CALIBRATED is taken out, since it holds no more.
+    What its metadata said of CALIBRATED is taken out, since it holds no more; and all that it said of several views,
+    where the mean of probabilities may have another class first now.
 
     Args:
         model: A shipped model's name, or the path of an .onnx file.
@@ -111,6 +112,7 @@ def recalibrate(
     metrics = {
         name: {key: value for key, value in values.items() if key not in CALIBRATED}
         for name, values in classifier.metadata.get("metrics", {}).items()
+        if name.endswith("-single")
     }
     metadata = classifier.metadata | {"calibration": calibration.to_dict(), "metrics": metrics}
     with replaced(path) as part:

@@ -91,6 +91,7 @@ def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
     graph = onnx.load(path).graph
     stored = _constants(graph)
     norms = _norms_behind(network, [axis.dim_value or 1 for axis in graph.input[0].type.tensor_type.shape.dim])
+    known = network.state_dict().keys()
     weights: dict[str, Tensor] = {}
     for node in graph.node:
         if node.output[0] in stored:
@@ -99,8 +100,11 @@ def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
             parameter = _PARAMETER.fullmatch(given)
             if parameter is None or given not in stored:
                 continue
-            weights[parameter["name"]] = torch.tensor(stored[given])
-            convolution = parameter["name"].removesuffix(".weight")
+            name = parameter["name"]
+            if name not in known and (copied := name.rstrip("0123456789")) in known:
+                name = copied  # of a layer that is used twice the quantizer makes two, and numbers the second
+            weights[name] = torch.tensor(stored[given])
+            convolution = name.removesuffix(".weight")
             if parameter["folded"] and convolution in norms:
                 # By its place, for its name may be another's: the optimizer keeps equal ones once.
                 shift = torch.tensor(stored[node.input[place + 1]])

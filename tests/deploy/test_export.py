@@ -14,6 +14,7 @@ from mien.data import load
 from mien.deploy import export as exports
 from mien.deploy.export import export, recalibrate
 from mien.errors import ConfigError, DataError, WeightsError
+from mien.networks import onnx_file
 from mien.recognition.classifier import METADATA, Classifier
 from mien.training.trained import TrainedNetwork
 from mien.types import Predictions
@@ -86,6 +87,17 @@ def test_a_file_is_calibrated_again_and_stays_the_same_network(exported, public,
     with pytest.raises(DataError, match="the data has the classes"):
         recalibrate(str(exported), tmp_path / "mine.onnx", replace(public, classes=tuple("abcdefg")))
     assert (tmp_path / "mine.onnx").read_bytes() == before
+
+
+def test_what_several_views_said_is_forgotten_with_the_temperatures(exported, public, tmp_path):
+    """A mean of other probabilities may have another class first."""
+    classifier = Classifier(exported)
+    metrics = classifier.metadata["metrics"] | {"public-flip": {"n": 14, "accuracy": 0.75}}
+    onnx_file.restamp(
+        exported, tmp_path / "both.onnx", {METADATA: json.dumps(classifier.metadata | {"metrics": metrics})}
+    )
+    recalibrate(str(tmp_path / "both.onnx"), tmp_path / "mine.onnx", public)
+    assert Classifier(tmp_path / "mine.onnx").metadata["metrics"].keys() == {"public-single"}
 
 
 def test_it_tells_nothing_of_the_machine_it_was_made_on(exported):

@@ -3,16 +3,19 @@
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 
-from mien.calibration import calibrate
+from mien.calibration import Calibration, calibrate
+from mien.config import Config, NetworkConfig
 from mien.data import load
 from mien.deploy import quantize as quantizing
 from mien.deploy.export import export
 from mien.deploy.quantize import quantize
 from mien.errors import ConfigError, DataError, WeightsError
+from mien.labels import EXPRESSIONS
 from mien.recognition.classifier import Classifier, find, shipped
-from mien.training.trained import TrainedNetwork
+from mien.training.trained import TrainedNetwork, build
 from mien.types import Predictions
 
 
@@ -71,6 +74,18 @@ def test_it_comes_back_as_a_network_of_torch(quantized, dataset, which):
     images = dataset.images
     expected, got = Classifier(path).logits(images), TrainedNetwork.of_exported(path).logits(images)
     assert np.abs(got - expected).mean() < 0.05 * expected.std()
+
+
+def test_a_layer_that_is_used_twice_comes_back_too(dataset, tmp_path):
+    """CBAM's perceptron sees the mean and the maximum: the quantizer makes two of its biases."""
+    config = Config(network=NetworkConfig("cbam_resnet18", "mini", size=24))
+    network, preprocessing = build(config, 7)
+    trained = TrainedNetwork(network.eval(), preprocessing, EXPRESSIONS, config, Calibration(), {})
+    export(trained, tmp_path / "cbam.onnx", dataset.split("public"), {})
+    quantize(str(tmp_path / "cbam.onnx"), tmp_path / "integers.onnx", dataset)
+    again = TrainedNetwork.of_exported(tmp_path / "integers.onnx").network.state_dict()
+    name = "backbone.layer1.0.attention.channel.0.bias"
+    torch.testing.assert_close(again[name], network.state_dict()[name], rtol=0.05, atol=0.01)
 
 
 def test_it_is_calibrated_by_what_it_says_itself(quantized, dataset):
