@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 
 from mien import config as configs
@@ -164,9 +164,8 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
     diverged: list[str] = []
     checked: set[str] = set()
     for number, trial in enumerate(sweep.trials, start=1):
-        lock = FileLock(folder / f"{trial.name}.lock")
         try:
-            taken = lock.acquire(blocking=False)
+            taken = runs.lock_of(folder / trial.name).acquire(blocking=False)
         except Timeout:
             continue
         with taken:
@@ -343,6 +342,8 @@ def _config(table: dict[str, Any], place: str) -> Config:
         raise ConfigError(f"{place}: training.seed is what a sweep varies by itself: name the seeds in sweep.seeds")
     try:
         config = configs.from_dict(table)
+        if config.training.devices > 1:
+            raise ConfigError("a sweep trains on one device: set training.devices to 1, and run one process a GPU")
         with torch.device("meta"):  # refused now and not after the hours of the variants before it
             build(config, len(EXPRESSIONS))
     except ConfigError as error:

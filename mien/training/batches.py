@@ -28,6 +28,14 @@ def generator_for(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed_for(*numbers))
 
 
+def digest_of(faces: FaceDataset, *others: bytes) -> str:
+    """Sixteen hexadecimal digits that say which faces these are, with which labels, and what else belongs to them."""
+    digest = hashlib.blake2b(faces.images.tobytes() + faces.targets.tobytes(), digest_size=8)
+    for other in others:
+        digest.update(other)
+    return digest.hexdigest()
+
+
 class Batch(NamedTuple):
     """What one step learns from.
 
@@ -79,12 +87,12 @@ class Batches:
         )
         self.teacher = teacher if isinstance(teacher, Tensor) else None
         self.teachers = teacher if isinstance(teacher, Teachers) else None
-        digest = hashlib.blake2b(dataset.images.tobytes() + dataset.targets.tobytes(), digest_size=8)
-        if self.teacher is not None:
-            digest.update(self.teacher.numpy().tobytes())
-        if self.teachers:
-            digest.update(self.teachers.digest.encode())
-        self.digest = digest.hexdigest()
+        self.digest = digest_of(
+            dataset,
+            self.distributions.numpy().tobytes() if loss.ferplus else b"",
+            self.teacher.numpy().tobytes() if self.teacher is not None else b"",
+            self.teachers.digest.encode() if self.teachers else b"",
+        )
         self.channels = preprocessing.channels
         self.batch_size = batch_size
         self.augment = augment

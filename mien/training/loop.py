@@ -23,7 +23,7 @@ from mien.errors import ConfigError, DataError, TrainingError
 from mien.interrupt import Interrupt
 from mien.training import checkpoint
 from mien.training.allocator import keep_freed_memory
-from mien.training.batches import Batch, Batches, seed_for
+from mien.training.batches import Batch, Batches, digest_of, seed_for
 from mien.training.bfloat16 import InSinglePrecision, multiplies_bfloat16
 from mien.training.distill import Teachers, taught
 from mien.training.log import Log
@@ -115,6 +115,7 @@ class Trainer:
                 f"the training split must hold faces of 2 classes or more, got {dataset.classes[int(present)]} alone"
             )
         self.public = dataset.split("public")
+        self.data_digest = digest_of(self.public, self.batches.digest.encode())
         self.scheduler = _scheduler(self.optimizer, training, len(self.batches))
         self.class_weights = None
         if config.loss.class_weights == "balanced":
@@ -136,7 +137,7 @@ class Trainer:
         """Trains to the last epoch or until interrupted; saves after every epoch and at the interruption.
 
         Returns:
-            Whether training is done.
+            Whether training is done and no stop was asked for: whoever has more to do must not begin it then.
         """
         training = self.config.training
         while not self._done():
@@ -162,7 +163,7 @@ class Trainer:
                     self._save_best(row, predictions)
             self.save()
             if self._asked_to_stop(interrupt):
-                return self._done()
+                return False
         return True
 
     def train_epoch(self, interrupt: Interrupt) -> None:
@@ -231,7 +232,7 @@ class Trainer:
         state = {
             "config": configs.to_dict(self.config),
             "classes": list(self.public.classes),
-            "data": self.batches.digest,
+            "data": self.data_digest,
             "epoch": self.epoch,
             "step": self.step,
             "meters": vars(self.meters),
@@ -258,7 +259,7 @@ class Trainer:
                 f"{self.folder} was trained with another config: {'; '.join(differing)}; resume with its own "
                 f"{CONFIG}, or train into another folder"
             )
-        if state["data"] != self.batches.digest:
+        if state["data"] != self.data_digest:
             raise ConfigError(
                 f"{self.folder} was trained on other faces, or by another teacher, than its config's files hold now: "
                 "bring the old ones back, or train into another folder"

@@ -1,8 +1,11 @@
 """Many trainings from one file."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,8 @@ from mien.errors import ConfigError, DataError, TrainingError
 from mien.evaluation import sweep, tables
 from mien.evaluation.results import Result
 from mien.training import run as runs
+from mien.training.loop import Trainer
+from mien.training.trained import LAST
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.toml"))
 
@@ -161,6 +166,27 @@ def test_other_faces_get_no_row_beside_these(file, quiet, tmp_path, fer2013_csv,
     assert table.read_text() == before
 
 
+def test_one_that_is_told_to_stop_begins_no_other_trial(file, quiet, tmp_path, monkeypatch):
+    """Told in a trial's last epoch, too; what was trained is evaluated when the sweep goes on."""
+    table = tmp_path / "table.csv"
+    asked = sweep.load(file)
+    saved = Trainer.save
+
+    def told(self):
+        saved(self)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", told)
+        assert not sweep.run(asked, tmp_path / "runs", table, quiet)
+    assert [path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()] == ["plain-seed3"]
+    begun = (tmp_path / "runs" / "plain-seed3" / LAST).stat().st_mtime_ns
+    assert sweep.run(asked, tmp_path / "runs", table, quiet)
+    assert (tmp_path / "runs" / "plain-seed3" / LAST).stat().st_mtime_ns == begun
+    assert len(tables.load(table, Result)) == 8
+
+
 def test_a_trial_that_diverges_does_not_stop_the_others(file, quiet, tmp_path):
     file.write_text(file.read_text().replace("learning_rate = 0.01", "learning_rate = 1e30"))
     with pytest.raises(
@@ -208,6 +234,7 @@ def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path,
             r"\[variants\.masking\].*network\.mask_depth must be 0",
         ),
         ("epochs = 1\n", "epochs = 1\nseed = 5\n", r"\[variants\.plain\].*name the seeds in sweep\.seeds"),
+        ("epochs = 1\n", "epochs = 1\ndevices = 2\n", r"\[variants\.plain\].*a sweep trains on one device"),
         ("seeds = [3, 4]", "seeds = [-1]", "seeds must be a list of whole numbers from 0"),
         ('network.name = "resnet18"\n', "training = 5\n", r"\[variants\.plain\].*training must be a table"),
         ("seeds = [3, 4]", "seeds = 3", "seeds must be a list of whole numbers"),

@@ -11,13 +11,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from rich.console import Console
 
-from mien.config import AugmentConfig, Config, LossConfig, NetworkConfig, TrainingConfig
+from mien.config import AugmentConfig, Config, DataConfig, LossConfig, NetworkConfig, TrainingConfig
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, TrainingError
 from mien.interrupt import Interrupt, interruptible
-from mien.training import checkpoint
+from mien.training import checkpoint, run
 from mien.training.log import CSV, Log
 from mien.training.loop import Trainer
 from mien.training.trained import BEST, LAST, TrainedNetwork
@@ -226,7 +227,27 @@ def test_a_run_goes_on_with_its_own_faces_only(tmp_path):
     trainer_in(tmp_path).fit(StopsAfter(4))
     with pytest.raises(ConfigError, match="was trained on other faces"):
         trainer_in(tmp_path, dataset=made_up_faces(seed=1)).resume()
+    faces = made_up_faces()
+    other_public = replace(faces, targets=np.where(faces.splits == 1, (faces.targets + 1) % 7, faces.targets))
+    with pytest.raises(ConfigError, match="was trained on other faces"):  # the best epoch was chosen on them
+        trainer_in(tmp_path, dataset=other_public).resume()
     trainer_in(tmp_path).resume()
+
+
+def test_a_run_goes_on_with_its_own_votes_only(tmp_path):
+    config = replace(CONFIG, data=DataConfig(ferplus="fer2013new.csv"), loss=LossConfig(ferplus=0.5))
+    votes = np.eye(7, dtype=np.float32)[made_up_faces().targets]
+    trainer_in(tmp_path, config, replace(made_up_faces(), votes=votes)).fit(StopsAfter(2))
+    with pytest.raises(ConfigError, match="was trained on other faces"):
+        trainer_in(tmp_path, config, replace(made_up_faces(), votes=np.roll(votes, 1, axis=1))).resume()
+    trainer_in(tmp_path, config, replace(made_up_faces(), votes=votes)).resume()
+
+
+def test_two_processes_do_not_train_into_one_folder(tmp_path, fer2013_csv, user_cache):
+    config = replace(CONFIG, data=DataConfig(path=str(fer2013_csv)))
+    with FileLock(tmp_path / "run.lock"), pytest.raises(ConfigError, match=r"another process is training into .*run:"):
+        run.train(config, tmp_path / "run", False, Console(quiet=True))
+    assert run.train(config, tmp_path / "run", False, Console(quiet=True))
 
 
 def test_a_climb_of_one_step_is_no_division_by_zero(tmp_path):
