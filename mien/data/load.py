@@ -93,13 +93,14 @@ def _read_cached(form: str, source: Path, size: int) -> FaceDataset:
     name = hashlib.sha256(os.fsencode(f"{source.resolve()}|{size}")).hexdigest()[:32]
     file = user_cache_path("mien") / "data" / f"{name}.npz"
     state = _state(form, source)
-    if file.exists():
-        try:
-            with np.load(file) as stored:
-                if stored["state"].item() == state:
-                    return FaceDataset(**{name: stored[name] for name in ("images", "targets", "splits", "index")})
-        except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
-            print(f"mien: the cached copy {file} is damaged, reading {source} again", file=sys.stderr)
+    try:
+        with np.load(file) as stored:
+            if stored["state"].item() == state:
+                return FaceDataset(**{name: stored[name] for name in ("images", "targets", "splits", "index")})
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # there is no copy yet, or there can be none
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
+        print(f"mien: the cached copy {file} is damaged, reading {source} again", file=sys.stderr)
     dataset = _read(form, source, size)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -172,6 +173,19 @@ def test_cache_that_cannot_be_written_is_said_and_does_no_harm(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert len(load(fer2013_csv)) == 56
     assert "cannot be cached" in capsys.readouterr().err
+
+
+def test_cache_that_may_not_be_read_does_no_harm(
+    fer2013_csv: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a container whose user is not the one that the home belongs to."""
+
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(np, "load", refused)
+    assert len(load(fer2013_csv)) == 56
+    assert "damaged" not in capsys.readouterr().err
 
 
 def test_readers_at_once(fer2013_csv: Path, user_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
