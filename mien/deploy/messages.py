@@ -131,6 +131,9 @@ EXAMPLE: dict[str, Any] = {
 }
 """An answer to two pictures, of which one is none."""
 
+MOST_PARTS = 10_000
+"""Values that JSON may have: each takes some hundred bytes of memory, many times what a small one takes of the body."""
+
 REASONS = {
     400: "The body is not the form or the JSON that its media type says.",
     401: "The token is missing or wrong.",
@@ -240,13 +243,16 @@ async def _from_form(request: Request, body: AsyncGenerator[bytes, None]) -> lis
 
 
 def _from_json(encoded: bytes, most: int) -> list[Picture]:
+    other_form = HTTPException(422, 'expected {"pictures": ["BASE64", ...]}, got JSON of another form')
+    if sum(map(encoded.count, (b",", b"[", b"{"))) > MOST_PARTS:
+        raise other_form
     try:
         sent = json.loads(encoded)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from None
     listed = sent.get("pictures") if isinstance(sent, dict) else None
     if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
-        raise HTTPException(422, 'expected {"pictures": ["BASE64", ...]}, got JSON of another form')
+        raise other_form
     _refuse_number(len(listed), most)
     return [_from_base64(f"picture {number}", text) for number, text in enumerate(listed, start=1)]
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import anyio
@@ -284,11 +285,16 @@ def serve(settings: Settings, tell: Callable[[str], object]) -> None:
         timeout_graceful_shutdown=math.ceil(settings.limits.seconds),
         server_header=False,
     )
-    # uvicorn raises its signals again when it has ended, and to have ended as told is no failure.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
     url = f"http://{host}:{listener.getsockname()[1]}"
-    _Server(config, app.state.service, lambda: tell(url)).run([listener])
+    server = _Server(config, app.state.service, lambda: tell(url))
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # Before uvicorn listens to signals itself; it raises them again when it has ended, which is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    server.run([listener])
 
 
 class _Files(StaticFiles):
