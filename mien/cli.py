@@ -454,7 +454,8 @@ def evaluate(
     is_run = run.is_dir() and not isinstance(opened, Classifier)
     folder = output or (run / "evaluation" / f"{split}-{view}" if is_run else None)
     if folder:
-        report.write(folder, predictions, found, about, report.read_log(run / "log.csv"))
+        log = report.read_log(run / "log.csv") if is_run else []
+        report.write(folder, predictions, found, about, log)
         rows = report.sheet_rows(faces.targets, len(faces.classes))
         shown = faces.take(rows)
         report.write_sheet(folder, predictions.take(rows), shown, opened.masks(shown.images), about)

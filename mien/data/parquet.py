@@ -27,8 +27,8 @@ def read(path: Path, size: int = 48) -> FaceDataset:
 
     `image` is a picture's bytes, or a struct whose `bytes` are. `label` is a class's name, or its number: in the order
     of the names that the file's own Hugging Face header gives, and FER2013's id where it gives none. The split of a
-    row is its `usage` or `split` column, else the first word of its file's or folder's name that is one
-    (`train-00000.parquet`, `validation/0000.parquet`), else training.
+    row is its `usage` or `split` column, else the first word that is one of its file's name or of those of the folders
+    below `path` that it is in (`train-00000.parquet`, `validation/0000.parquet`), else training.
 
     Args:
         path: The file or folder.

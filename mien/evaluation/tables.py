@@ -74,7 +74,7 @@ def load(path: Path, kind: type[R]) -> list[R]:
 def add(path: Path, row: R) -> None:
     """Puts a row into a table, in the place of the one with the same key if there is one.
 
-    Several processes may add to one table.
+    Several processes of one machine may add to one table.
 
     Raises:
         DataError: The table is damaged; nothing is written.
