@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError, DataError
-from mien.types import Predictions, softmax
+from mien.types import Predictions, from_numbers, softmax
 
 COVERAGE = 0.8
 """Share of faces that a network should be certain of, where nothing else is asked for."""
@@ -60,14 +60,7 @@ class Calibration:
         Raises:
             ValueError: It is anything else.
         """
-        names = [field.name for field in fields(cls)]
-        if isinstance(stored, dict) and "temperature" in stored:
-            stored = {"temperature_unsure": stored["temperature"]} | stored  # older files have one for all
-        if not isinstance(stored, dict) or set(stored) != set(names):
-            raise ValueError(f"a calibration must give {', '.join(names)}, got {stored}")
-        if any(type(value) not in (int, float) for value in stored.values()):
-            raise ValueError(f"a calibration must be of numbers, got {stored}")
-        return cls(**stored)
+        return from_numbers(cls, stored)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, for a model file's metadata."""

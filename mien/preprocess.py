@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.types import Box
+from mien.types import Box, from_numbers
 
 Numbers = TypeVar("Numbers", bound=Any)
 
 MOST_AT_ONCE = 256
 """Faces that go through a network together, to be recognised."""
-MOST_SIDE = 4096
-"""Side of a square that is cut out at full resolution, pixels: else a picture of 30,000 x 1 would take a gigabyte."""
 PIXELS_AT_ONCE = 48 * 224 * 224
 """Most pixels of theirs: as many as one step of a full-size training has."""
+MOST_SIDE = 4096
+"""Side of a square that is cut out at full resolution, pixels: else a picture of 30,000 x 1 would take a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,7 @@ class Preprocessing:
         Raises:
             ValueError: It is anything else.
         """
-        names = [field.name for field in fields(cls)]
-        if (
-            not isinstance(stored, dict)
-            or set(stored) != set(names)
-            or not set(map(type, stored.values())) <= {int, float}
-        ):
-            raise ValueError(f"preprocessing must give a number for each of {', '.join(names)}, got {stored}")
-        return cls(**stored)
+        return from_numbers(cls, stored)
 
     def resize(self, faces: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Gray faces of any sizes, each (h, w) -> (N, size, size), values 0..255."""

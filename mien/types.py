@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.labels import EXPRESSIONS
+
+N = TypeVar("N", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,19 @@ def mean_logits(probabilities: Sequence[NDArray[np.floating[Any]]]) -> NDArray[n
     """The logarithm of the mean of several (N, K) probabilities: logits of those that say it together."""
     smallest = np.finfo(np.float32).tiny  # a probability too small to be told from 0 still has a logarithm
     return np.asarray(np.log(np.maximum(np.mean(probabilities, axis=0), smallest)), np.float32)
+
+
+def from_numbers(kind: type[N], stored: object) -> N:
+    """A dataclass of numbers, from what `dataclasses.asdict` gave of it.
+
+    Raises:
+        ValueError: It is anything else.
+    """
+    names = [field.name for field in fields(kind)]
+    if not isinstance(stored, dict) or set(stored) != set(names) or not set(map(type, stored.values())) <= {int, float}:
+        raise ValueError(f"{kind.__name__.lower()} must give a number for each of {', '.join(names)}, got {stored}")
+    made: N = kind(**stored)
+    return made
 
 
 def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

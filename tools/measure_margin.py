@@ -21,8 +21,9 @@ from PIL import Image
 from mien.data import load
 from mien.labels import SPLITS
 from mien.preprocess import crop
+from mien.recognition.blazeface import BlazeFace
 from mien.recognition.classifier import Classifier
-from mien.recognition.detect import Detection, create_detector, framed
+from mien.recognition.detect import Detection, Detector, create_detector, framed
 from mien.types import Box
 
 ENLARGED = 4
@@ -109,7 +110,11 @@ def main() -> None:
     split = load(arguments.data).split(arguments.split)
     count = min(arguments.faces, len(split))
     rows = np.sort(np.random.default_rng(arguments.seed).choice(len(split), count, replace=False))
-    detector = create_detector(arguments.detector, threads=arguments.threads, small_faces=False)
+    detector: Detector = (
+        BlazeFace(arguments.threads, small_faces=False)  # each face fills its picture
+        if arguments.detector == "blazeface"
+        else create_detector(arguments.detector, arguments.threads)
+    )
     found = {}
     for row in rows.tolist():
         if detections := detector(photograph(split.images[row], arguments.border)):

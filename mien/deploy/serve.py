@@ -252,10 +252,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = service
     app.include_router(router)
-    if (PAGE / "index.html").is_file():
-        app.mount("/", _Files(directory=PAGE, html=True))
-    else:
-        app.add_api_route("/", _no_page, include_in_schema=False)
+    app.mount("/", _Files(directory=PAGE, html=True))
     app.add_exception_handler(StarletteHTTPException, _refused)
     own = () if find(settings.model) == shipped().get(service.name) else (f"/models/{service.name}.onnx",)
     access = Access(names_of(settings.host), settings.token, ("/v1/", *own))
@@ -435,10 +432,6 @@ async def metrics(request: Request) -> Response:
     """Counts and times, for Prometheus."""
     registry = request.app.state.service.metrics.registry
     return Response(prometheus.generate_latest(registry), media_type=prometheus.CONTENT_TYPE_LATEST)
-
-
-async def _no_page() -> Response:
-    return PlainTextResponse("This service has no page: see /docs for how to call it.\n")
 
 
 async def _refused(request: Request, refusal: Exception) -> Response:

@@ -90,10 +90,7 @@ def in_training(spec: NetworkSpec, faces: FaceDataset, threads: int, seconds: fl
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the trainer would take a GPU, and the sheet is of processors
 
-    from rich.console import Console
-
     from mien.config import Config, NetworkConfig, TrainingConfig
-    from mien.training.log import Log
     from mien.training.loop import Trainer
 
     size = spec.size if spec.size < TRAINING_SIZE else max(TRAINING_SIZE, spec.min_size)
@@ -103,9 +100,7 @@ def in_training(spec: NetworkSpec, faces: FaceDataset, threads: int, seconds: fl
             batch_size=TRAINING_BATCH, optimizer="adamw", learning_rate=3e-4, schedule="plateau", threads=threads
         ),
     )
-    folder = Path()  # named, never written to: only finished epochs are
-    trainer = Trainer(config, faces, folder, Log(folder, 1, Console(quiet=True)))
-    trainer.network.train()
+    trainer = Trainer.of_steps(config, faces)
     losses: list[float] = []
     started = time.perf_counter()
     while time.perf_counter() - started < seconds or len(losses) < LEAST_STEPS:

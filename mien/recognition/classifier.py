@@ -133,12 +133,10 @@ class Classifier:
         names = [output.name for output in self._session.get_outputs() if output.name.startswith("mask_")]
         return tuple(self._session.run(names, {"images": self.preprocessing(images)})) if names else ()
 
-    def logits(
-        self, images: list[NDArray[np.uint8]] | NDArray[np.uint8], batch_size: int | None = None
-    ) -> NDArray[np.float32]:
+    def logits(self, images: list[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Gray faces, each (h, w), values 0..255 -> (N, K) class scores before softmax."""
         parts = [np.empty((0, len(self.classes)), np.float32)]
-        n = batch_size or self.preprocessing.at_once
+        n = self.preprocessing.at_once
         for start in range(0, len(images), n):
             batch = self.preprocessing(images[start : start + n])
             parts.append(self._session.run(["logits"], {"images": batch})[0])

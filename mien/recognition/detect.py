@@ -62,15 +62,13 @@ class WholePicture:
         return (Detection(Box(0, 0, width, height), {}, 1.0),)
 
 
-def create_detector(name_or_path: str, threads: int | None = None, small_faces: bool = True) -> Detector:
+def create_detector(name_or_path: str, threads: int | None = None) -> Detector:
     """Makes a detector.
 
     Args:
         name_or_path: `blazeface` (it ships with mien), `yunet` (fetched at first use), `none` (the faces are already
             cut out), or the path of a YuNet .onnx file.
         threads: Processor threads of one call; None leaves it to ONNX Runtime, which takes every core.
-        small_faces: Whether BlazeFace also looks for faces too small for its one look at the whole picture. It costs
-            up to `blazeface.MAX_TILES` more runs a picture; the other detectors need none of it.
 
     Raises:
         ConfigError: There is no detector of that name.
@@ -80,7 +78,7 @@ def create_detector(name_or_path: str, threads: int | None = None, small_faces: 
     from mien.recognition.yunet import YuNet, fetched_yunet
 
     if name_or_path == "blazeface":
-        return BlazeFace(threads=threads, small_faces=small_faces)
+        return BlazeFace(threads=threads)
     if name_or_path == "yunet":
         return YuNet(fetched_yunet(), threads=threads)
     if name_or_path == "none":

@@ -7,11 +7,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from mien.config import MOST_EPOCHS, Config
 from mien.data.dataset import FaceDataset
 from mien.training.batches import Batch
-from mien.training.log import Log
 from mien.training.loop import Trainer
 
 MATRIX_SIDE = 2048
@@ -118,7 +115,7 @@ def measure(config: Config, dataset: FaceDataset, steps: int = 30) -> TrainingSp
     )
 
 
-def profile(config: Config, dataset: FaceDataset, rows: int = 15) -> str:
+def profile(config: Config, dataset: FaceDataset) -> str:
     """Where a bare step's time goes: torch's own table of operations, by their own time."""
     trainer = _trainer(config, dataset)
     batch = next(_endless(trainer))
@@ -127,7 +124,7 @@ def profile(config: Config, dataset: FaceDataset, rows: int = 15) -> str:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         for _ in range(3):
             trainer.train_step(batch)
-    table: str = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=rows, max_name_column_width=40)
+    table: str = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40)
     return table
 
 
@@ -154,12 +151,9 @@ def table(speed: TrainingSpeed) -> Table:
 
 
 def _trainer(config: Config, dataset: FaceDataset) -> Trainer:
-    folder = Path()  # named, never written to: only finished epochs are
     # Of little data or few epochs the learning rate's schedule would be over before the timing is.
     config = replace(config, training=replace(config.training, epochs=MOST_EPOCHS))
-    trainer = Trainer(config, dataset, folder, Log(folder, config.training.epochs, Console(quiet=True)))
-    trainer.network.train()
-    return trainer
+    return Trainer.of_steps(config, dataset)
 
 
 def _endless(trainer: Trainer) -> Iterator[Batch]:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from rich.console import Console
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -127,6 +128,13 @@ class Trainer:
         self.meters = Meters()
         self.best_accuracy, self.best_epoch = -1.0, 0
 
+    @classmethod
+    def of_steps(cls, config: Config, dataset: FaceDataset) -> Trainer:
+        """One whose single steps are wanted: the network is in training mode, nothing is shown or written."""
+        trainer = cls(config, dataset, Path(), Log(Path(), config.training.epochs, Console(quiet=True)))
+        trainer.network.train()
+        return trainer
+
     def _teacher(self, faces: FaceDataset) -> Tensor | Teachers:
         data, temperature = self.config.data, self.config.loss.temperature
         if data.teachers:
@@ -148,7 +156,7 @@ class Trainer:
             predictions = self.validate()
             logits, targets = torch.from_numpy(predictions.logits), torch.from_numpy(predictions.targets)
             loss = float(nn.functional.cross_entropy(logits, targets))
-            accuracy = int((logits.argmax(dim=1) == targets).sum()) / len(targets)
+            accuracy = float(predictions.right.mean())
             improved = accuracy > self.best_accuracy
             if improved:
                 self.best_accuracy, self.best_epoch = accuracy, self.epoch + 1

@@ -117,9 +117,7 @@ def write_model(path: Path, masks: bool, uncertain_below: float) -> Path:
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    calibration = Calibration(1.5, 0.6 if masks else 1.5, uncertain_below, 0.8, 0.5, 9).to_dict()
-    if not masks:
-        del calibration["temperature_unsure"]  # as older files have it
+    calibration = Calibration(1.5, 0.6, uncertain_below, 0.8, 0.5, 9).to_dict()
     metadata = {"format": 1, "network": path.stem, "classes": list(EXPRESSIONS), "calibration": calibration}
     metadata["preprocessing"] = {"size": size, "channels": 1, "mean": 0.0, "std": 1.0}
     helper.set_model_props(model, {METADATA: json.dumps(metadata)})

@@ -476,12 +476,6 @@ def test_every_answer_isolates_its_page_and_says_no_more_than_a_sentence(monkeyp
             assert {name: answer.headers[name] for name in HEADERS} == HEADERS
 
 
-def test_without_a_page_one_sentence_shows_the_way(monkeypatch, tmp_path):
-    monkeypatch.setattr(serve, "PAGE", tmp_path)
-    with client_of(workers=1) as client:
-        assert "see /docs" in client.get("/").text
-
-
 def test_it_can_be_mounted_in_another_application(expected):
     outer = FastAPI()
     outer.mount("/faces", serve.create_app(serve.Settings(token="open-sesame", workers=1)))

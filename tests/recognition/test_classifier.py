@@ -49,11 +49,16 @@ def test_what_the_file_says_of_itself(classifier: Classifier) -> None:
     assert classifier.metadata["licence"] == "MIT"
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 10, 256])
+@pytest.mark.parametrize("at_once", [1, 3, 10, 256])
 def test_logits_in_the_order_of_the_faces(
-    batch_size: int, classifier: Classifier, faces: NDArray[np.uint8], weights: NDArray[np.float64]
+    at_once: int,
+    classifier: Classifier,
+    faces: NDArray[np.uint8],
+    weights: NDArray[np.float64],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    logits = classifier.logits(faces, batch_size)
+    monkeypatch.setattr(Preprocessing, "at_once", at_once)
+    logits = classifier.logits(faces)
     assert logits.dtype == np.float32
     wanted = (faces.reshape(10, -1) / 255 - STORED["mean"]) / STORED["std"] @ weights
     assert np.abs(logits - wanted).max() < 1e-4
@@ -109,7 +114,7 @@ def one_sentence(path: Path) -> str:
         ({"preprocessing": STORED | {"std": 0}}, "cannot be used: a face needs .* std above 0, got"),
         (
             {"calibration": {"temperature": 2}},
-            "cannot be used: a calibration must give temperature, temperature_unsure, uncertain_below",
+            "calibration must give a number for each of temperature, temperature_unsure, uncertain_below",
         ),
         ({"preprocessing": STORED | {"size": 48}}, "must take images ['batch', 1, 48, 48]"),
         ({"preprocessing": STORED | {"channels": 3}}, "must take images ['batch', 3, 8, 8]"),

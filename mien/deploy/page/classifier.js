@@ -101,7 +101,7 @@ function softmax(logits) {
  * @param {import("./metadata.js").Metadata["calibration"]} calibration
  * @returns {number}
  */
-function inverseTemperature(shares, { temperature, temperature_unsure = temperature }) {
+function inverseTemperature(shares, { temperature, temperature_unsure }) {
   const entropy = -shares.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0);
   const unsure = Math.min(1, Math.max(0, entropy / Math.log(Math.max(2, shares.length))));
   return (1 - unsure) / temperature + unsure / temperature_unsure;

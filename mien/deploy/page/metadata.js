@@ -12,7 +12,7 @@ const FORMAT = 1; // the newest that is known here, as in mien/recognition/class
  * @typedef {object} Metadata What `mien export` stored in a model file, as far as the page uses it.
  * @property {string[]} classes
  * @property {{size: number, channels: number, mean: number, std: number}} preprocessing
- * @property {{temperature: number, temperature_unsure?: number, uncertain_below: number}} calibration
+ * @property {{temperature: number, temperature_unsure: number, uncertain_below: number}} calibration
  */
 
 /**
@@ -36,7 +36,7 @@ export function readMetadata(file, name) {
   if (!numbers || !Array.isArray(stored.classes)) {
     throw new Problem(`The model ${name} does not say how faces are prepared for it; export it again.`);
   }
-  return { ...stored, calibration: stored.calibration ?? { temperature: 1, uncertain_below: 0 } };
+  return { ...stored, calibration: stored.calibration ?? { temperature: 1, temperature_unsure: 1, uncertain_below: 0 } };
 }
 
 /**
