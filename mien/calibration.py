@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ConfigError, DataError
+from mien.errors import ConfigError, DataError, require
 from mien.types import Predictions, from_numbers, softmax
 
 COVERAGE = 0.8
@@ -17,8 +17,6 @@ COLDEST, HOTTEST = 0.05, 20.0
 """Least and largest temperature: where all faces are right, or none says anything, no best one exists."""
 FEW = 300
 """Fewer faces than this have one temperature for all: two would fit them rather than others like them."""
-NEWTON_STEPS = 50
-"""More than are ever needed: it has converged after about five."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +127,15 @@ def calibrate(predictions: Predictions, coverage: float = COVERAGE) -> Calibrati
 def best_temperatures(predictions: Predictions) -> tuple[float, float]:
     """`temperature` and `temperature_unsure` with the least negative log-likelihood of the targets, COLDEST..HOTTEST.
 
-    It is convex in their inverses, which multiply logits: Newton's method finds the one best pair.
+    It is convex in their inverses, which multiply logits, so that there is one best pair.
 
     Args:
         predictions: One face or more, with the network's own logits; of fewer than FEW both temperatures are one.
+
+    Raises:
+        MissingExtraError: SciPy is not installed.
     """
+    optimize = require("scipy.optimize", "train")
     logits = predictions.logits.astype(np.float64)
     logits -= logits.max(axis=1, keepdims=True)  # the same answers, and what adds up below is no larger than it must be
     unsure = _unsureness(logits)
@@ -141,33 +143,21 @@ def best_temperatures(predictions: Predictions) -> tuple[float, float]:
     parts = shares_of[:, :, None] * logits  # (2 or 1, N, K)
     own = parts[:, np.arange(len(logits)), predictions.targets].mean(axis=1)
 
-    def loss(inverse: NDArray[np.float64]) -> float:
+    def loss_and_slope(inverse: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         scaled = np.tensordot(inverse, parts, 1)
         highest = scaled.max(axis=1)
-        return float((np.log(np.exp(scaled - highest[:, None]).sum(axis=1)) + highest).mean() - inverse @ own)
+        loss = (np.log(np.exp(scaled - highest[:, None]).sum(axis=1)) + highest).mean() - inverse @ own
+        return float(loss), (softmax(scaled) * parts).sum(axis=2).mean(axis=1) - own
 
-    inverse = np.ones(len(parts))
-    for _ in range(NEWTON_STEPS):
-        shares = softmax(np.tensordot(inverse, parts, 1))
-        expected = (shares * parts).sum(axis=2)
-        slope = expected.mean(axis=1) - own
-        apart = parts - expected[:, :, None]
-        curvature = np.einsum("nk,ink,jnk->ij", shares, apart, apart) / len(logits)
-        # At a bound, and pushed against it, an inverse stays there and is left out.
-        free = np.where(slope > 0, inverse > 1 / HOTTEST, inverse < 1 / COLDEST)
-        curvature = np.where(np.outer(free, free), curvature, 0) + np.diag(np.where(free, 1e-9, 1))
-        downhill = np.where(free, slope, 0)
-        # Where the bounds cut Newton's step it may lead up; one of each inverse by itself does not.
-        steps = (np.linalg.solve(curvature, downhill), downhill / curvature.diagonal())
-        tries = (
-            np.clip(inverse - size * step, 1 / HOTTEST, 1 / COLDEST) for step in steps for size in 0.5 ** np.arange(20)
-        )
-        before = loss(inverse)
-        better = next((tried for tried in tries if loss(tried) < before), inverse)
-        moved, inverse = np.abs(better - inverse).max(), better
-        if moved < 1e-9:
-            break
-    return float(1 / inverse[0]), float(1 / inverse[-1])
+    found = optimize.minimize(
+        loss_and_slope,
+        np.ones(len(parts)),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(1 / HOTTEST, 1 / COLDEST)] * len(parts),
+        options={"ftol": 1e-15, "gtol": 1e-10},
+    )
+    return float(1 / found.x[0]), float(1 / found.x[-1])
 
 
 def _unsureness(logits: NDArray[Any]) -> NDArray[np.float64]:
