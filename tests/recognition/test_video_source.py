@@ -18,6 +18,7 @@ from PIL import Image
 from mien.errors import VideoError
 from mien.recognition.video_source import Frame, VideoSource
 from tests import films
+from tests.waiting import until
 
 PICTURES = [films.face_at((10 + 20 * i, 40)) for i in range(5)]
 UNEVEN_S = [0.0, 0.04, 0.3, 0.31, 1.0]
@@ -131,12 +132,13 @@ def test_what_it_says_of_itself(tmp_path: Path) -> None:
 
 def test_who_leaves_early_leaves_no_thread(tmp_path: Path) -> None:
     path = films.write(tmp_path / "film.mp4", PICTURES * 40)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with VideoSource(path) as source:
         for frame in source:
             if frame.number == 3:
+                assert set(threading.enumerate()) - before
                 break
-    assert threading.active_count() == before
+    until(lambda: set(threading.enumerate()) <= before, "the thread that decodes to end")
 
 
 def noise(n: int) -> list[np.ndarray]:
