@@ -4,15 +4,18 @@ import io
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mien.deploy import batching as module
 from mien.deploy.batching import Batcher, Limits, Picture, QueueFullError, decode
 from mien.errors import ConfigError, ImageError
 from mien.recognition.detect import WholePicture
 from mien.recognition.recognizer import Recognizer
+from tests.waiting import LONG_S, until
 
 ASTRONAUT = (Path(__file__).parents[2] / "examples" / "astronaut.jpg").read_bytes()
 
@@ -40,19 +43,19 @@ def batcher():
 
 
 def test_pictures_that_come_within_the_wait_are_one_batch(batcher):
-    batching, taken = batcher(batch=3)
+    batching, taken = batcher(batch=3, wait_ms=600_000)  # full, it does not wait
     answers = [batching.submit([Picture(f"{level}.png", png((level,) * 3))])[0] for level in (10, 20, 30)]
-    found = [answer.result(10) for answer in answers]
+    found = [answer.result(LONG_S) for answer in answers]
     assert [record["name"] for record in found] == ["10.png", "20.png", "30.png"]
     assert taken == [3]
 
 
 def test_a_lone_picture_waits_no_longer_than_stated(batcher):
     batching, taken = batcher(wait_ms=50)
-    batching.submit([Picture("first", png("gray"))])[0].result(10)
+    batching.submit([Picture("first", png("gray"))])[0].result(LONG_S)
     started = time.monotonic()
-    batching.submit([Picture("second", png("gray"))])[0].result(10)
-    assert 0.05 <= time.monotonic() - started < 1
+    batching.submit([Picture("second", png("gray"))])[0].result(LONG_S)
+    assert 0.05 <= time.monotonic() - started < 30
     assert taken == [1, 1]
 
 
@@ -63,12 +66,13 @@ def test_what_waits_is_shared_among_free_workers(batcher):
         """Finds a face only when two workers look for one at the same time."""
 
         def __call__(self, image_rgb):
-            both.wait(10)
+            both.wait(LONG_S)
             return WholePicture()(image_rgb)
 
     batching, taken = batcher(Meeting(), workers=2, wait_ms=0)
+    until(lambda: batching._free == 2, "both workers to be free")
     for answer in batching.submit([Picture(str(number), png("gray")) for number in range(2)]):
-        assert len(answer.result(10)["faces"]) == 1
+        assert len(answer.result(LONG_S)["faces"]) == 1
     assert taken == [1, 1]
 
 
@@ -84,9 +88,9 @@ def test_a_bad_picture_does_not_fail_its_batch(batcher):
     batching, taken = batcher(NoGreen())
     sent = {"gray": png("gray"), "green": png("green"), "text": b"no picture at all", "red": png("red")}
     gray, green, text, red = batching.submit([Picture(*each) for each in sent.items()])
-    assert [len(answer.result(10)["faces"]) for answer in (gray, red)] == [1, 1]
-    assert isinstance(green.exception(10), ZeroDivisionError)
-    assert isinstance(text.exception(10), ImageError)
+    assert [len(answer.result(LONG_S)["faces"]) for answer in (gray, red)] == [1, 1]
+    assert isinstance(green.exception(LONG_S), ZeroDivisionError)
+    assert isinstance(text.exception(LONG_S), ImageError)
     assert taken == [4]
 
 
@@ -98,7 +102,7 @@ class Held:
 
     def __call__(self, image_rgb):
         self.looking.set()
-        self.go.wait(60)
+        self.go.wait(2 * LONG_S)
         return WholePicture()(image_rgb)
 
 
@@ -107,7 +111,7 @@ def test_all_of_a_request_is_taken_in_or_nothing(batcher):
     batching, _ = batcher(held, batch=1, wait_ms=0, limits=Limits(pictures=2, queue=3))
     picture = Picture("gray", png("gray"))
     answers = batching.submit([picture])
-    assert held.looking.wait(10)
+    assert held.looking.wait(LONG_S)
     answers += batching.submit([picture] * 2)
     with pytest.raises(QueueFullError, match="2 pictures are waiting and 3 may"):
         batching.submit([picture] * 2)
@@ -118,7 +122,7 @@ def test_all_of_a_request_is_taken_in_or_nothing(batcher):
     given_up = answers.pop()
     assert given_up.cancel()
     held.go.set()
-    assert all(answer.result(10) for answer in answers)
+    assert all(answer.result(LONG_S) for answer in answers)
 
 
 def test_closing_answers_what_was_taken_in(batcher):
@@ -128,36 +132,42 @@ def test_closing_answers_what_was_taken_in(batcher):
     assert [answer.result(0)["name"] for answer in answers] == ["0", "1", "2", "3", "4"]
 
 
-def test_a_worker_that_never_ends_is_seen_and_not_waited_for(batcher):
+def test_a_worker_that_never_ends_is_seen_and_not_waited_for(batcher, monkeypatch):
     held = Held()
     batching, _ = batcher(held, wait_ms=0, limits=Limits(seconds=0.2))
     (answer,) = batching.submit([Picture("gray", png("gray"))])
-    assert held.looking.wait(10)
-    assert not batching.stuck
+    assert held.looking.wait(LONG_S)
+    (began_s,) = batching._began_s
+    with monkeypatch.context() as patch:
+        for after_s, stuck in [(0.19, False), (0.21, True)]:
+            patch.setattr(module, "time", SimpleNamespace(monotonic=lambda now_s=began_s + after_s: now_s))
+            assert batching.stuck == stuck
     started = time.monotonic()
     batching.close()
-    assert 0.2 <= time.monotonic() - started < 5
+    assert 0.2 <= time.monotonic() - started < 30
     assert batching.stuck
     held.go.set()
-    assert answer.result(10)
-    while batching.stuck:
-        time.sleep(0.001)
+    assert answer.result(LONG_S)
+    until(lambda: not batching.stuck, "the worker to be free again")
 
 
 def test_one_worker_that_gets_on_is_enough(batcher):
-    go = threading.Event()
+    looking, go = threading.Event(), threading.Event()
 
     class EndlessWhereBlack:
         def __call__(self, image_rgb):
             if not image_rgb.any():
-                go.wait(60)
+                looking.set()
+                go.wait(2 * LONG_S)
             return WholePicture()(image_rgb)
 
     batching, _ = batcher(EndlessWhereBlack(), workers=2, batch=1, wait_ms=0, limits=Limits(seconds=0.05))
     batching.submit([Picture("black", png("black"))])
-    time.sleep(0.2)
+    assert looking.wait(LONG_S)
+    began_s = min(batching._began_s)
+    until(lambda: time.monotonic() - began_s > 0.05, "longer than a request may take")
     assert not batching.stuck
-    batching.submit([Picture("gray", png("gray"))])[0].result(10)
+    batching.submit([Picture("gray", png("gray"))])[0].result(LONG_S)
     go.set()
 
 
