@@ -5,7 +5,6 @@ import functools
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +16,7 @@ import onnx
 import pytest
 import skimage.data
 import uvicorn
+from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageEnhance, ImageOps
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -26,10 +26,13 @@ from mien.deploy import page_folder
 from mien.deploy.serve import Settings, create_app
 from mien.labels import EXPRESSIONS
 from mien.recognition.classifier import METADATA
+from tests.waiting import LONG_S, until
 
 FRAMES_A_SECOND = 10
 STEP_PX = 4
 """How far the astronaut moves from frame to frame."""
+
+expect.set_options(timeout=LONG_S * 1000)
 
 
 class Host(NamedTuple):
@@ -152,21 +155,26 @@ def site(tmp_path_factory: pytest.TempPathFactory, masked: Path, maskless: Path)
         yield f"{url}some/where/"
 
 
-def serve(token: str | None = None, port: int = 0) -> Host:
-    """The page with a service behind it."""
-    app = create_app(Settings(workers=1, token=token))
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=1))
+def run(app: FastAPI, port: int = 0) -> Host:
+    """Serves an application at a port of this machine, a free one where none is given."""
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    until(lambda: server.started or not thread.is_alive(), "the service to start")
+    assert server.started, f"the service could not start at port {port}"
     port = server.servers[0].sockets[0].getsockname()[1]
 
     def stop() -> None:
         server.should_exit = True
-        thread.join()
+        thread.join(LONG_S)
+        assert not thread.is_alive(), "the service does not stop"
 
     return Host(f"http://127.0.0.1:{port}/", stop)
+
+
+def serve(token: str | None = None, port: int = 0) -> Host:
+    """The page with a service behind it."""
+    return run(create_app(Settings(workers=1, token=token)), port)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +218,7 @@ def tab(context: BrowserContext) -> Iterator[Page]:
     page.on("request", lambda request: asked.append(request.url))
     page.on("websocket", lambda socket: asked.append(socket.url.replace("ws://", "http://")))
     page.on("pageerror", lambda error: thrown.append(str(error)))
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(LONG_S * 1000)
     yield page
     home = re.match("https?://[^/]+/", page.url)
     page.close()
@@ -236,5 +244,5 @@ def visited(context: BrowserContext, site: str) -> Iterator[Page]:
 def opened(page: Page, url: str) -> Page:
     """The page when it is ready."""
     page.goto(url)
-    expect(page.locator("#said")).to_have_text("Ready.", timeout=20_000)
+    expect(page.locator("#said")).to_have_text("Ready.")
     return page

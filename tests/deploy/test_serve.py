@@ -1,6 +1,5 @@
 """The service over real HTTP: the same faces as in Python, and a status and one sentence for everything else."""
 
-import asyncio
 import base64
 import dataclasses
 import hashlib
@@ -23,7 +22,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 from typer.main import get_command
@@ -40,6 +38,8 @@ from mien.recognition import photo, records
 from mien.recognition.blazeface import MODEL
 from mien.recognition.classifier import Classifier, shipped
 from mien.recognition.recognizer import Recognizer
+from tests.deploy.conftest import run
+from tests.waiting import LONG_S, until
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 PICTURE = ASTRONAUT.read_bytes()
@@ -49,18 +49,12 @@ SMALL = Limits(request_bytes=200_000, pixels=300_000, pictures=3, queue=64)
 @contextmanager
 def running(app):
     """Serves an application on a free loopback port -> a client of it."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    host = run(app)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        with httpx.Client(base_url=host.url, timeout=LONG_S) as client:
             yield client
     finally:
-        server.should_exit = True
-        thread.join()
+        host.stop()
 
 
 def client_of(**settings):
@@ -121,7 +115,33 @@ def bomb(width, height):
 
 
 def websocket(client, path="/v1/frames", **options):
-    return connect(f"ws://127.0.0.1:{client.base_url.port}{path}", **options)
+    return connect(f"ws://127.0.0.1:{client.base_url.port}{path}", open_timeout=LONG_S, **options)
+
+
+class Held:
+    """Takes the place of a service's recogniser: says when it has pictures, and answers once it may go on."""
+
+    def __init__(self, app):
+        recognizer = app.state.service.batcher._recognizer
+        self._together, recognizer.together = recognizer.together, self
+        self.has_pictures, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, images_rgb):
+        self.has_pictures.set()
+        self.go.wait(2 * LONG_S)
+        return self._together(images_rgb)
+
+
+def in_halves(body, between):
+    """A request of JSON whose second half is sent once `between()` returns."""
+    half = len(body) // 2
+
+    def parts():
+        yield body[:half]
+        between()
+        yield body[half:]
+
+    return {"content": parts(), "headers": {"Content-Type": "application/json"}}
 
 
 def samples(client):
@@ -260,32 +280,36 @@ def test_pictures_are_posted(client, method):
 
 
 def test_a_request_has_only_so_much_time():
-    def slowly():
-        yield b'{"pictures"'
-        time.sleep(0.5)
-        yield b": []}"
-
-    with client_of(limits=Limits(seconds=0.02), workers=1) as client:
+    app = serve.create_app(serve.Settings(limits=Limits(seconds=0.02), workers=1))
+    held = Held(app)
+    with running(app) as client:
         assert_sentence(client.post("/v1/recognize", **face()), 504, "0.02 s")
-        chunked = {"content": slowly(), "headers": {"Content-Type": "application/json"}}
-        assert_sentence(client.post("/v1/recognize", **chunked), 504, "0.02 s")
+        name = 'mien_requests_total{route="/v1/recognize",status="504"}'
+        slowly = in_halves(
+            b'{"pictures": []}', lambda: until(lambda: samples(client).get(name) == 2, "an answer to the first half")
+        )
+        assert_sentence(client.post("/v1/recognize", **slowly), 504, "0.02 s")
         assert client.get("/healthz").status_code == 200
+        held.go.set()
 
 
 def test_stuck_workers_are_not_ready_and_do_not_keep_it_from_stopping():
-    go = threading.Event()
     app = serve.create_app(serve.Settings(limits=Limits(seconds=0.2), workers=1))
-    app.state.service.batcher._recognizer.together = lambda images_rgb: go.wait(60) and [()] * len(images_rgb)
+    held = Held(app)
+
+    def stuck():
+        assert_sentence(client.post("/v1/recognize", **face()), 504, "0.2 s")  # perhaps before a worker has it
+        return client.get("/readyz").status_code != 200
+
     with running(app) as client:
         assert client.get("/readyz").status_code == 200
-        assert_sentence(client.post("/v1/recognize", **face()), 504, "0.2 s")
-        time.sleep(0.3)
+        until(stuck, "the worker to be stuck")
         answer = client.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, {"status": "the workers are stuck"})
         assert client.get("/healthz").status_code == 200
         told_s = time.monotonic()
-    assert time.monotonic() - told_s < 10
-    go.set()
+    assert time.monotonic() - told_s < 30
+    held.go.set()
 
 
 def test_a_token_is_asked_for(guarded):
@@ -485,18 +509,21 @@ def test_it_can_be_mounted_in_another_application(expected):
         assert answer.json()["pictures"] == [expected]
 
 
-def test_many_callers_at_once_are_all_right_and_batched(client, expected):
+def test_many_callers_at_once_are_all_right_and_batched():
     sides = [200 + 8 * number for number in range(8)]
-    alone = {side: client.post("/v1/recognize", **form(("face.webp", resized(side)))).json() for side in sides}
-    before = samples(client)
-
-    async def all_at_once():
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=client.base_url, timeout=60, limits=limits) as many:
-            pictures = [form(("face.webp", resized(side))) for side in sides * 4]
-            return await asyncio.gather(*(many.post("/v1/recognize", **each) for each in pictures))
-
-    answers = asyncio.run(all_at_once())
+    app = serve.create_app(serve.Settings(workers=1, limits=Limits(seconds=5 * LONG_S)))
+    with running(app) as client, ThreadPoolExecutor(32) as pool:
+        alone = {side: client.post("/v1/recognize", **form(("face.webp", resized(side)))).json() for side in sides}
+        before = samples(client)
+        held = Held(app)
+        first, *others = [form(("face.webp", resized(side))) for side in sides * 4]
+        answers = [pool.submit(client.post, "/v1/recognize", **first)]
+        assert held.has_pictures.wait(LONG_S)
+        answers += [pool.submit(client.post, "/v1/recognize", **each) for each in others]
+        until(lambda: samples(client)["mien_queue_pictures"] == 31, "all other pictures to be in the queue")
+        held.go.set()
+        answers = [answer.result() for answer in answers]
+        after = samples(client)
     assert {answer.status_code for answer in answers} == {200}
     for answer, side in zip(answers, sides * 4, strict=True):
         (picture,), (lone,) = answer.json()["pictures"], alone[side]["pictures"]
@@ -504,16 +531,22 @@ def test_many_callers_at_once_are_all_right_and_batched(client, expected):
         (found,), (wanted,) = picture["faces"], lone["faces"]
         assert found["box"] == wanted["box"]
         assert found["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-5)
-    after = samples(client)
     assert after["mien_batch_pictures_sum"] - before["mien_batch_pictures_sum"] == 32
-    assert after["mien_batch_pictures_count"] - before["mien_batch_pictures_count"] <= 20
+    assert after["mien_batch_pictures_count"] - before["mien_batch_pictures_count"] == 1 + 8  # of four each
 
 
 def test_overload_is_said_and_nothing_breaks():
-    with client_of(limits=Limits(pictures=1, queue=4), workers=1, batch=1) as client, ThreadPoolExecutor(24) as pool:
-        answers = list(pool.map(lambda _: client.post("/v1/recognize", **face()), range(24)))
+    limits = Limits(pictures=1, queue=4, seconds=5 * LONG_S)
+    app = serve.create_app(serve.Settings(limits=limits, workers=1, batch=1))
+    held = Held(app)
+    with running(app) as client, ThreadPoolExecutor(24) as pool:
+        waiting = [pool.submit(client.post, "/v1/recognize", **face()) for _ in range(24)]
+        # Four wait and one is with the worker, unless it has taken that one only after the others came.
+        until(lambda: sum(answer.done() for answer in waiting) >= 19, "all others to be refused")
+        held.go.set()
+        answers = [answer.result() for answer in waiting]
         refused = [answer for answer in answers if answer.status_code != 200]
-        assert len(answers) > len(refused) > 0
+        assert len(refused) in (19, 20)
         for answer in refused:
             assert_sentence(answer, 503, "try again")
             assert answer.headers["Retry-After"] == "1"
@@ -524,16 +557,15 @@ def test_overload_is_said_and_nothing_breaks():
 def test_callers_that_send_slowly_cannot_fill_memory():
     head = b"POST /v1/recognize HTTP/1.1\r\nHost: localhost\r\n"
     head += b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
-    with client_of(limits=Limits(pictures=1, queue=1), workers=1, batch=1) as client:
+    # Their time is not over before they are gone.
+    with client_of(limits=Limits(pictures=1, queue=1, seconds=5 * LONG_S), workers=1, batch=1) as client:
         address = ("127.0.0.1", client.base_url.port)
         with socket.create_connection(address) as one, socket.create_connection(address) as two:
             for slow in (one, two):
                 slow.sendall(head)
-            while samples(client)["mien_in_work"] < 2:
-                time.sleep(0.005)
+            until(lambda: samples(client)["mien_in_work"] == 2, "both to be accepted")
             assert_sentence(client.post("/v1/recognize", **face()), 503, "2 requests")
-        while samples(client)["mien_in_work"]:  # their callers are gone
-            time.sleep(0.005)
+        until(lambda: samples(client)["mien_in_work"] == 0, "the service to see that their callers are gone")
         assert client.post("/v1/recognize", **face()).status_code == 200
 
 
@@ -549,7 +581,7 @@ def command(*options, **environment):
     )
     try:
         url = re.search(r"http://\S+?(?=,)", process.stdout.readline())[0]
-        with httpx.Client(base_url=url, timeout=30) as client:
+        with httpx.Client(base_url=url, timeout=LONG_S) as client:
             yield process, client
     finally:
         process.kill()
@@ -569,13 +601,11 @@ def test_the_cameras_page_is_opened_in_the_browser(tmp_path):
     )
     try:
         page = re.search(r"http://127\.0\.0\.1:\d+/#camera", process.stdout.readline())[0]
-        end_s = time.monotonic() + 20
-        while not seen.exists() and time.monotonic() < end_s:
-            time.sleep(0.01)
+        until(seen.exists, "the browser to be opened")
         assert seen.read_text().strip() == page
-        assert "<title>" in httpx.get(page).text
+        assert "<title>" in httpx.get(page, timeout=LONG_S).text
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(LONG_S) == 0
     finally:
         process.kill()
         process.communicate()
@@ -583,23 +613,27 @@ def test_the_cameras_page_is_opened_in_the_browser(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_finishes_what_it_accepted(number):
+    last = threading.Event()
+    body = json.dumps({"pictures": [base64.b64encode(PICTURE).decode()]}).encode()
     with (
-        command("--workers", "1", "--batch", "16", "--wait-ms", "1500") as (process, client),
+        # No picture is recognised before the tenth is there, which is sent in two halves.
+        command("--workers", "1", "--batch", "10", "--wait-ms", "600000", "--timeout", "600") as (process, client),
         ThreadPoolExecutor(9) as pool,
     ):
         with websocket(client) as frames:
             waiting = [pool.submit(client.post, "/v1/recognize", **face()) for _ in range(8)]
             frames.send(PICTURE)
-            while samples(client)["mien_in_work"] < 9:
-                time.sleep(0.005)
+            slowly = in_halves(body, lambda: last.wait(2 * LONG_S))
+            waiting.append(pool.submit(client.post, "/v1/recognize", **slowly))
+            until(lambda: samples(client)["mien_in_work"] == 10, "all ten to be accepted")
             process.send_signal(number)
-            states = set()
-            while not states & {503}:
-                states.add(client.get("/readyz").status_code)
+            until(lambda: client.get("/readyz").status_code == 503, "the service to be told")
             assert client.post("/v1/recognize", **face()).status_code == 503
-            assert json.loads(frames.recv())["faces"]
-            assert [answer.result().status_code for answer in waiting] == [200] * 8
-        assert process.wait(20) == 0
+            assert not any(answer.done() for answer in waiting)
+            last.set()
+            assert json.loads(frames.recv(LONG_S))["faces"]
+            assert [answer.result().status_code for answer in waiting] == [200] * 9
+        assert process.wait(LONG_S) == 0
         assert process.stderr.read() == ""
         with pytest.raises(httpx.ConnectError):
             client.get("/healthz")
