@@ -21,6 +21,7 @@ from mien.recognition.blazeface import BlazeFace, Following
 from mien.recognition.classifier import Classifier
 from mien.recognition.recognizer import Recognizer
 from tests.deploy.conftest import FRAMES_A_SECOND, STEP_PX, hosted, opened, serve
+from tests.waiting import LONG_S, until
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 OUTLINE = "element => getComputedStyle(element).outlineStyle"
@@ -55,6 +56,11 @@ def downloaded(page: Page) -> list[dict[str, str]]:
     with page.expect_download() as waiting:
         page.click("#csv")
     return list(csv.DictReader(io.StringIO(waiting.value.path().read_text(encoding="utf-8"))))
+
+
+def time_s(row: dict[str, str]) -> float:
+    """When a frame was shown."""
+    return float(row["time_s"])
 
 
 def notice(page: Page) -> str:
@@ -207,13 +213,15 @@ def drawn(page: Page, selector: str) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("engine", ["browser", "service"])
 def test_the_camera_is_followed(engine: str, request: pytest.FixtureRequest, page: Page) -> None:
+    # Or a speed would be shown only where two frames are recognised within two seconds.
+    page.add_init_script("const now = performance.now.bind(performance); performance.now = () => now() / 100;")
     opened(page, request.getfixturevalue("site" if engine == "browser" else "service"))
     if engine == "service":
         page.get_by_text("on the service").click()
     page.get_by_role("button", name="Camera").click()
     expect(page.locator("#said")).to_contain_text("Happy")
     expect(page.locator("#speed")).to_contain_text("frames/s")
-    page.wait_for_timeout(1500)
+    until(lambda: moved(downloaded(page)), "the camera to show enough of her", 3 * LONG_S)
     page.get_by_role("button", name="Stop camera").click()
     rows = downloaded(page)
     assert list(rows[0]) == list(records.video_columns(tuple(COLOURS)))
@@ -221,19 +229,27 @@ def test_the_camera_is_followed(engine: str, request: pytest.FixtureRequest, pag
     assert left == pytest.approx(100 - float(rows[-1]["x1"]) / 6.4, abs=0.01)  # as in a mirror, 640 pixels wide
     assert {row["track"] for row in rows} == {"1"}  # she keeps her number, however few frames a busy machine takes
     assert {row["expression"] for row in rows} == {"happy"}
-    times_s = [float(row["time_s"]) for row in rows]
-    assert len(times_s) >= 4
+    times_s = [time_s(row) for row in rows]
     assert times_s == sorted(times_s)
-    assert np.ptp([float(row["x0"]) for row in rows]) > 5 * STEP_PX
+    assert moved(rows)
     colours = drawn(page, "#timeline").reshape(-1, 3)
     happy = [int(COLOURS["happy"][i : i + 2], 16) for i in (1, 3, 5)]
     assert (np.abs(colours.astype(int) - happy).max(axis=1) < 30).sum() > 20
 
 
+def moved(rows: list[dict[str, str]]) -> bool:
+    """Whether the camera was followed for a second, in four frames or more, and the face is not always in one place."""
+    lefts = [float(row["x0"]) for row in rows]
+    return len(rows) >= 4 and time_s(rows[-1]) - time_s(rows[0]) > 1 and np.ptp(lefts) > 5 * STEP_PX
+
+
 def test_a_video_is_followed_with_its_own_times(page: Page, site: str, film: Path) -> None:
     opened(page, site)
+    # So slowly that some frames between its first and its last are recognised on a slow machine too.
+    page.locator("#source").evaluate("video => (video.defaultPlaybackRate = 0.25)")
     drop(page, film, "video/webm")
     expect(page.get_by_role("button", name="Play")).to_be_visible()  # it has ended
+    until(lambda: time_s(downloaded(page)[-1]) >= 1.85, "the last frame, which stands, to be recognised")
     rows = downloaded(page)
     assert len(rows) >= 4
     assert [int(row["frame"]) for row in rows] == list(range(len(rows)))
@@ -244,16 +260,13 @@ def test_a_video_is_followed_with_its_own_times(page: Page, site: str, film: Pat
         assert steady[0] == raw[0]
         assert np.ptp(steady) <= np.ptp(raw)
     for row in rows:
-        number = round(float(row["time_s"]) * FRAMES_A_SECOND)
+        number = round(time_s(row) * FRAMES_A_SECOND)
         assert float(row["x0"]) == pytest.approx(168 + STEP_PX * number, abs=STEP_PX)
     page.get_by_label("Position in the video").fill("1")
     expect(page.locator("#clock")).to_have_text("0:01 / 0:02")
     expect(page.get_by_label("Position in the video")).to_have_value("1")
-    for _ in range(20):
-        page.wait_for_timeout(200)
-        if (last := downloaded(page)[-1]) and float(last["time_s"]) < 1.5:  # what stands there was recognised
-            break
-    assert float(last["time_s"]) == pytest.approx(1, abs=1.5 / FRAMES_A_SECOND)
+    until(lambda: time_s(downloaded(page)[-1]) < 1.5, "what stands there to be recognised")
+    assert time_s(downloaded(page)[-1]) == pytest.approx(1, abs=1.5 / FRAMES_A_SECOND)
     assert page.get_by_role("status").evaluate_all("spoken => spoken.map(({ id }) => id)") == ["spoken"]
 
 
@@ -273,10 +286,10 @@ def test_no_frame_that_stands_is_missed(visited: Page) -> None:
             });
             const seen = [];
             const frames = new Frames(video);
-            const taken = async (happens = () => {}) => {
+            const taken = async (happens = () => {}, within_ms = 30_000) => {
                 const waiting = frames.next();
                 happens();
-                const late = new Promise((resolve) => setTimeout(resolve, 1000, {}));
+                const late = new Promise((resolve) => setTimeout(resolve, within_ms, {}));
                 const frame = await Promise.race([waiting, late]);
                 seen.push([frame.time_s, frame.jumped]);
             };
@@ -297,7 +310,7 @@ def test_no_frame_that_stands_is_missed(visited: Page) -> None:
                 video.paused = true;
                 video.dispatchEvent(new Event("pause"));
             });
-            await taken(); // there is none
+            await taken(() => {}, 1000); // there is none
             return seen;
         }"""
     )
@@ -347,7 +360,7 @@ def test_each_frame_on_the_service_gets_its_own_answer(page: Page, service: str)
             const engine = new ServiceEngine(new Home("v1/models", null));
             const picture = new Blob([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))]);
             const seen = [await createImageBitmap(picture), await createImageBitmap(new ImageData(512, 512))];
-            const late = new Promise((resolve) => setTimeout(resolve, 10_000, "never"));
+            const late = new Promise((resolve) => setTimeout(resolve, 60_000, "never"));
             const counts = [0, 1, 0].map(async (which) => (await engine.frame(seen[which])).faces.length);
             const faces = await Promise.all(counts.map((count) => Promise.race([count, late])));
             const last = engine.frame(seen[0]);
@@ -474,7 +487,7 @@ def test_in_the_browser_no_picture_is_sent(page: Page, service: str) -> None:
     page.on("websocket", lambda socket: sockets.append(socket.url))
     page.goto(service, wait_until="domcontentloaded")
     choose(page, [ASTRONAUT])  # before any engine is ready
-    expect(page.locator("#said")).to_contain_text("Happy", timeout=20_000)
+    expect(page.locator("#said")).to_contain_text("Happy")
     expect(page.locator("#where")).to_have_text("Pictures stay on this machine.")
     assert set(sent) == {"GET"}
     assert not sockets
@@ -486,7 +499,7 @@ def test_each_request_carries_the_token(page: Page, service: str) -> None:
     page.on("websocket", lambda socket: sockets.append(socket.url))
     page.goto(f"{service}#token=secret&camera")
     page.get_by_text("on the service").click()
-    expect(page.locator("#said")).to_contain_text("Happy", timeout=20_000)
+    expect(page.locator("#said")).to_contain_text("Happy")
     expect(page.locator("#speed")).to_contain_text("there and back")
     choose(page, [ASTRONAUT])
     expect(page.locator("#csv")).to_be_enabled()
@@ -607,6 +620,7 @@ def test_a_camera_that_is_permitted_late_leaves_the_video_alone(asked: Page, fil
     asked.evaluate("answer(true)")
     asked.wait_for_function("() => window.stream?.getTracks().every(({ readyState }) => readyState === 'ended')")
     assert asked.evaluate("() => document.querySelector('#source').srcObject") is None
+    expect(asked.get_by_role("button", name="Play")).to_be_visible()  # or it would go on from there
     asked.get_by_label("Position in the video").fill("1")
     expect(asked.locator("#clock")).to_have_text("0:01 / 0:02")
 
@@ -661,10 +675,10 @@ def test_a_missing_model_gets_a_sentence(page: Page, tmp_path: Path) -> None:
     page_folder.write(tmp_path, page_folder.named(["small"]))
     (tmp_path / "models" / "small.onnx").unlink()
     with hosted(tmp_path) as url:
-        page.goto(url)
+        with page.expect_worker():
+            page.goto(url)
         assert notice(page) == "The model small.onnx is missing (404); whoever hosts this page must put it there."
-        page.wait_for_timeout(500)
-        assert page.workers == []
+        until(lambda: page.evaluate("true") and not page.workers, "its worker to end")
 
 
 def test_without_its_token_the_service_gets_a_sentence_that_can_be_followed(page: Page) -> None:
@@ -680,7 +694,7 @@ def test_without_its_token_the_service_gets_a_sentence_that_can_be_followed(page
     opened(page, f"{host.url}#token=se+cret=")
     expect(page.locator("#notice")).to_be_hidden()
     page.goto(f"{host.url}#token=se+cret=&camera")
-    expect(page.locator("#said")).to_contain_text("Happy", timeout=20_000)
+    expect(page.locator("#said")).to_contain_text("Happy")
     host.stop()
 
 
@@ -707,7 +721,7 @@ def test_where_the_service_goes_the_browser_goes_on(page: Page) -> None:
 
 def test_a_service_that_comes_back_is_asked_again(page: Page) -> None:
     again = serve(port=int(gone(page).rsplit(":", 1)[1].strip("/")))
-    expect(page.locator("#notice")).to_be_hidden(timeout=10_000)
+    expect(page.locator("#notice")).to_be_hidden()
     again.stop()
 
 
