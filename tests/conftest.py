@@ -1,10 +1,11 @@
-"""Fixtures of several rooms: a made-up FER2013, the real one where it is, and a user cache of the test's own."""
+"""Fixtures of several rooms: a made-up FER2013, the real one where it is, the user's cache, the command line."""
 
 from __future__ import annotations
 
 import csv
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mien import cli
 from mien.data import FaceDataset, load
 
 FACES_A_CLASS = {"Training": 4, "PublicTest": 2, "PrivateTest": 2}
@@ -27,6 +29,7 @@ class Row(NamedTuple):
 
 
 WriteRows = Callable[..., Path]
+Mien = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +72,23 @@ def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "user-cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder / "mien"
+
+
+@pytest.fixture
+def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mien:
+    """Calls mien in this process -> exit code, output, errors."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "100")
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -13,27 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien import cli, predictions
+from mien import predictions
 from mien.labels import EXPRESSIONS
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
-
-
-@pytest.fixture
-def mien(monkeypatch, capsys):
-    """Calls mien in this process -> exit code, output, errors."""
-
-    def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "100")
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture(scope="module")

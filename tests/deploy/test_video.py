@@ -8,11 +8,11 @@ import http.server
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +32,8 @@ from mien.labels import EXPRESSIONS
 from mien.recognition.video import VideoRecognizer
 from mien.recognition.video_source import VideoSource
 from tests import films
+from tests.conftest import Mien
+from tests.waiting import LONG_S
 
 WALK = [films.face_at((10 + 4 * i, 60)) for i in range(25)]
 
@@ -64,7 +66,9 @@ def command(*arguments: object) -> list[str]:
 
 
 def run(*arguments: object, limit: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, preexec_fn=limit, check=False)
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, preexec_fn=limit, check=False, timeout=5 * LONG_S
+    )
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -288,7 +292,7 @@ def test_lines_on_the_standard_output_are_nothing_but_lines(film: Path) -> None:
 
 
 def test_it_can_be_stopped_while_an_address_is_silent(tmp_path: Path) -> None:
-    film = films.write(tmp_path / "film.ts", WALK * 20).read_bytes()
+    film = films.write(tmp_path / "film.ts", WALK * 4).read_bytes()
     done = threading.Event()
 
     class HalfOfIt(http.server.BaseHTTPRequestHandler):
@@ -311,14 +315,21 @@ def test_it_can_be_stopped_while_an_address_is_silent(tmp_path: Path) -> None:
             bufsize=0,  # what is read ahead would be lost to communicate()
         )
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(100)]
-        time.sleep(3)  # by then it waits
-        process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=10)
-        done.set()
-        server.shutdown()
+        lines: list[bytes] = []
+        try:
+            # It waits once all that it could read is told: nothing may be left in the pipe that it could wait for.
+            while select.select([process.stdout], [], [], 3 if lines else LONG_S)[0]:
+                lines.append(process.stdout.readline())
+                assert lines[-1], "it ended by itself"
+            process.send_signal(signal.SIGINT)
+            printed, said = process.communicate(timeout=30)  # FFmpeg itself gives the address up after a minute
+        finally:
+            process.kill()
+            done.set()
+            server.shutdown()
     assert process.returncode == 130
     assert b"Traceback" not in said
+    assert len(lines) >= 20
     pictures = [json.loads(line) for line in (*lines, *printed.splitlines())]
     assert [picture["frame"] for picture in pictures] == list(range(len(pictures)))
     seen = [picture["frame"] for picture in pictures if picture["faces"]]
@@ -336,7 +347,7 @@ def test_a_person_who_stops_it_keeps_what_was_done(tmp_path: Path, number: int) 
     for _ in range(30):
         assert process.stdout.readline()
     process.send_signal(number)
-    printed, said = process.communicate(timeout=60)
+    printed, said = process.communicate(timeout=LONG_S)
     assert process.returncode == 130
     assert b"stopped after 0:0" in said
     assert b"Traceback" not in said
@@ -447,34 +458,33 @@ def test_a_disk_without_room_leaves_nothing(tmp_path: Path, film: Path) -> None:
         (["--model", "huge"], "unknown model huge: "),
     ],
 )
-def test_what_cannot_be_is_said_at_once(tmp_path: Path, film: Path, arguments: list[str], sentence: str) -> None:
-    done = run(film, *(argument.format(folder=tmp_path) for argument in arguments))
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"mien: {sentence.format(folder=tmp_path)}")
-    assert len(done.stderr.splitlines()) == 1
+def test_what_cannot_be_is_said_at_once(
+    mien: Mien, tmp_path: Path, film: Path, arguments: list[str], sentence: str
+) -> None:
+    code, _, err = mien("video", film, *(argument.format(folder=tmp_path) for argument in arguments))
+    assert code == 2
+    assert err.startswith(f"mien: {sentence.format(folder=tmp_path)}")
+    assert len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("protocol", ["", "file:", "file://"])
-def test_the_video_itself_is_not_written_over(tmp_path: Path, protocol: str) -> None:
+def test_the_video_itself_is_not_written_over(mien: Mien, tmp_path: Path, protocol: str) -> None:
     film = films.write(tmp_path / "film.mp4", WALK[:3])
     before = film.read_bytes()
-    done = run(f"{protocol}{film}", "-o", film)
-    assert (done.returncode, done.stderr) == (
-        2,
-        f"mien: {film} is the video itself, which would be lost: name another file\n",
-    )
+    code, _, err = mien("video", f"{protocol}{film}", "-o", film)
+    assert (code, err) == (2, f"mien: {film} is the video itself, which would be lost: name another file\n")
     assert film.read_bytes() == before
 
 
-def test_the_picture_beside_a_report_is_not_written_over_the_video(tmp_path: Path) -> None:
+def test_the_picture_beside_a_report_is_not_written_over_the_video(mien: Mien, tmp_path: Path) -> None:
     film = tmp_path / "film.png"
     first, *others = map(Image.fromarray, WALK[:3])
     first.save(film, save_all=True, append_images=others, duration=40)
     before = film.read_bytes()
-    done = run(film, "--report", tmp_path / "film.html")
-    assert done.returncode == 2
-    assert f"{film} is the video itself" in done.stderr
+    code, _, err = mien("video", film, "--report", tmp_path / "film.html")
+    assert code == 2
+    assert f"{film} is the video itself" in err
     assert film.read_bytes() == before
 
 
@@ -501,7 +511,7 @@ def test_stopped_before_the_first_picture_it_is_stopped_and_no_error(tmp_path: P
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("f.csv", "earlier")]
 
 
-def test_an_earlier_copy_is_not_replaced_by_nothing(tmp_path: Path) -> None:
+def test_an_earlier_copy_is_not_replaced_by_nothing(mien: Mien, tmp_path: Path) -> None:
     film = films.write(tmp_path / "film.mp4", WALK)
     content = bytearray(film.read_bytes())
     start = content.index(b"mdat") + 4
@@ -511,24 +521,25 @@ def test_an_earlier_copy_is_not_replaced_by_nothing(tmp_path: Path) -> None:
     before = dict.fromkeys((*options.values(), "f.png"), "earlier")
     for name, text in before.items():
         (tmp_path / name).write_text(text)
-    done = run(film, *(part for option, name in options.items() for part in (option, tmp_path / name)))
-    assert done.returncode == 2
-    assert "has not one picture that can be decoded" in done.stderr
+    wanted = [part for option, name in options.items() for part in (option, tmp_path / name)]
+    code, _, err = mien("video", film, *wanted)
+    assert code == 2
+    assert "has not one picture that can be decoded" in err
     film.unlink()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
 
 
-def test_smoothing_over_no_number_of_seconds(film: Path) -> None:
-    done = run(film, "--smooth", "nan")
-    assert done.returncode == 2
-    assert "smoothing needs seconds of 0 or more" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_smoothing_over_no_number_of_seconds(mien: Mien, film: Path) -> None:
+    code, _, err = mien("video", film, "--smooth", "nan")
+    assert code == 2
+    assert "smoothing needs seconds of 0 or more" in err
+    assert "Traceback" not in err
 
 
-def test_no_video(tmp_path: Path) -> None:
-    done = run(tmp_path / "gone.mp4", "--csv", tmp_path / "faces.csv")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"mien: there is no video {tmp_path / 'gone.mp4'}; check the path\n"
+def test_no_video(mien: Mien, tmp_path: Path) -> None:
+    code, out, err = mien("video", tmp_path / "gone.mp4", "--csv", tmp_path / "faces.csv")
+    assert (code, out) == (2, "")
+    assert err == f"mien: there is no video {tmp_path / 'gone.mp4'}; check the path\n"
     assert list(tmp_path.iterdir()) == []
 
 
