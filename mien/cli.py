@@ -163,7 +163,7 @@ def video(
     recognizer = VideoRecognizer(model, detector, threads, detect_every, Smoothing(smooth))
     with VideoSource(source, sound=output is not None) as opened, _video_progress(opened) as tell:
         done = videos.recognize(opened, recognizer, wanted, tell)
-    aside = videos.STANDARD_OUTPUT in (csv, jsonl)
+    aside = wanted.prints
     shown = timelines.table(done.timeline) if done.timeline.tracks else timelines.nobody(done.timeline)
     _console(errors=aside).print(shown)
     for path in done.files:

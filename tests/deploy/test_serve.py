@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 from typer.main import get_command
@@ -43,6 +44,7 @@ from tests.waiting import LONG_S, until
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 PICTURE = ASTRONAUT.read_bytes()
+AS_JSON = {"Content-Type": "application/json"}
 SMALL = Limits(request_bytes=200_000, pixels=300_000, pictures=3, queue=64)
 
 
@@ -141,7 +143,7 @@ def in_halves(body, between):
         between()
         yield body[half:]
 
-    return {"content": parts(), "headers": {"Content-Type": "application/json"}}
+    return {"content": parts(), "headers": AS_JSON}
 
 
 def samples(client):
@@ -244,18 +246,23 @@ def test_the_answer_and_its_example_are_as_openapi_says(client):
         (form(("bomb.png", bomb(50_000, 50_000))), 422, ["bomb.png", "more than the 300,000 pixels"]),
         (form(*[(f"{number}.jpg", PICTURE[:100]) for number in range(4)]), 413, ["3 pictures, got 4"]),
         ({"json": {"pictures": ["AAAA"] * 4}}, 413, ["3 pictures, got 4"]),
-        ({"content": bytes(200_001), "headers": {"Content-Type": "application/json"}}, 413, ["200,000 bytes"]),
+        ({"content": bytes(200_001), "headers": AS_JSON}, 413, ["200,000 bytes"]),
         (
-            {"content": iter([bytes(999)] * 300), "headers": {"Content-Type": "application/json"}},
+            {"content": iter([bytes(999)] * 300), "headers": AS_JSON},
             413,
             ["200,000 bytes"],
         ),
         (form(("big.jpg", PICTURE * 3)), 413, ["a request may have 200,000 bytes"]),
         ({"content": PICTURE, "headers": {"Content-Type": "image/jpeg"}}, 415, ["multipart/form-data", "image/jpeg"]),
         ({"content": b""}, 415, ["no media type"]),
-        ({"content": b"{", "headers": {"Content-Type": "application/json"}}, 400, ["not JSON"]),
-        ({"content": b"[" * 100_000, "headers": {"Content-Type": "application/json"}}, 400, ["not JSON"]),
-        ({"content": b"\xff\xfe{", "headers": {"Content-Type": "application/json"}}, 400, ["not JSON"]),
+        ({"content": b"{", "headers": AS_JSON}, 400, ["not JSON"]),
+        ({"content": b"[" * 9_000, "headers": AS_JSON}, 400, ["not JSON"]),
+        (
+            {"content": b'{"pictures": [], "more": [%s{}]}' % (b"{}," * 20_000), "headers": AS_JSON},
+            422,
+            ['{"pictures": ["BASE64", ...]}'],
+        ),
+        ({"content": b"\xff\xfe{", "headers": AS_JSON}, 400, ["not JSON"]),
         ({"json": ["AAAA"]}, 422, ['{"pictures": ["BASE64", ...]}']),
         ({"json": {"pictures": "AAAA"}}, 422, ['{"pictures": ["BASE64", ...]}']),
         ({"json": {"pictures": ["AAAA", "no base64"]}}, 422, ["picture 2 is not base64"]),
@@ -637,6 +644,27 @@ def test_told_to_stop_it_finishes_what_it_accepted(number):
         assert process.stderr.read() == ""
         with pytest.raises(httpx.ConnectError):
             client.get("/healthz")
+
+
+def test_it_can_be_told_to_stop_before_it_listens(monkeypatch):
+    """As by a supervisor that changes its mind: no server would hear of it by itself yet."""
+    run_server = uvicorn.Server.run
+
+    def told(self, sockets):
+        os.kill(os.getpid(), signal.SIGTERM)
+        run_server(self, sockets)
+
+    monkeypatch.setattr(uvicorn.Server, "run", told)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    again = threading.Timer(LONG_S, os.kill, (os.getpid(), signal.SIGTERM))
+    again.start()
+    try:
+        serve.serve(serve.Settings(port=0, workers=1), lambda url: None)
+        assert again.is_alive()
+    finally:
+        again.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_the_token_need_not_stand_in_the_process_list():

@@ -25,6 +25,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from mien.deploy import video as videos
+from mien.deploy import video_outputs
 from mien.deploy.timeline import Timeline
 from mien.deploy.video import Wanted, recognize
 from mien.errors import ConfigError, VideoError
@@ -412,7 +413,7 @@ def test_a_full_disk_leaves_whole_lines_and_a_copy_that_plays(tmp_path: Path) ->
 
 
 def test_a_full_disk_leaves_a_parquet_file_of_all_that_was_done(tmp_path: Path, film: Path, monkeypatch) -> None:
-    monkeypatch.setattr(videos, "ROWS_A_GROUP", 10)
+    monkeypatch.setattr(video_outputs, "ROWS_A_GROUP", 10)
     rooms = iter([None, None, OSError(errno.ENOSPC, "No space left on device")])
     taken = os.posix_fallocate
 
@@ -466,6 +467,13 @@ def test_what_cannot_be_is_said_at_once(
     assert err.startswith(f"mien: {sentence.format(folder=tmp_path)}")
     assert len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_file_by_two_names_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"each file needs a name of its own, got faces\.txt, .*faces\.txt"):
+        Wanted(csv=Path("faces.txt"), jsonl=tmp_path / "faces.txt")
+    assert Wanted(csv=Path("-"), jsonl=tmp_path / "-").prints
 
 
 @pytest.mark.parametrize("protocol", ["", "file:", "file://"])
