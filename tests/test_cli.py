@@ -448,25 +448,6 @@ def test_bad_configs_are_one_sentence(mien, text, words, fer2013_csv, user_cache
     assert not (tmp_path / "runs" / "mine" / "config.toml").exists()
 
 
-def test_help_imports_nothing_heavy():
-    code = (
-        "import sys; sys.argv = ['mien', '--help']; from mien.cli import main\n"
-        "try: main()\n"
-        "finally: print(sorted({'torch', 'onnxruntime', 'numpy', 'PIL', 'pyarrow', 'matplotlib'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_recognising_needs_no_torch():
-    code = (
-        f"import sys; from mien import Recognizer; Recognizer(threads=1)({str(ASTRONAUT)!r})\n"
-        "print(sorted({'torch', 'pyarrow', 'matplotlib', 'onnx', 'pandas'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("[]\n", "")
-
-
 def test_version(mien):
     import mien as package
 

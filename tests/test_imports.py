@@ -1,11 +1,14 @@
 """Imports go downwards only, and people who recognise never need torch."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mien"
+ASTRONAUT = PACKAGE.parent / "examples" / "astronaut.jpg"
 
 MAY_IMPORT = {
     "cores": set(),
@@ -56,6 +59,29 @@ TORCH_FREE = (
 
 TRAIN_ONLY = {"torch", "torchvision", "lightning_fabric", "safetensors", "tensorboard", "onnx", "onnxscript"}
 
+DONE_WITHOUT = {
+    "help": (
+        "sys.argv = ['mien', '--help']; from mien.cli import main; main()",
+        {"torch", "onnxruntime", "numpy", "PIL", "pyarrow", "matplotlib"},
+    ),
+    "recognising": (
+        f"from mien import Recognizer; assert Recognizer(threads=1)({str(ASTRONAUT)!r})",
+        {"torch", "onnx", "pyarrow", "matplotlib", "pandas", "mien.data", "mien.networks", "mien.training"},
+    ),
+    "explaining by masks": (
+        "from pathlib import Path; from mien.evaluation.explain import explain, write\n"
+        f"assert write(explain({str(ASTRONAUT)!r}, 'tiny', method='masks'), Path(sys.argv[1]), 'a.jpg')",
+        {"torch", "captum", "onnx", "pyarrow", "imagehash"},
+    ),
+    "evaluating a file": (
+        "import mien.evaluation.metrics, mien.data; from mien.evaluation.predict import open_model; open_model('tiny')",
+        {"torch"},
+    ),
+    "reading faces": ("import mien.data, mien.data.inspection", {"torch"}),
+    "listing networks": ("from mien.networks.registry import NETWORKS; assert NETWORKS", {"torch"}),
+}
+"""What people do -> how a program does it, and the modules that it must not have imported then."""
+
 
 def modules() -> list[Path]:
     free = {PACKAGE / name for name in ("__init__.py", "__main__.py", "cli.py")}
@@ -91,6 +117,14 @@ def test_the_base_install_is_enough_where_it_must_be(path):
     packages = {name.partition(".")[0] for name in imported(path, everywhere=room(path) in TORCH_FREE)}
     if room(path) in TORCH_FREE or path.stem in ("registry", "predict", "metrics", "report"):
         assert not packages & TRAIN_ONLY
+
+
+@pytest.mark.parametrize(("code", "forbidden"), DONE_WITHOUT.values(), ids=DONE_WITHOUT)
+def test_nothing_is_imported_that_is_not_needed(code, forbidden, tmp_path):
+    watched = f"import atexit, sys; atexit.register(lambda: print(sorted({forbidden} & set(sys.modules))))\n{code}"
+    done = subprocess.run([sys.executable, "-c", watched, tmp_path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_every_room_has_its_line_in_the_table():

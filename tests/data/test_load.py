@@ -197,11 +197,6 @@ def test_readers_at_once(fer2013_csv: Path, user_cache: Path, capsys: pytest.Cap
     assert capsys.readouterr().err == ""
 
 
-def test_data_does_not_import_torch() -> None:
-    code = "import sys, mien.data, mien.data.inspection; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 MEASURE = """
 import json, resource, sys, time
 start = time.perf_counter()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -155,13 +153,3 @@ def test_models_by_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Classifier("smal")
     with pytest.raises(WeightsError, match="unknown model best: known are large, small; or give"):
         Classifier("best")
-
-
-def test_torch_and_training_are_never_imported(by_brightness: Path) -> None:
-    code = (
-        "import sys, numpy; from mien import Recognizer\n"
-        f"Recognizer({str(by_brightness)!r}, threads=1)(numpy.zeros((48, 48), numpy.uint8))\n"
-        "print([m for m in sys.modules if m in ('torch', 'onnx', 'mien.data', 'mien.networks', 'mien.training')])"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
