@@ -5,6 +5,7 @@ import torch
 
 from mien.networks import registry
 from tests.networks.base_project import base_name, seeded_images, seeded_weights
+from tests.networks.test_registry import filled
 
 # Computed once by the base project's own code (commit 9141618) from `seeded_weights` and `seeded_images`.
 GOLDEN = (
@@ -15,7 +16,7 @@ GOLDEN = (
 
 @pytest.fixture(scope="module")
 def network():
-    return registry.create(registry.find("resmasking"))
+    return filled(registry.find("resmasking"))
 
 
 def test_it_has_the_base_projects_parameters(network):
