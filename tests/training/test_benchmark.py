@@ -30,7 +30,7 @@ def test_figures_belong_together(tmp_path, monkeypatch):
 def test_forward_and_backward_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "MATRIX_SIDE", 64)
     speed = benchmark.measure(SMALL, made_up_faces(), steps=1)
-    forward = registry.find("resnet18_masking_reconstruction", "small").multiply_adds / 4  # at 24 of 48 pixels
+    forward = registry.find("resnet18_masking_reconstruction", "tiny").multiply_adds / 4  # at 24 of 48 pixels
     # Two products back for one forward, and the decoder; maps of 1.5 pixels count as 2.
     assert 2.8 * forward < speed.multiply_adds < 4 * forward
 

@@ -24,7 +24,7 @@ from mien.training.loop import Trainer
 from mien.training.trained import BEST, LAST, TrainedNetwork
 
 CONFIG = Config(
-    network=NetworkConfig(size=24, dropout=0.3),
+    network=NetworkConfig(variant="tiny", size=24, dropout=0.3),
     loss=LossConfig(label_smoothing=0.1),
     augment=AugmentConfig(flip=0.5, rotation_deg=10, shift=0.1, brightness=0.1, contrast=0.1, erase=0.5, mixup=0.2),
     training=TrainingConfig(epochs=3, batch_size=16, learning_rate=0.02, ema_decay=0.9, threads=1),
@@ -73,9 +73,11 @@ def state_of(folder) -> tuple[dict, dict]:
     return tensors, state
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "plateau"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "radam"])
-def test_stop_and_resume_is_bit_exact(tmp_path, schedule, optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [("sgd", "one-cycle"), ("adamw", "plateau"), ("radam", "one-cycle")],  # neither knows the other
+)
+def test_stop_and_resume_is_bit_exact(tmp_path, optimizer, schedule):
     config = replace(CONFIG, training=replace(CONFIG.training, schedule=schedule, optimizer=optimizer))
     whole = trainer_in(tmp_path / "whole", config)
     assert whole.fit(Interrupt())
@@ -119,7 +121,7 @@ def test_faces_of_one_class_are_refused(tmp_path):
 def test_it_learns_and_writes_what_others_read(tmp_path):
     augment = AugmentConfig(flip=0.5)
     training = TrainingConfig(epochs=15, batch_size=14, learning_rate=0.05, ema_decay=0.5, threads=1)
-    config = replace(CONFIG, augment=augment, training=training, network=NetworkConfig(size=24))
+    config = replace(CONFIG, augment=augment, training=training, network=replace(CONFIG.network, dropout=0))
     trainer = trainer_in(tmp_path / "run", config)
     assert trainer.fit(Interrupt())
     with (tmp_path / "run" / CSV).open() as stream:
@@ -181,19 +183,19 @@ def test_batches_of_an_epoch_hold_every_face_once_and_two_processes_share_them()
     assert sorted(seen(0, 2, 5) + seen(1, 2, 5)) == list(range(64))
 
 
-def test_the_first_signal_is_noted_and_handlers_are_put_back():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_handlers_are_put_back(number):
+    before = signal.getsignal(number)
     with interruptible() as interrupt:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         time.sleep(0.01)
         assert interrupt.requested
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_a_run_that_can_be_resumed(tmp_path, fer2013_csv, number):
-    """The whole program: a signal in the middle of training, one sentence, exit 130, then --resume to the end."""
+def test_a_signal_leaves_a_run_that_can_be_resumed(tmp_path, fer2013_csv):
+    """The whole program: a signal in the middle of training, one sentence, exit 130."""
     config = tmp_path / "c.toml"
     config.write_text(
         f'[data]\npath = "{fer2013_csv}"\n[network]\nsize = 24\n[training]\nepochs = 200\nbatch_size = 4\nthreads = 1\n'
@@ -203,17 +205,13 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(tmp_path, fer2013_csv, number
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / LAST).exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.1)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "go on with: mien train" in output
     assert "Traceback" not in errors
     epoch = checkpoint.load(tmp_path / "run" / LAST)[1]["epoch"]
     assert epoch < 200
-
-    refused = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert "already holds a run: go on with --resume" in refused.stderr
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_no_weights(tmp_path):
