@@ -109,6 +109,22 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, rows: list[Row], write
     return folder
 
 
+@pytest.fixture(scope="session")
+def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run's network as one file."""
+    from mien.deploy import export
+    from mien.training.trained import TrainedNetwork
+
+    path = tmp_path_factory.mktemp("exported") / "tried.onnx"
+    trained = TrainedNetwork.load(trained_run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(trained_run.parent / "cache"))
+        public = load(trained.config.data.path).split("public")
+    metrics = {"public-single": {"n": 14, "accuracy": 0.5, "ece": 0.1}}
+    assert export.export(trained, path, public, metrics) <= export.TOLERANCE
+    return path
+
+
 def _absent(sentence: str) -> NoReturn:
     if os.environ.get("CI"):  # there the data is promised: a silent skip would let a broken promise pass
         pytest.fail(sentence)

@@ -10,7 +10,6 @@ from mien.calibration import Calibration, calibrate
 from mien.config import Config, NetworkConfig
 from mien.data import load
 from mien.deploy import quantize as quantizing
-from mien.deploy.export import export
 from mien.deploy.quantize import quantize
 from mien.errors import ConfigError, DataError, WeightsError
 from mien.labels import EXPRESSIONS
@@ -27,21 +26,14 @@ def dataset(trained_run):
 
 
 @pytest.fixture(scope="module")
-def exported(trained_run, dataset, tmp_path_factory):
-    path = tmp_path_factory.mktemp("exported") / "tried.onnx"
-    export(TrainedNetwork.load(trained_run), path, dataset.split("public"), {"public-single": {"accuracy": 0.5}})
-    return path
+def quantized(exported_run, dataset, tmp_path_factory):
+    path = tmp_path_factory.mktemp("quantized") / "integers.onnx"
+    return quantize(str(exported_run), path, dataset), path
 
 
-@pytest.fixture(scope="module")
-def quantized(exported, dataset):
-    path = exported.with_name("integers.onnx")
-    return quantize(str(exported), path, dataset), path
-
-
-def test_it_has_integer_weights_and_half_the_size(quantized, exported):
+def test_it_has_integer_weights_and_half_the_size(quantized, exported_run):
     _, path = quantized
-    assert path.stat().st_size < 0.65 * exported.stat().st_size
+    assert path.stat().st_size < 0.65 * exported_run.stat().st_size
     kinds = {tensor.data_type for tensor in onnx.load(path).graph.initializer if len(tensor.dims) == 4}
     assert kinds == {onnx.TensorProto.INT8}
 
@@ -56,14 +48,14 @@ def test_no_processor_overflows(quantized, which):
     assert max(products, default=0) < 2**15
 
 
-def test_any_number_of_faces_will_do(exported, dataset, tmp_path, monkeypatch):
+def test_any_number_of_faces_will_do(exported_run, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(quantizing, "_BATCH", 4)
-    assert quantize(str(exported), tmp_path / "some.onnx", dataset, faces=7).metadata["quantized"]["faces"] == 7
+    assert quantize(str(exported_run), tmp_path / "some.onnx", dataset, faces=7).metadata["quantized"]["faces"] == 7
 
 
-def test_it_says_nearly_what_the_original_says(quantized, exported, dataset):
+def test_it_says_nearly_what_the_original_says(quantized, exported_run, dataset):
     images = dataset.images
-    expected, got = Classifier(exported).logits(images), quantized[0].logits(images)
+    expected, got = Classifier(exported_run).logits(images), quantized[0].logits(images)
     assert np.abs(got - expected).mean() < 0.1 * expected.std()
     assert not np.array_equal(got, expected)
 
@@ -97,8 +89,8 @@ def test_it_is_calibrated_by_what_it_says_itself(quantized, dataset):
     assert classifier.calibration.faces == len(public)
 
 
-def test_its_metadata_says_what_it_is(quantized, exported):
-    stored, original = quantized[0].metadata, Classifier(exported).metadata
+def test_its_metadata_says_what_it_is(quantized, exported_run):
+    stored, original = quantized[0].metadata, Classifier(exported_run).metadata
     assert stored["weights"] == f"{original['weights']}-int8"
     assert stored["quantized"] == {"faces": 28, "seed": 0}
     assert "metrics" not in stored  # those were the original's
@@ -106,13 +98,13 @@ def test_its_metadata_says_what_it_is(quantized, exported):
     assert {key: stored[key] for key in same} == {key: original[key] for key in same}
 
 
-def test_what_cannot_be_quantized_is_one_sentence(quantized, exported, dataset, tmp_path):
+def test_what_cannot_be_quantized_is_one_sentence(quantized, exported_run, dataset, tmp_path):
     with pytest.raises(WeightsError, match="is quantized already"):
         quantize(str(quantized[1]), tmp_path / "again.onnx", dataset)
     with pytest.raises(ConfigError, match=r"its name must end in \.onnx, got mine\.bin"):
-        quantize(str(exported), tmp_path / "mine.bin", dataset)
+        quantize(str(exported_run), tmp_path / "mine.bin", dataset)
     with pytest.raises(ConfigError, match="one training face or more"):
-        quantize(str(exported), tmp_path / "mine.onnx", dataset, faces=0)
+        quantize(str(exported_run), tmp_path / "mine.onnx", dataset, faces=0)
     with pytest.raises(DataError, match="no training split"):
-        quantize(str(exported), tmp_path / "mine.onnx", dataset.split("public"))
+        quantize(str(exported_run), tmp_path / "mine.onnx", dataset.split("public"))
     assert list(tmp_path.iterdir()) == []

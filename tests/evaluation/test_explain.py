@@ -38,9 +38,9 @@ class MaskOfBrightness(nn.Module):
         return Outputs(self.fc(images.mean(dim=(2, 3))), masks)
 
 
-def exported(network, path, preprocessing=PREPROCESSING, config=None):
+def exported(network, path, config=None):
     metadata = {"format": 1, "network": path.stem, "classes": EXPRESSIONS, "config": config or {}}
-    metadata |= {"preprocessing": preprocessing.to_dict()}
+    metadata |= {"preprocessing": PREPROCESSING.to_dict()}
     onnx_file.write(network, 1, 48, path, {"mien": json.dumps(metadata)})
     return path
 
@@ -87,10 +87,8 @@ def test_masks_of_a_file_lie_where_they_are(of_brightness, corner):
         assert shown[stage][side + 8 :].mean() < 0.1
 
 
-def test_masks_are_the_same_in_torch_and_in_its_file(trained_run, tmp_path):
-    trained = TrainedNetwork.load(trained_run)
-    file = exported(trained.network, tmp_path / "tried.onnx", trained.preprocessing)
-    (of_file,), (of_torch,) = explain(ASTRONAUT, file), explain(ASTRONAUT, trained_run)
+def test_masks_are_the_same_in_torch_and_in_its_file(trained_run, exported_run):
+    (of_file,), (of_torch,) = explain(ASTRONAUT, exported_run), explain(ASTRONAUT, trained_run)
     assert of_file.method == of_torch.method == "masks"
     np.testing.assert_array_equal(of_file.image, of_torch.image)
     assert [heat.shape for heat in of_file.heats] == [(24, 24), (12, 12), (6, 6), (3, 3)]

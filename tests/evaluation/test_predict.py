@@ -5,12 +5,11 @@ import pytest
 
 from mien.calibration import Calibration
 from mien.data.dataset import FaceDataset
-from mien.deploy.export import export
 from mien.errors import ConfigError, DataError, WeightsError
 from mien.evaluation.predict import open_model, predict
 from mien.preprocess import Preprocessing
 from mien.recognition.classifier import Classifier
-from mien.training.trained import BEST, LAST, TrainedNetwork
+from mien.training.trained import BEST, LAST
 from mien.types import softmax
 
 
@@ -89,13 +88,12 @@ def test_views_are_the_same_every_time(view):
     assert np.array_equal(predict(Corners(), data, view).logits, predict(Corners(), data, view).logits)
 
 
-def test_run_checkpoint_and_exported_file_agree(trained_run, tmp_path):
+def test_run_checkpoint_and_exported_file_agree(trained_run, exported_run):
     data = faces(12)
-    export(TrainedNetwork.load(trained_run), tmp_path / "tried.onnx", data, {})
     of_run = predict(open_model(str(trained_run), threads=1), data)
     assert np.array_equal(predict(open_model(str(trained_run / BEST)), data).logits, of_run.logits)
-    assert np.abs(predict(open_model(str(tmp_path / "tried.onnx"), 1), data).logits - of_run.logits).max() < 1e-4
-    assert open_model(str(trained_run / LAST)).title == open_model(str(tmp_path / "tried.onnx")).title
+    assert np.abs(predict(open_model(str(exported_run), 1), data).logits - of_run.logits).max() < 1e-4
+    assert open_model(str(trained_run / LAST)).title == open_model(str(exported_run)).title
 
 
 def test_a_trained_network_shows_its_masks(trained_run):
