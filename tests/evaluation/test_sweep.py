@@ -53,9 +53,31 @@ def file(tmp_path, fer2013_csv, user_cache):
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def quiet():
     return Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def done_once(tmp_path_factory, rows, write_rows, quiet):
+    """The folder of a sweep that was done."""
+    folder = tmp_path_factory.mktemp("sweep")
+    file = folder / "ideas.toml"
+    file.write_text(TEXT.format(path=write_rows(folder / "fer2013.csv", rows)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        assert sweep.run(sweep.load(file), folder / "runs", folder / "results" / "table.csv", quiet)
+    return folder
+
+
+@pytest.fixture
+def table(done_once, file, tmp_path):
+    """A table of all that `file` asks for; the trainings behind it are in `runs`."""
+    for part in ("runs", "results"):
+        shutil.copytree(done_once / part, tmp_path / part)
+    copy = tmp_path / "results" / "table.csv"
+    copy.write_text(copy.read_text().replace(str(done_once), str(tmp_path)))  # of the command of each row
+    return copy
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -83,10 +105,8 @@ def test_a_grid_multiplies_the_variants(file):
     assert (found.trials[3].config.training.learning_rate, found.trials[3].config.training.warmup) == (0.2, 0.3)
 
 
-def test_trains_evaluates_and_compares(file, quiet, tmp_path):
-    table = tmp_path / "results" / "table.csv"
+def test_trains_evaluates_and_compares(file, table):
     asked = sweep.load(file)
-    assert sweep.run(asked, tmp_path / "runs", table, quiet)
     rows = tables.load(table, Result)
     assert len(rows) == 8
     assert {row.config for row in rows} == {"ideas:plain", "ideas:masking"}
@@ -111,10 +131,8 @@ def test_trains_evaluates_and_compares(file, quiet, tmp_path):
         sweep.comparison(asked, table, "private", "maskin")
 
 
-def test_what_is_done_is_not_done_again(file, quiet, tmp_path, monkeypatch):
-    table = tmp_path / "table.csv"
+def test_what_is_done_is_not_done_again(file, table, quiet, tmp_path, monkeypatch):
     asked = sweep.load(file)
-    assert sweep.run(asked, tmp_path / "runs", table, quiet)
     first = table.read_text()
     removed = asked.trials[2]
     table.write_text("\n".join(line for line in first.splitlines() if "plain,4," not in line) + "\n")
@@ -138,25 +156,21 @@ def test_rows_of_other_settings_are_not_taken_for_done(file, quiet, tmp_path):
         sweep.run(sweep.load(file), tmp_path / "other", table, quiet)
 
 
-def test_two_tables_keep_their_predictions_apart(file, quiet, tmp_path):
-    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+def test_two_tables_keep_their_predictions_apart(file, table, quiet, tmp_path):
     asked = sweep.load(file)
-    assert sweep.run(asked, tmp_path / "runs", first, quiet)
-    before = sweep.comparison(asked, first, "private")
+    before = sweep.comparison(asked, table, "private")
     others = sweep.load(file, ("training.learning_rate=0.3",))
-    assert sweep.run(others, tmp_path / "other", second, quiet)
-    assert sweep.comparison(asked, first, "private") == before
-    place = sweep.predictions_of(first, asked, asked.trials[0], "private")
+    assert sweep.run(others, tmp_path / "other", table.with_name("second.csv"), quiet)
+    assert sweep.comparison(asked, table, "private") == before
+    place = sweep.predictions_of(table, asked, asked.trials[0], "private")
     wrong = prediction_files.load(place)
     wrong.logits[0, wrong.targets[0]] += 99 * (1 if wrong.logits[0].argmax() != wrong.targets[0] else -1)
     prediction_files.save(wrong, place, {})
     with pytest.raises(DataError, match="another training has written there"):
-        sweep.comparison(asked, first, "private")
+        sweep.comparison(asked, table, "private")
 
 
-def test_other_faces_get_no_row_beside_these(file, quiet, tmp_path, fer2013_csv, monkeypatch):
-    table = tmp_path / "table.csv"
-    assert sweep.run(sweep.load(file), tmp_path / "runs", table, quiet)
+def test_other_faces_get_no_row_beside_these(file, table, quiet, tmp_path, fer2013_csv, monkeypatch):
     before = table.read_text()
     fer2013_csv.write_text("".join(fer2013_csv.read_text().splitlines(keepends=True)[:-1]))
     other = file.rename(tmp_path / "other.toml")
