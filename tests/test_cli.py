@@ -15,6 +15,7 @@ from PIL import Image
 
 from mien import predictions
 from mien.labels import EXPRESSIONS
+from mien.types import Predictions
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 
@@ -212,6 +213,13 @@ def test_networks(mien):
     assert all(name in out for name, _ in rows)
 
 
+def made_up_predictions(path: Path, seed: int, **metadata: str) -> None:
+    """Of the private faces of `fer2013_csv`."""
+    index = np.arange(42, 56)
+    logits = np.random.default_rng(seed).normal(size=(14, 7)).astype(np.float32)
+    predictions.save(Predictions(index, logits, index % 7), path, {"split": "private", "weights": str(seed)} | metadata)
+
+
 def test_inspect(mien, fer2013_csv, user_cache, tmp_path):
     code, out, _ = mien("data", "inspect", fer2013_csv, "--json")
     assert code == 0
@@ -223,15 +231,15 @@ def test_inspect(mien, fer2013_csv, user_cache, tmp_path):
         assert sheet.width > 500
 
 
-def test_audit(mien, trained_run, fer2013_csv, user_cache, tmp_path):
-    mien("evaluate", trained_run, "--data", fer2013_csv, "--split", "private", "-o", tmp_path / "evaluation")
-    predictions = tmp_path / "evaluation" / "predictions.parquet"
-    code, out, _ = mien("data", "audit", fer2013_csv, "-o", tmp_path / "new", "--predictions", predictions)
+def test_audit(mien, fer2013_csv, user_cache, tmp_path):
+    said = tmp_path / "said.parquet"
+    made_up_predictions(said, 0)
+    code, out, _ = mien("data", "audit", fer2013_csv, "-o", tmp_path / "new", "--predictions", said)
     assert code == 0
     assert "0 pairs of copies" in out
     assert "not in Training" in out
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["copies.csv", "copies.png"]
-    code, out, _ = mien("data", "audit", fer2013_csv, "--predictions", predictions, "--json")
+    code, out, _ = mien("data", "audit", fer2013_csv, "--predictions", said, "--json")
     (accuracy,) = json.loads(out)["predictions"]
     assert (accuracy["n"], accuracy["n_unseen"]) == (14, 14)
 
@@ -255,6 +263,11 @@ def test_evaluate_a_run_writes_below_it(mien, trained_run, fer2013_csv, user_cac
     figures = {"roc", "confusion", "reliability", "risk-coverage", "loss", "margin", "reconstruction", "faces"}
     assert names == {"predictions.parquet", "metrics.json"} | {f"{name}.png" for name in figures}
     assert json.loads((folder / "metrics.json").read_text()) == found
+    about = predictions.load_metadata(folder / "predictions.parquet")
+    assert (about["split"], about["view"], about["weights"]) == ("private", "flip", found["weights"])
+    code, out, _ = mien("compare", folder, "--json")
+    assert code == 0
+    assert json.loads(out)[0]["metrics"]["accuracy"] == found["accuracy"]
 
 
 def test_a_published_row(mien, trained_run, user_cache, tmp_path):
@@ -287,10 +300,11 @@ def test_evaluate_the_shipped_model(mien, fer2013_csv, user_cache, tmp_path, mon
     assert not any((tmp_path / "small").iterdir())
 
 
-def test_compare_and_ensemble(mien, trained_run, fer2013_csv, user_cache, tmp_path):
+def test_compare_and_ensemble(mien, tmp_path):
     folders = [tmp_path / view for view in ("single", "flip")]
-    for folder in folders:
-        mien("evaluate", trained_run, "--data", fer2013_csv, "--split", "private", "--view", folder.name, "-o", folder)
+    for seed, folder in enumerate(folders):
+        folder.mkdir()
+        made_up_predictions(folder / "predictions.parquet", seed, view=folder.name)
     code, out, _ = mien("compare", *folders, "-o", tmp_path / "figures", "--json")
     assert code == 0
     first, second = json.loads(out)
