@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torchvision
-from rich.console import Console
 
 from mien import config as configs
 from mien.data.dataset import FaceDataset
 from mien.networks import registry
-from mien.training.log import Log
 from mien.training.loop import Trainer
 
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -47,7 +45,7 @@ def test_a_full_size_config_has_the_base_papers_recipe(path):
 
 
 @pytest.mark.parametrize("path", TWO_STEPS)
-def test_two_steps(path, tmp_path):
+def test_two_steps(path):
     """With few faces, and small ones where the network is large.
 
     From new weights, untaught: both are tested elsewhere.
@@ -64,8 +62,7 @@ def test_two_steps(path, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (training + public, 48, 48), dtype=np.uint8)
     splits = np.array([0] * training + [1] * public, np.int8)
     faces = FaceDataset(images, np.arange(len(images)) % 7, splits, np.arange(len(images)))
-    trainer = Trainer(config, faces, tmp_path, Log(tmp_path, 1, Console(quiet=True)))
-    trainer.network.train()
+    trainer = Trainer.of_steps(config, faces)
     for part in trainer.network.modules():
         if isinstance(part, torchvision.ops.StochasticDepth):  # with two faces a block may be left out in every step
             part.eval()

@@ -10,6 +10,7 @@ from mien.calibration import Calibration, calibrate
 from mien.config import Config, NetworkConfig
 from mien.data import load
 from mien.deploy import quantize as quantizing
+from mien.deploy.export import export
 from mien.deploy.quantize import quantize
 from mien.errors import ConfigError, DataError, WeightsError
 from mien.labels import EXPRESSIONS
