@@ -435,10 +435,11 @@ def evaluate(
     from mien.evaluation import metrics as metric
     from mien.evaluation import predict, report, results, tables
     from mien.recognition.classifier import Classifier
+    from mien.training.models import open_model
 
     if table:
         require("torch", "train")
-    opened = predict.open_model(model, threads)
+    opened = open_model(model, threads)
     data = data or Path(opened.config.data.path)
     faces = load(data, size=opened.preprocessing.size).split(split)
     if table:
@@ -486,8 +487,9 @@ def robustness(
     """Measure how accuracy falls under blur, noise, JPEG, low light, occlusion, rotation, shift and low resolution."""
     from mien.data import load
     from mien.errors import ConfigError, require
-    from mien.evaluation import predict, tables
     from mien.evaluation import robustness as sheets
+    from mien.evaluation import tables
+    from mien.training.models import open_model
 
     if file.suffix != ".csv":
         raise typer.BadParameter(f"the table's name must end in .csv, got {file.name}; the figure goes beside it")
@@ -497,7 +499,7 @@ def robustness(
     if len(set(names)) < len(names):
         raise ConfigError(f"the table tells networks apart by their names, got {', '.join(names)}: rename a file")
     for name, model in zip(names, models, strict=True):
-        opened = predict.open_model(model, threads)
+        opened = open_model(model, threads)
         faces = load(data, size=opened.preprocessing.size).split(split)
         tables.refuse_other_faces(file, sheets.Robustness, split, len(faces))
         typer.echo(f"{model}:", nl=False, err=True)

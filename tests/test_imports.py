@@ -74,7 +74,8 @@ DONE_WITHOUT = {
         {"torch", "captum", "onnx", "pyarrow", "imagehash"},
     ),
     "evaluating a file": (
-        "import mien.evaluation.metrics, mien.data; from mien.evaluation.predict import open_model; open_model('tiny')",
+        "import mien.evaluation.metrics, mien.evaluation.predict, mien.data\n"
+        "from mien.training.models import open_model; open_model('tiny')",
         {"torch"},
     ),
     "reading faces": ("import mien.data, mien.data.inspection", {"torch"}),

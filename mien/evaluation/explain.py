@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError, require
-from mien.evaluation.predict import open_model
 from mien.evaluation.sheet import HEAT, draw_probabilities, overlay, telling
 from mien.evaluation.style import INK, LABEL_PT, SMALL_PT, class_colour, new_figure, save
 from mien.preprocess import crop
@@ -19,6 +18,7 @@ from mien.recognition import photo
 from mien.recognition.classifier import DEFAULT, Classifier, Model
 from mien.recognition.detect import Detector
 from mien.recognition.recognizer import Recognizer
+from mien.training.models import open_model
 from mien.types import Face
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def explain(
     Args:
         picture: What `Recognizer` takes.
         model: A shipped model's name, an .onnx file, a run folder or a checkpoint, of which the first two work without
-            torch as long as masks are drawn; or what `mien.evaluation.predict.open_model` gives for it.
+            torch as long as masks are drawn; or what `mien.training.models.open_model` gives for it.
         detector: See `Recognizer`.
         method: None takes the masks of a network whose masks differ from place to place, else Grad-CAM. Those of
             `resmasking` do not: its softmax over channels has the same mean everywhere.

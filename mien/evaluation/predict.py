@@ -1,57 +1,25 @@
-"""From a trained network, in any of its forms, and labelled faces to predictions."""
+"""What a trained network says of labelled faces, each looked at once or several times."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.dataset import FaceDataset
-from mien.errors import ConfigError, DataError, WeightsError, near, require
+from mien.errors import ConfigError, DataError, WeightsError, near
 from mien.evaluation.ensemble import ensemble
-from mien.recognition.classifier import Classifier, Model, shipped
+from mien.recognition.classifier import Model
 from mien.types import Predictions
 
 CROP = 44 / 48
 """Side of a ten-crop's square over the face's."""
 
 
-def open_model(model: str, threads: int | None = None) -> Model:
-    """Opens any form of a trained network.
-
-    Args:
-        model: A run folder, a checkpoint (.safetensors), an .onnx file, or a shipped model's name; the last two work
-            without torch. A folder of a shipped model's name is ./NAME.
-        threads: CPU threads; None takes all cores.
-
-    Raises:
-        WeightsError: It is none of these, or damaged.
-        MissingExtraError: It needs torch, which is not installed.
-    """
-    path = Path(model)
-    if model in shipped() or path.suffix == ".onnx":
-        return Classifier(model, threads)
-    if path.is_dir() or path.suffix == ".safetensors":
-        require("torch", "train")
-        import torch
-
-        from mien.training.trained import TrainedNetwork
-
-        if threads:
-            torch.set_num_threads(threads)
-        return TrainedNetwork.load(path)
-    raise WeightsError(
-        f"there is no model {model}: expected a run folder, a checkpoint, an .onnx file or a shipped model's name; "
-        f"{near(model, shipped())}"
-    )
-
-
 def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated: bool = True) -> Predictions:
     """Classifies every face, in order.
 
     Args:
-        model: What `open_model` gives.
+        model: What `mien.training.models.open_model` gives.
         dataset: The faces.
         view: One of VIEWS. Where a face has several, its probabilities are their mean, and its logits the mean's
             logarithm. All views are deterministic.

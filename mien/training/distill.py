@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError
-from mien.recognition.classifier import Classifier, Model, shipped
-from mien.training.trained import TrainedNetwork, logits_of
+from mien.training.models import open_model
+from mien.training.trained import TrainedNetwork
 from mien.types import mean_logits, softmax
-
-Seer: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Gray faces (N, h, w), values 0..255 -> (N, K) logits."""
 
 
 def taught(file: Path, faces: FaceDataset, temperature: float) -> Tensor:
@@ -71,21 +66,20 @@ class Teachers:
         self, models: Sequence[str], classes: tuple[str, ...], temperature: float, device: torch.device
     ) -> None:
         self.temperature = temperature
-        self._device = device
-        self._models: list[tuple[Model, Seer]] = []
-        for name in models:
-            model, seer = self._opened(name)
+        self._models = [open_model(name, torch.get_num_threads()) for name in models]
+        for name, model in zip(models, self._models, strict=True):
             if model.classes != classes:
                 raise ConfigError(
                     f"{name} in data.teachers knows the classes {', '.join(model.classes)}, and the data has "
                     f"{', '.join(classes)}"
                 )
-            self._models.append((model, seer))
+            if isinstance(model, TrainedNetwork):
+                model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def digest(self) -> str:
         """Says which weights they have."""
-        return " ".join(model.digest for model, _ in self._models)
+        return " ".join(model.digest for model in self._models)
 
     def __call__(self, images: Tensor) -> Tensor:
         """What they say of augmented images.
@@ -97,13 +91,5 @@ class Teachers:
             (N, K) the mean of their probabilities, at the temperature; each row sums to 1.
         """
         faces = (images[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
-        said = [softmax(model.calibration.scaled(seer(faces))) for model, seer in self._models]
+        said = [softmax(model.calibration.scaled(model.logits(faces))) for model in self._models]
         return torch.from_numpy(softmax(mean_logits(said) / np.float32(self.temperature))).float().to(images.device)
-
-    def _opened(self, name: str) -> tuple[Model, Seer]:
-        if name.endswith(".onnx") or name in shipped():
-            classifier = Classifier(name, torch.get_num_threads())
-            return classifier, classifier.logits
-        trained = TrainedNetwork.load(Path(name))
-        trained.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return trained, lambda faces: logits_of(trained.network, trained.preprocessing, faces, self._device)

@@ -224,7 +224,7 @@ class Trainer:
             TrainingError: The logits are not finite.
         """
         self.averaged.eval()
-        logits = logits_of(self.averaged, self.preprocessing, self.public.images, self.fabric.device)
+        logits = logits_of(self.averaged, self.preprocessing, self.public.images)
         if not np.isfinite(logits).all():
             raise self._diverged()
         return Predictions(self.public.index, logits, self.public.targets, self.public.classes)

@@ -195,7 +195,7 @@ class TrainedNetwork:
 
     def logits(self, images: list[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Gray faces, each (h, w), values 0..255 -> (N, K)."""
-        return logits_of(self.network, self.preprocessing, images, torch.device("cpu"))
+        return logits_of(self.network, self.preprocessing, images)
 
     @torch.inference_mode()
     def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
@@ -209,9 +209,9 @@ def logits_of(
     network: nn.Module,
     preprocessing: Preprocessing,
     images: list[NDArray[np.uint8]] | NDArray[np.uint8],
-    device: torch.device,
 ) -> NDArray[np.float32]:
     """Logits of gray faces, each (h, w), values 0..255, in order; the network is in evaluation mode -> (N, K)."""
+    device = next(network.parameters()).device
     parts: list[Tensor] = []
     n = preprocessing.at_once
     for start in range(0, max(1, len(images)), n):  # no faces go through, too, and give (0, K)

@@ -1,15 +1,13 @@
-"""Every form of a model gives the same predictions; views are what they say."""
+"""Predictions are of the data's rows, in order; views are what they say."""
 
 import numpy as np
 import pytest
 
 from mien.calibration import Calibration
 from mien.data.dataset import FaceDataset
-from mien.errors import ConfigError, DataError, WeightsError
-from mien.evaluation.predict import open_model, predict
+from mien.errors import ConfigError, DataError
+from mien.evaluation.predict import predict
 from mien.preprocess import Preprocessing
-from mien.recognition.classifier import Classifier
-from mien.training.trained import BEST, LAST
 from mien.types import softmax
 
 
@@ -88,62 +86,11 @@ def test_views_are_the_same_every_time(view):
     assert np.array_equal(predict(Corners(), data, view).logits, predict(Corners(), data, view).logits)
 
 
-def test_run_checkpoint_and_exported_file_agree(trained_run, exported_run):
-    data = faces(12)
-    of_run = predict(open_model(str(trained_run), threads=1), data)
-    assert np.array_equal(predict(open_model(str(trained_run / BEST)), data).logits, of_run.logits)
-    assert np.abs(predict(open_model(str(exported_run), 1), data).logits - of_run.logits).max() < 1e-4
-    assert open_model(str(trained_run / LAST)).title == open_model(str(exported_run)).title
-
-
-def test_a_trained_network_shows_its_masks(trained_run):
-    masks = open_model(str(trained_run)).masks(faces(3).images)
-    assert [mask.shape for mask in masks] == [(3, 24, 24), (3, 12, 12), (3, 6, 6), (3, 3, 3)]
-    assert all(mask.min() >= 0 and mask.max() <= 1 for mask in masks)
-
-
 def test_other_classes_are_refused():
     with pytest.raises(DataError, match=r"the data has the classes angry, .* and the model a, b, c, d"):
         predict(Corners(), faces(3))
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("nothing", "there is no model nothing: expected a run folder"),
-        ("nothing.onnx", r"nothing\.onnx"),
-        ("nothing.safetensors", r"there is no checkpoint nothing\.safetensors"),
-    ],
-)
-def test_what_is_no_model_is_refused(name, sentence, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(WeightsError, match=sentence):
-        open_model(name)
-
-
-def test_a_shipped_name_means_the_shipped_network_whatever_folders_there_are(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny").mkdir()
-    assert open_model("tiny").digest == Classifier("tiny").digest
-    with pytest.raises(WeightsError, match=r"holds no best\.safetensors"):
-        open_model("./tiny")
-
-
 def test_an_unknown_view_is_refused():
     with pytest.raises(ConfigError, match=r"there is no view filp: did you mean flip\?"):
         predict(Corners(), quartered(2), "filp")
-
-
-def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(WeightsError, match=r"holds no best\.safetensors: train it for at least one epoch"):
-        open_model(str(tmp_path))
-
-
-def test_a_checkpoint_of_another_network_is_refused(trained_run, tmp_path):
-    from mien.training import checkpoint
-
-    tensors, state = checkpoint.load(trained_run / BEST)
-    state["config"]["network"]["name"] = "resnet34_masking_reconstruction"
-    checkpoint.save(tmp_path / BEST, tensors, state)
-    with pytest.raises(WeightsError, match="does not fit resnet34_masking_reconstruction"):
-        open_model(str(tmp_path))

@@ -1,0 +1,60 @@
+"""Every form of a model gives the same logits; what is none is one sentence."""
+
+import numpy as np
+import pytest
+
+from mien.errors import WeightsError
+from mien.recognition.classifier import Classifier
+from mien.training import checkpoint
+from mien.training.models import open_model
+from mien.training.trained import BEST, LAST
+
+FACES = np.random.default_rng(3).integers(0, 256, (12, 48, 48), dtype=np.uint8)
+
+
+def test_run_checkpoint_and_exported_file_agree(trained_run, exported_run):
+    of_run = open_model(str(trained_run), threads=1).logits(FACES)
+    assert np.array_equal(open_model(str(trained_run / BEST)).logits(FACES), of_run)
+    assert np.abs(open_model(str(exported_run), 1).logits(FACES) - of_run).max() < 1e-4
+    assert open_model(str(trained_run / LAST)).title == open_model(str(exported_run)).title
+
+
+def test_a_trained_network_shows_its_masks(trained_run):
+    masks = open_model(str(trained_run)).masks(FACES[:3])
+    assert [mask.shape for mask in masks] == [(3, 24, 24), (3, 12, 12), (3, 6, 6), (3, 3, 3)]
+    assert all(mask.min() >= 0 and mask.max() <= 1 for mask in masks)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nothing", "there is no model nothing: expected a run folder"),
+        ("nothing.onnx", r"nothing\.onnx"),
+        ("nothing.safetensors", r"there is no checkpoint nothing\.safetensors"),
+    ],
+)
+def test_what_is_no_model_is_refused(name, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match=sentence):
+        open_model(name)
+
+
+def test_a_shipped_name_means_the_shipped_network_whatever_folders_there_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    assert open_model("tiny").digest == Classifier("tiny").digest
+    with pytest.raises(WeightsError, match=r"holds no best\.safetensors"):
+        open_model("./tiny")
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"holds no best\.safetensors: train it for at least one epoch"):
+        open_model(str(tmp_path))
+
+
+def test_a_checkpoint_of_another_network_is_refused(trained_run, tmp_path):
+    tensors, state = checkpoint.load(trained_run / BEST)
+    state["config"]["network"]["name"] = "resnet34_masking_reconstruction"
+    checkpoint.save(tmp_path / BEST, tensors, state)
+    with pytest.raises(WeightsError, match="does not fit resnet34_masking_reconstruction"):
+        open_model(str(tmp_path))
