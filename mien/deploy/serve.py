@@ -138,7 +138,9 @@ class _Service:
         batcher: Where pictures go.
         name: The model's.
         in_work: Requests and frames that were accepted and are not answered yet.
-        most: How many these may be: each has a picture or more in the queue or with a worker, or is still being read.
+        connections: WebSockets that are open.
+        most: How many there may be of either: each has a picture or more in the queue or with a worker, or is still
+            being read.
         closing: Whether nothing new is accepted.
     """
 
@@ -156,7 +158,7 @@ class _Service:
         )
         self.metrics.waiting.set_function(lambda: self.batcher.waiting)
         self.metrics.in_work.set_function(lambda: self.in_work)
-        self.in_work = 0
+        self.in_work = self.connections = 0
         self.most = settings.limits.queue + settings.workers * settings.batch
         self.closing = False
 
@@ -196,6 +198,15 @@ class _Service:
             raise HTTPException(504, f"it took longer than the {seconds:g} s of one request: send less") from None
         finally:
             self.in_work -= 1
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Counts a WebSocket while it is open."""
+        self.connections += 1
+        try:
+            yield
+        finally:
+            self.connections -= 1
 
     async def recognize(self, pictures: Sequence[Picture]) -> list[dict[str, Any]]:
         """The answer to each picture.
@@ -366,7 +377,10 @@ async def frames(websocket: WebSocket) -> None:
     """One encoded picture a message, one answer each, in order."""
     service: _Service = websocket.app.state.service
     await websocket.accept()
-    with contextlib.suppress(WebSocketDisconnect):  # the caller may leave before an answer
+    with contextlib.suppress(WebSocketDisconnect), service.connected():  # the caller may leave before an answer
+        if service.connections > service.most:  # each may have half a frame in memory
+            await websocket.close(1013, f"{service.most} others send frames already: try again later")
+            return
         for number in itertools.count(1):
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":

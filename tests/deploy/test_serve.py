@@ -1,6 +1,7 @@
 """The service over real HTTP: the same faces as in Python, and a status and one sentence for everything else."""
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -26,7 +27,7 @@ import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 from typer.main import get_command
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from mien import cli
@@ -393,6 +394,27 @@ def test_a_service_for_all_addresses_answers_to_every_name():
         ours = {"Host": "faces.example", "Authorization": "Bearer open-sesame"}
         assert client.get("/v1/models", headers=ours | {"Origin": "https://faces.example"}).status_code == 200
         assert client.get("/v1/models", headers=ours | {"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_only_so_many_may_send_frames():
+    """Each may have half a frame in memory."""
+    with client_of(limits=Limits(pictures=1, queue=1), workers=1, batch=1) as client, contextlib.ExitStack() as others:
+        for _ in range(2):
+            frames = others.enter_context(websocket(client))
+            frames.send(PICTURE)
+            assert json.loads(frames.recv(LONG_S))["faces"]
+        with websocket(client) as third, pytest.raises(ConnectionClosed, match=r"1013.* 2 others send frames already"):
+            third.recv(LONG_S)
+        others.close()
+        until(lambda: answered(client), "one of them to be gone")
+
+
+def answered(client):
+    """Whether a frame gets its answer."""
+    with websocket(client) as frames, contextlib.suppress(ConnectionClosed):
+        frames.send(PICTURE)
+        return "faces" in json.loads(frames.recv(LONG_S))
+    return False
 
 
 def test_frames_are_answered_in_order(small, expected):

@@ -138,7 +138,8 @@ function downColumns({ width, channels, data }, by) {
 }
 
 /**
- * Cuts the square around a box out of a picture, in gray by the luma weights of ITU-R 601: see `mien.preprocess.crop`.
+ * Cuts the square around a box out of a picture, in gray by the luma weights of ITU-R 601: see `mien.preprocess.crop`,
+ * but that a face of more than 4,096 pixels is not reduced first.
  *
  * @param {Pixels} picture RGB.
  * @param {Box} box It may reach over the picture's edge, which is repeated there.
