@@ -14,6 +14,7 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.calibration import Calibration
 from mien.errors import ImageError
 from mien.labels import EXPRESSIONS
 from mien.preprocess import Preprocessing, crop
@@ -79,8 +80,7 @@ def test_confidence_and_doubt_are_those_of_the_files_calibration(
     weights[:, 3] = 4 / 64  # happy, up to 4 for a white face
     logits = np.array([4 * 250 / 255, 4 * 5 / 255])
     cooled = np.exp(logits / 2) / (np.exp(logits / 2) + 6)
-    stored = {"temperature": 2.0, "uncertain_below": 0.5, "coverage": 0.8, "accuracy": 0.9, "faces": 10}
-    path = write_classifier(weights, bias, calibration=stored)
+    path = write_classifier(weights, bias, calibration=Calibration(2.0, 2.0, 0.5, 0.8, 0.9, 10).to_dict())
     faces = recognise(path, [BRIGHT, DARK], picture)
     assert [face.expression.confidence for face in faces] == pytest.approx(cooled.tolist(), abs=1e-4)
     assert [face.expression.uncertain for face in faces] == [False, True]
