@@ -55,7 +55,7 @@ def test_a_lone_picture_waits_no_longer_than_stated(batcher):
     batching.submit([Picture("first", png("gray"))])[0].result(LONG_S)
     started = time.monotonic()
     batching.submit([Picture("second", png("gray"))])[0].result(LONG_S)
-    assert 0.05 <= time.monotonic() - started < 30
+    assert 0.05 <= time.monotonic() - started < 1
     assert taken == [1, 1]
 
 
@@ -144,7 +144,7 @@ def test_a_worker_that_never_ends_is_seen_and_not_waited_for(batcher, monkeypatc
             assert batching.stuck == stuck
     started = time.monotonic()
     batching.close()
-    assert 0.2 <= time.monotonic() - started < 30
+    assert 0.2 <= time.monotonic() - started < 5
     assert batching.stuck
     held.go.set()
     assert answer.result(LONG_S)
