@@ -274,6 +274,27 @@ def audit(
         typer.echo(f"written: {output}/{name}")
 
 
+@data_app.command()
+def votes(
+    path: Annotated[Path, typer.Argument(help="FER2013, as its CSV file or its archive.")],
+    ferplus: Annotated[Path, typer.Option(help="FER+'s fer2013new.csv, joined by row.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The votes as predictions.")],
+    split: Annotated[Split, typer.Option(help="Of the data.")] = "training",
+) -> None:
+    """Say how probable FER+'s votes make each of FER2013's labels: predictions to teach with, or to compare with."""
+    from mien import predictions as prediction_files
+    from mien.data import load
+    from mien.evaluation import metrics as metric
+    from mien.evaluation import report
+    from mien.training.taggers import taggers
+
+    said = taggers(load(path, ferplus), ferplus, split)
+    about = {"network": "FER+'s taggers", "data": str(path), "split": split, "view": "single", "weights": ""}
+    prediction_files.save(said, output, about)
+    _console().print(report.table(metric.evaluate(said), about))
+    typer.echo(f"written: {output}")
+
+
 @app.command()
 def networks(as_json: AsJson = False) -> None:
     """List the networks with their size and cost."""

@@ -23,7 +23,7 @@ def join(dataset: FaceDataset, path: Path) -> FaceDataset:
         DataError: The file is not FER+, or its rows are not those of the data set.
     """
     votes = np.zeros((len(dataset), len(dataset.classes)), np.float32)
-    read = _votes(dataset, path, tuple(FERPLUS_COLUMNS))
+    read = votes_of(dataset, path, tuple(FERPLUS_COLUMNS))
     for column, expression in enumerate(FERPLUS_COLUMNS.values()):
         votes[:, dataset.classes.index(expression)] = read[:, column]
     return replace(dataset, votes=votes)
@@ -35,7 +35,7 @@ def not_a_face(dataset: FaceDataset, path: Path) -> NDArray[np.bool_]:
     Raises:
         DataError: As for `join`.
     """
-    votes = _votes(dataset, path, (*FERPLUS_COLUMNS, *FERPLUS_OTHERS))
+    votes = votes_of(dataset, path)
     return np.asarray(votes[:, -1] * 2 > votes.sum(axis=1))
 
 
@@ -54,8 +54,14 @@ def agreement(votes: NDArray[np.float32], targets: NDArray[np.int64]) -> tuple[N
     return most > 0, (most > 0) & (votes[np.arange(len(votes)), targets] == most)
 
 
-def _votes(dataset: FaceDataset, path: Path, columns: tuple[str, ...]) -> NDArray[np.int64]:
-    """(N, columns) the votes of each row of the data."""
+def votes_of(
+    dataset: FaceDataset, path: Path, columns: tuple[str, ...] = (*FERPLUS_COLUMNS, *FERPLUS_OTHERS)
+) -> NDArray[np.int64]:
+    """(N, columns) the votes of each row of FER2013.
+
+    Raises:
+        DataError: As for `join`.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
