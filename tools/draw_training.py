@@ -22,7 +22,7 @@ PASSES = 3
 """Forward, and backward to the maps and to the weights."""
 UNPUBLISHED = {"resnet18-wide": 313_236_992}
 """Multiply-adds of networks that have no row, since PrivateTest was not read for them."""
-AFTER = {"small": "small-labels"}
+AFTER = {"small": "small-taught", "small-taught": "small-labels"}
 """What began where another ended, which is counted too."""
 
 
@@ -38,10 +38,11 @@ def main() -> None:
         "Across: multiply-adds of all steps so far, forward and backward, without what teachers took. Up: share of "
         "PublicTest's faces that are right, after each epoch, with the averaged weights in single precision. In "
         "brackets: PrivateTest, of the weights that were kept; dashed: the 71.0 % that was hoped for. `small` went on "
-        "from `small-labels`, taught by it and EfficientNet-Lite0; the former taught `tiny`, both the wide one.",
+        "from `small-taught`, taught by it, its teacher and FER+'s votes, and that from `small-labels`, taught by it "
+        "and EfficientNet-Lite0. `small-labels` taught `tiny`, it and EfficientNet-Lite0 the wide one.",
     )
     spent: dict[str, float] = {}
-    for k, (name, path) in enumerate(sorted(logs.items(), key=lambda log: log[0] in AFTER)):
+    for k, (name, path) in enumerate(sorted(logs.items(), key=lambda log: _before(log[0]))):
         with path.open(encoding="utf-8", newline="") as stream:
             accuracy = np.array([float(row["public_accuracy"]) for row in csv.DictReader(stream)])
         private = kept.get((name, "private"))
@@ -62,6 +63,11 @@ def main() -> None:
     axes.axhline(71.0, color=style.GRAY, linewidth=1, linestyle="--", zorder=1)
     style.legend(axes, "lower right")
     print(style.save(figure, ROOT / "results" / "training.png"))
+
+
+def _before(name: str) -> int:
+    """How many trainings one went on from."""
+    return 1 + _before(AFTER[name]) if name in AFTER else 0
 
 
 if __name__ == "__main__":
