@@ -61,12 +61,20 @@ def test_it_says_nearly_what_the_original_says(quantized, exported_run, dataset)
     assert not np.array_equal(got, expected)
 
 
-@pytest.mark.parametrize("which", ["quantized here", *shipped()])
-def test_it_comes_back_as_a_network_of_torch(quantized, dataset, which):
-    path = quantized[1] if which == "quantized here" else find(which)
-    images = dataset.images
+def test_it_comes_back_as_a_network_of_torch(quantized, dataset):
+    assert _difference(quantized[1], dataset.images) < 0.05
+
+
+@pytest.mark.parametrize("which", shipped())
+def test_a_shipped_one_comes_back_as_a_network_of_torch(real_dataset, which):
+    """Asked of faces: noise leaves the ranges that were set by faces, so that 8 bits cut it off and torch does not."""
+    assert _difference(find(which), real_dataset.split("public").images[:200]) < 0.05
+
+
+def _difference(path, images):
+    """Mean distance of torch's logits from the file's, as a share of these's spread."""
     expected, got = Classifier(path).logits(images), TrainedNetwork.of_exported(path).logits(images)
-    assert np.abs(got - expected).mean() < 0.05 * expected.std()
+    return np.abs(got - expected).mean() / expected.std()
 
 
 def test_a_layer_that_is_used_twice_comes_back_too(dataset, tmp_path):
