@@ -25,7 +25,7 @@ from mien.interrupt import Interrupt
 from mien.training import checkpoint
 from mien.training.allocator import keep_freed_memory
 from mien.training.batches import Batch, Batches, digest_of, seed_for
-from mien.training.bfloat16 import InSinglePrecision, multiplies_bfloat16
+from mien.training.bfloat16 import FastDepthwiseGradients, InSinglePrecision, is_depthwise, multiplies_bfloat16
 from mien.training.distill import Teachers, taught
 from mien.training.log import Log
 from mien.training.losses import LossParts, balanced_weights, total_loss
@@ -123,7 +123,7 @@ class Trainer:
             self.class_weights = balanced_weights(self.batches.targets, len(dataset.classes)).to(self.fabric.device)
         compiled = cast(nn.Module, torch.compile(self.network)) if training.compile else self.network
         self.stepped, self.stepper = self.fabric.setup(compiled, self.optimizer)
-        self.products = _products(training, self.fabric.device)
+        self.products = _products(training, self.network, self.fabric.device)
         self.epoch = self.step = 0
         self.meters = Meters()
         self.best_accuracy, self.best_epoch = -1.0, 0
@@ -334,12 +334,14 @@ def _fabric(training: TrainingConfig) -> Fabric:
     return fabric
 
 
-def _products(training: TrainingConfig, device: torch.device) -> AbstractContextManager[object]:
+def _products(training: TrainingConfig, network: nn.Module, device: torch.device) -> AbstractContextManager[object]:
     """How a step multiplies."""
-    widened = training.precision == "bf16-mixed" and device.type == "cpu" and not multiplies_bfloat16()
     # torch.compile does not see what is done in place of an operation.
-    if widened and not training.compile:
-        return InSinglePrecision()  # type: ignore[no-untyped-call]
+    if training.precision == "bf16-mixed" and device.type == "cpu" and not training.compile:
+        if not multiplies_bfloat16():
+            return InSinglePrecision()  # type: ignore[no-untyped-call]
+        if any(map(is_depthwise, network.modules())):
+            return FastDepthwiseGradients()  # type: ignore[no-untyped-call]
     return nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""Products of bfloat16 numbers in 32 bit are those that bfloat16 instructions give."""
+"""Products of bfloat16 numbers by other ways than torch's are those that bfloat16 instructions give."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mien.config import NetworkConfig
 from mien.training import loop
-from mien.training.bfloat16 import InSinglePrecision
+from mien.training.bfloat16 import FastDepthwiseGradients, InSinglePrecision, multiplies_bfloat16
 from tests.training.test_loop import CONFIG, trainer_in
 
 MIXED = replace(CONFIG, training=replace(CONFIG.training, precision="bf16-mixed"))
@@ -23,13 +24,33 @@ LAYERS = [
 ]
 
 
+DEPTHWISE = [
+    (nn.Conv2d(16, 16, 3, padding=1, groups=16), (4, 16, 12, 12)),
+    (nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16, bias=False), (4, 16, 12, 12)),
+    (nn.Conv2d(16, 16, 5, padding=2, groups=16), (4, 16, 7, 9)),
+    (nn.Conv2d(16, 16, 5, stride=2, groups=16), (4, 16, 12, 12)),
+    (nn.Conv2d(16, 16, 7, padding=3, groups=16), (4, 16, 12, 12)),
+    (nn.Conv2d(16, 16, (1, 6), stride=(2, 1), padding=(0, 2), groups=16), (4, 16, 12, 12)),
+]
+
+
 @pytest.mark.parametrize(("layer", "shape"), LAYERS)
 def test_each_number_is_the_exact_sum_rounded_once(layer, shape):
-    layer = layer.bfloat16()
+    check_rounded_once(layer, shape, InSinglePrecision())
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="torch imitates bfloat16 here")
+@pytest.mark.parametrize(("layer", "shape"), DEPTHWISE)
+def test_so_are_the_gradients_of_depthwise_convolutions(layer, shape):
+    check_rounded_once(layer, shape, FastDepthwiseGradients())
+
+
+def check_rounded_once(layer, shape, products):
+    layer = deepcopy(layer).bfloat16()
     exact = deepcopy(layer).double()
     values = torch.randn(shape).bfloat16().requires_grad_()
     exact_values = values.detach().double().requires_grad_()
-    with InSinglePrecision():
+    with products:
         result = layer(values)
         gradient = torch.randn_like(result)
         result.backward(gradient)
@@ -51,29 +72,54 @@ def test_single_precision_is_left_alone():
         assert torch.equal(layer(values), nn.functional.linear(values, layer.weight, layer.bias))
 
 
+def test_gradients_of_other_convolutions_are_left_alone():
+    layer, values = nn.Conv2d(16, 16, 5, groups=4).bfloat16(), torch.randn(4, 16, 8, 8).bfloat16()
+    expected = torch.autograd.grad(layer(values).sum(), layer.weight)
+    with FastDepthwiseGradients():
+        found = torch.autograd.grad(layer(values).sum(), layer.weight)
+    assert torch.equal(found[0], expected[0])
+
+
 class Seen(TorchDispatchMode):
-    """The number formats of convolutions and their gradients that reach torch."""
+    """The convolutions and their gradients that reach torch, with their arguments."""
 
     def __init__(self):
         super().__init__()
-        self.formats = {"aten.convolution": set(), "aten.convolution_backward": set()}
+        self.calls = {"aten.convolution": [], "aten.convolution_backward": []}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if str(func.overloadpacket) in self.formats:
-            self.formats[str(func.overloadpacket)].add(args[0].dtype)
+        if str(func.overloadpacket) in self.calls:
+            self.calls[str(func.overloadpacket)].append(args)
         return func(*args, **(kwargs or {}))
+
+    @classmethod
+    def in_a_step(cls, trainer):
+        trainer.network.train()
+        with cls() as seen:
+            trainer.train_step(next(iter(trainer.batches.epoch(0, 0, trainer.fabric.device))))
+        return seen.calls
 
 
 @pytest.mark.parametrize(("instructions", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_a_step_multiplies_in_what_the_processor_has(tmp_path, monkeypatch, instructions, expected):
     monkeypatch.setattr(loop, "multiplies_bfloat16", lambda: instructions)
-    trainer = trainer_in(tmp_path / "run", MIXED)
-    trainer.network.train()
-    with Seen() as seen:
-        trainer.train_step(next(iter(trainer.batches.epoch(0, 0, trainer.fabric.device))))
-    assert seen.formats == {"aten.convolution": {expected}, "aten.convolution_backward": {expected}}
+    calls = Seen.in_a_step(trainer_in(tmp_path / "run", MIXED))
+    formats = {name: {args[0].dtype for args in each} for name, each in calls.items()}
+    assert formats == {"aten.convolution": {expected}, "aten.convolution_backward": {expected}}
+
+
+def test_a_step_takes_no_depthwise_gradient_that_torch_is_slow_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "multiplies_bfloat16", lambda: True)
+    config = replace(MIXED, network=NetworkConfig(name="efficientnet_lite0", variant="", size=32))
+    calls = Seen.in_a_step(trainer_in(tmp_path / "run", config))
+    depthwise = [args for args in calls["aten.convolution_backward"] if args[9] > 1 and args[0].dtype is torch.bfloat16]
+    assert any(of_values for *_, (of_values, _, _) in depthwise)
+    assert any(of_weight for *_, (_, of_weight, _) in depthwise)
+    for _, _, weight, _, stride, *_, (of_values, of_weight, _) in depthwise:
+        assert not of_values or max(stride) == 1
+        assert not of_weight or max(weight.shape[2:]) <= 3
 
 
 def test_other_precisions_are_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "multiplies_bfloat16", lambda: False)
-    assert not isinstance(trainer_in(tmp_path / "run", CONFIG).products, InSinglePrecision)
+    assert not isinstance(trainer_in(tmp_path / "run", CONFIG).products, TorchDispatchMode)
