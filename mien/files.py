@@ -18,10 +18,12 @@ def replaced(path: Path) -> Iterator[Path]:
     Where `path` is a link, the file that it leads to is replaced.
 
     Raises:
-        OSError: The folder cannot be written, or `path` is a pipe or a device.
+        OSError: The folder cannot be written, or `path` is a folder, a pipe or a device.
     """
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, and a file is to be written", str(path))
+    if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is a pipe or a device, and a file is to be written", str(path))
     part = path.with_name(f".mien-{uuid.uuid4().hex}{path.suffix}")
     try:

@@ -61,6 +61,14 @@ def test_a_link_stays_one_and_a_pipe_is_refused(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
+def test_a_folder_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError, match=r"it is a folder, and a file is to be written: '.*folder'"):
+        write_text(folder, "x")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_the_longest_name_that_a_folder_takes(tmp_path: Path) -> None:
     path = tmp_path / ("a" * 251 + ".txt")
     write_text(path, "x")
