@@ -71,6 +71,31 @@ def test_the_row_of_two_networks_together_is_that_of_their_predictions(split):
     assert f" {accuracy:.2%} ".replace("%", " %") in row
 
 
+def test_what_is_uncertain_is_that_of_the_shipped_network():
+    from mien.evaluation.metrics import reliability
+    from mien.recognition.classifier import Classifier
+
+    private = predictions.load(ROOT / "results" / "predictions" / "small-private.parquet")
+    doubt = Classifier("small", threads=1).calibration
+    certain = ~doubt.uncertain(private.probabilities)
+    (said,) = re.findall(
+        r"certain of ([\d.]+) %, and right about ([\d.]+) % of these, ([\d.]+) % of the rest; "
+        r"confidence and accuracy differ there by ([\d.]+) points",
+        README.replace("\n", " "),
+    )
+    measured = (certain.mean(), private.right[certain].mean(), private.right[~certain].mean(), reliability(private).ece)
+    assert f"threshold, {100 * doubt.uncertain_below:.1f} % for `small`" in README
+    assert said == tuple(f"{100 * value:.1f}" for value in measured)
+
+
+def test_tiny_is_as_far_below_small_as_is_said():
+    small, tiny = (
+        predictions.load(ROOT / "results" / "predictions" / f"{name}-private.parquet").right.mean()
+        for name in ("small", "tiny")
+    )
+    assert f"{100 * (small - tiny):.1f} points less" in README
+
+
 def test_the_table_of_ideas_is_what_its_sweep_prints():
     from mien.evaluation import sweep
 
