@@ -33,7 +33,7 @@ from mien import config as configs
 from mien import predictions as prediction_files
 from mien.config import Config
 from mien.data import load as load_data
-from mien.errors import ConfigError, DataError, TrainingError, near
+from mien.errors import ConfigError, DataError, MienError, TrainingError, near
 from mien.evaluation import compare, results, tables
 from mien.evaluation.metrics import evaluate
 from mien.evaluation.predict import predict
@@ -46,6 +46,8 @@ from mien.types import Predictions
 VIEW = "single"
 LAST_DIGIT = 1e-4
 """Of an accuracy in a table of results."""
+NOT_IN_NAMES = '/\\:*?"<>|'
+"""Characters that a folder's name may not have everywhere."""
 
 
 @dataclass(frozen=True)
@@ -156,36 +158,49 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
         Whether all is done, or being done by another process; False after an interruption.
 
     Raises:
-        ConfigError: A trial's folder, or a row of its name, was trained with another config.
+        ConfigError: A row of a trial's name was trained with another config.
         DataError: The data or the table cannot be read, or the table's rows are of other faces.
-        TrainingError: Trainings diverged; all others were done first.
+        TrainingError: Trials could not be trained, or diverged; says why of the last. All others were done first.
     """
+    # Before the hours of training: what stands in the way of any trial that is left.
+    left = [trial for trial in sweep.trials if not _done(trial, sweep, table)]
+    for config in {trial.config.data.path: trial.config for trial in left}.values():
+        _refuse_other_faces(config, sweep, table)
     folder.mkdir(parents=True, exist_ok=True)
-    diverged: list[str] = []
-    checked: set[str] = set()
-    for number, trial in enumerate(sweep.trials, start=1):
+    failed: dict[str, MienError] = {}
+    for trial in left:
+        name = trial.name
         try:
-            taken = runs.lock_of(folder / trial.name).acquire(blocking=False)
+            taken = runs.lock_of(folder / name).acquire(blocking=False)
         except Timeout:
+            _say(console, f"{name} is being trained by another process")
             continue
         with taken:
-            if len(_rows_of(trial, sweep, table)) == len(sweep.splits):
+            if _done(trial, sweep, table):  # by another process, since
                 continue
-            console.print(f"{number}/{len(sweep.trials)} {trial.name}", highlight=False, markup=False)
-            if trial.config.data.path not in checked:  # before the hours of training
-                _refuse_other_faces(trial.config, sweep, table)
-                checked.add(trial.config.data.path)
+            _say(console, f"{sweep.trials.index(trial) + 1}/{len(sweep.trials)} {name}")
             try:
-                if not runs.train(trial.config, folder / trial.name, True, console):
+                if not runs.train(trial.config, folder / name, True, console):
                     return False
-            except TrainingError as error:  # it says nothing of the others
-                console.print(f"{trial.name}: {error}", highlight=False, markup=False)
-                diverged.append(trial.name)
+            except MienError as error:  # it says nothing of the others
+                _say(console, f"{name}: {error}")
+                failed[name] = error
                 continue
             _evaluate(trial, sweep, folder, table, console)
-    if diverged:
-        raise TrainingError(f"no row for {', '.join(diverged)}, whose training diverged; all others are done")
+    if failed:
+        raise TrainingError(
+            f"no row for {', '.join(failed)}: {[*failed.values()][-1]}; all others are done, or being done by another "
+            "process"
+        )
     return True
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False)
+
+
+def _done(trial: Trial, sweep: Sweep, table: Path) -> bool:
+    return len(_rows_of(trial, sweep, table)) == len(sweep.splits)
 
 
 def _refuse_other_faces(config: Config, sweep: Sweep, table: Path) -> None:
@@ -207,7 +222,7 @@ def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Co
         prediction_files.save(predictions, target, about)
         row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, sweep.command)
         tables.add(table, replace(row, settings=_settings(trial)))
-        console.print(f"{trial.name}  {split} {metrics.accuracy:.2%}", highlight=False, markup=False)
+        _say(console, f"{trial.name}  {split} {metrics.accuracy:.2%}")
 
 
 def predictions_of(table: Path, sweep: Sweep, trial: Trial, split: str) -> Path:
@@ -318,6 +333,11 @@ def _points(
         for key, value in zip(grid, chosen, strict=True):
             section, _, field = key.partition(".")
             name, point = f"{name}-{field}-{value}", _merged(point, {section: {field: value}})
+        if not name or name.startswith(".") or not set(name).isdisjoint(NOT_IN_NAMES):
+            raise ConfigError(
+                f"a variant's name is that of its folder too, and {name!r} in {path} cannot be one: it must not begin "
+                f"with a dot or hold {' '.join(NOT_IN_NAMES)}; values of [grid] that do are to be variants of their own"
+            )
         yield name, point
 
 

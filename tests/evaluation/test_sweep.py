@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from rich.console import Console
 
 from mien import predictions as prediction_files
@@ -147,13 +150,20 @@ def test_what_is_done_is_not_done_again(file, table, quiet, tmp_path, monkeypatc
     assert sorted(table.read_text().splitlines()) == sorted(first.splitlines())  # to the last digit
 
 
-def test_rows_of_other_settings_are_not_taken_for_done(file, quiet, tmp_path):
+def test_rows_of_other_settings_are_not_taken_for_done(file, quiet, tmp_path, monkeypatch):
     table = tmp_path / "table.csv"
     assert sweep.run(sweep.load(file, ("training.warmup=0.5",)), tmp_path / "runs", table, quiet)
     assert "mien sweep" in tables.load(table, Result)[0].command
     assert "--set training.warmup=0.5" in tables.load(table, Result)[0].command
     with pytest.raises(ConfigError, match=r"row of ideas:plain, seed 3, that was trained with other settings"):
         sweep.run(sweep.load(file), tmp_path / "other", table, quiet)
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("the hours of training come after"))
+    file.write_text(
+        file.read_text().replace("[variants.plain]", '[variants.new]\nnetwork.name = "resnet18"\n[variants.plain]')
+    )
+    with pytest.raises(ConfigError, match=r"row of ideas:plain, seed 3, that was trained with other settings"):
+        sweep.run(sweep.load(file), tmp_path / "other", table, quiet)
+    assert not (tmp_path / "other").exists()
 
 
 def test_two_tables_keep_their_predictions_apart(file, table, quiet, tmp_path):
@@ -204,10 +214,35 @@ def test_one_that_is_told_to_stop_begins_no_other_trial(file, quiet, tmp_path, m
 def test_a_trial_that_diverges_does_not_stop_the_others(file, quiet, tmp_path):
     file.write_text(file.read_text().replace("learning_rate = 0.01", "learning_rate = 1e30"))
     with pytest.raises(
-        TrainingError, match=r"^no row for masking-seed3, masking-seed4, whose training diverged; all others are done$"
+        TrainingError,
+        match=r"^no row for masking-seed3, masking-seed4: .* not finite .*; all others are done, or being",
     ):
         sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
     assert {row.config for row in tables.load(tmp_path / "table.csv", Result)} == {"ideas:plain"}
+
+
+@pytest.mark.parametrize(
+    "change", ['data.teacher = "nosuch.parquet"\nloss.distillation = 0.5', 'network.weights = "runs/nosuch"']
+)
+def test_nor_does_one_that_cannot_be_trained(file, quiet, tmp_path, change):
+    file.write_text(file.read_text().replace("[variants.plain]\n", f"[variants.plain]\n{change}\n"))
+    with pytest.raises(TrainingError, match=r"^no row for plain-seed3, plain-seed4: .*nosuch.*; all others are"):
+        sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
+    assert {row.config for row in tables.load(tmp_path / "table.csv", Result)} == {"ideas:masking"}
+
+
+def test_what_another_process_trains_is_said(file, tmp_path, monkeypatch):
+    asked, said = sweep.load(file), StringIO()
+    console = Console(file=said, width=200)
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("others are at it"))
+    (tmp_path / "runs").mkdir()
+    with ExitStack() as others:
+        for trial in asked.trials:
+            others.enter_context(FileLock(tmp_path / "runs" / f"{trial.name}.lock"))
+        assert sweep.run(asked, tmp_path / "runs", tmp_path / "table.csv", console)
+    assert said.getvalue().splitlines() == [
+        f"{trial.name} is being trained by another process" for trial in asked.trials
+    ]
 
 
 def test_processes_share_a_sweep(file, quiet, tmp_path):
@@ -261,6 +296,19 @@ def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path,
         ),
         ("[variants.plain]", "[grid]\nx = 3\n[variants.plain]", r'\[grid\] must hold "section'),
         ("[variants.plain]\n", "[variants]\nodd = 3\n[variants.plain]\n", "variants.odd must be a table"),
+        (
+            "[variants.plain]",
+            '[variants."../up"]',
+            r"name is that of its folder too, and '\.\./up' in .* cannot be one",
+        ),
+        ("[variants.plain]", "[variants.'C:\\up']", "cannot be one: it must not begin with a dot or hold"),
+        ("[variants.plain]", '[variants."/up"]', "cannot be one: it must not begin with a dot or hold"),
+        ("[variants.plain]", '[variants.""]', "cannot be one"),
+        (
+            "[variants.plain]",
+            '[grid]\n"network.weights" = ["", "runs/best.safetensors"]\n[variants.plain]',
+            "'plain-weights-runs/best.safetensors' in .* cannot be one.* are to be variants of their own",
+        ),
     ],
 )
 def test_bad_files_are_one_sentence(file, old, new, message):
