@@ -64,8 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     faces = load(arguments.data).split("public")
     command = f"python benchmarks/robustness_of_fer.py {arguments.model.name} {arguments.data.name}"
-    for row in measure(NAME, MiniXception(arguments.model), faces, "public", command, print):
-        tables.add(arguments.output, row)
+    tables.add(arguments.output, *measure(NAME, MiniXception(arguments.model), faces, "public", command, print))
     print(draw(arguments.output, "public")[1])
 
 

@@ -510,6 +510,7 @@ def robustness(
     from mien.errors import ConfigError, require
     from mien.evaluation import robustness as sheets
     from mien.evaluation import tables
+    from mien.evaluation.predict import refuse_other_classes
     from mien.training.models import open_model
 
     if file.suffix != ".csv":
@@ -519,19 +520,22 @@ def robustness(
     names = [_name_of(Path(model)) for model in models]
     if len(set(names)) < len(names):
         raise ConfigError(f"the table tells networks apart by their names, got {', '.join(names)}: rename a file")
-    for name, model in zip(names, models, strict=True):
-        opened = open_model(model, threads)
-        faces = load(data, size=opened.preprocessing.size).split(split)
+    opened = [open_model(model, threads) for model in models]
+    seen = [load(data, size=each.preprocessing.size).split(split) for each in opened]
+    for name, each, faces in zip(names, opened, seen, strict=True):  # before the first is measured
+        sheets.refuse_other_network(file, name, each.digest)
         tables.refuse_other_faces(file, sheets.Robustness, split, len(faces))
+        refuse_other_classes(each, faces)
+    for model, name, each, faces in zip(models, names, opened, seen, strict=True):
         typer.echo(f"{model}:", nl=False, err=True)
         command = f"mien robustness {model} --data {data.name} --split {split}"
-        for row in sheets.measure(
-            name, opened, faces, split, command, lambda what: typer.echo(f" {what}", nl=False, err=True)
-        ):
-            tables.add(file, row)
+        rows = sheets.measure(
+            name, each, faces, split, command, lambda what: typer.echo(f" {what}", nl=False, err=True)
+        )
+        tables.add(file, *rows)
         typer.echo(err=True)
-    rows, picture = sheets.draw(file, split)
-    _console().print(sheets.table(rows))
+    drawn, picture = sheets.draw(file, split)
+    _console().print(sheets.table(drawn))
     for path in (file, picture):
         typer.echo(f"written: {path}")
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mien import predictions
 from mien.labels import EXPRESSIONS
+from mien.recognition.classifier import shipped
 from mien.types import Predictions
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
@@ -374,7 +375,7 @@ def test_robustness(mien, fer2013_csv, user_cache, tmp_path):
         rows = list(csv.DictReader(stream))
     assert len(rows) == 41
     assert {row["command"] for row in rows} == {"mien robustness small --data fer2013.csv --split public"}
-    assert (tmp_path / "robustness.png").stat().st_size > 10_000
+    assert (tmp_path / "robustness-public.png").stat().st_size > 10_000
     before = table.read_bytes()
     code, _, err = mien("robustness", "small", "--data", fer2013_csv, "--split", "training", "-o", table)
     table.write_bytes(table.read_bytes().replace(b",training,28,", b",training,29,"))
@@ -382,6 +383,16 @@ def test_robustness(mien, fer2013_csv, user_cache, tmp_path):
     assert code == 2
     assert_sentence(err, "has rows of 29 faces of the split training, and these are 28, so others: name another table")
     assert table.read_bytes().startswith(before)
+    again = table.read_bytes()
+    for other, words in (
+        (tmp_path / "nosuch.onnx", ("nosuch.onnx",)),
+        (shutil.copy(shipped()["tiny"], tmp_path / "small.onnx"), ("rows of another network that is called small",)),
+    ):
+        code, out, err = mien("robustness", "tiny", other, "--data", fer2013_csv, "-o", table)
+        assert code == 2
+        assert_sentence(err, *words)
+        assert out == ""
+    assert table.read_bytes() == again  # nothing is measured before all can be
     code, _, err = mien("robustness", "small", tmp_path / "small.onnx", "--data", fer2013_csv, "-o", table)
     assert code == 2
     assert_sentence(err, "tells networks apart by their names, got small, small: rename a file")

@@ -31,10 +31,7 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated
         ConfigError: There is no such view.
         WeightsError: It gives logits that are not finite.
     """
-    if dataset.classes != model.classes:
-        raise DataError(
-            f"the data has the classes {', '.join(dataset.classes)} and the model {', '.join(model.classes)}"
-        )
+    refuse_other_classes(model, dataset)
     if view not in VIEWS:
         raise ConfigError(f"there is no view {view}: {near(view, VIEWS)}")
     images = model.preprocessing.resize(dataset.images)
@@ -45,6 +42,18 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated
         logits = [model.calibration.scaled(each) for each in logits]
     predictions = [Predictions(dataset.index, each, dataset.targets, dataset.classes) for each in logits]
     return predictions[0] if len(predictions) == 1 else ensemble(predictions)
+
+
+def refuse_other_classes(model: Model, dataset: FaceDataset) -> None:
+    """Refuses faces that the model has other classes for.
+
+    Raises:
+        DataError: The data set's classes are not the model's.
+    """
+    if dataset.classes != model.classes:
+        raise DataError(
+            f"the data has the classes {', '.join(dataset.classes)} and the model {', '.join(model.classes)}"
+        )
 
 
 def _single(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:

@@ -33,6 +33,7 @@ class Robustness:
 
     Attributes:
         model: What the network is called.
+        weights: Their digest; empty where there is none.
         corruption: Name of one of `mien.evaluation.corruptions.CORRUPTIONS`, or CLEAN.
         strength: 1..5, or 0 for CLEAN.
         split: Of FER2013.
@@ -44,6 +45,7 @@ class Robustness:
     """
 
     model: str
+    weights: str
     corruption: str
     strength: int
     split: str
@@ -80,7 +82,7 @@ def measure(
         tell(f"{corruption} {strength}")
         images = faces.images if corruption == CLEAN else corrupt(faces.images, corruption, strength)
         interval = accuracy_interval(predict(model, replace(faces, images=images)))
-        rows.append(Robustness(name, corruption, strength, split, len(faces), *interval, command))
+        rows.append(Robustness(name, model.digest, corruption, strength, split, len(faces), *interval, command))
     return rows
 
 
@@ -98,8 +100,21 @@ def table(rows: Sequence[Robustness]) -> Table:
     return page
 
 
+def refuse_other_network(file: Path, name: str, weights: str) -> None:
+    """Refuses a table whose rows of a name are of other weights: they would be replaced, or drawn as one network's.
+
+    Raises:
+        DataError: It has such rows, or is damaged.
+    """
+    if others := {row.weights for row in tables.load(file, Robustness) if row.model == name} - {weights}:
+        raise DataError(
+            f"{file} has rows of another network that is called {name} (weights {min(others) or 'unknown'}, these are "
+            f"{weights or 'unknown'}): rename the run or file, name another table, or remove those rows"
+        )
+
+
 def draw(file: Path, split: str) -> tuple[list[Robustness], Path]:
-    """Draws what a table holds of a split, beside it.
+    """Draws what a table holds of a split, beside it, as TABLE-SPLIT.png.
 
     Returns:
         The rows that were drawn, and the picture's path.
@@ -109,7 +124,7 @@ def draw(file: Path, split: str) -> tuple[list[Robustness], Path]:
         MissingExtraError: matplotlib is not installed.
     """
     rows = [row for row in tables.load(file, Robustness) if row.split == split]
-    return rows, style.save(figure(rows), file.with_suffix(".png"))
+    return rows, style.save(figure(rows), file.with_name(f"{file.stem}-{split}.png"))
 
 
 def figure(rows: Sequence[Robustness]) -> Figure:

@@ -71,10 +71,10 @@ def load(path: Path, kind: type[R]) -> list[R]:
     return rows
 
 
-def add(path: Path, row: R) -> None:
-    """Puts a row into a table, in the place of the one with the same key if there is one.
+def add(path: Path, *added: Row) -> None:
+    """Puts rows of one kind into a table, all or none; each in the place of the one with the same key if there is one.
 
-    Several processes of one machine may add to one table.
+    Several processes of one user and machine may add to one table.
 
     Raises:
         DataError: The table is damaged; nothing is written.
@@ -83,11 +83,11 @@ def add(path: Path, row: R) -> None:
     filelock = require("filelock", "train")
     path.parent.mkdir(parents=True, exist_ok=True)
     place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    # Others may write to the same table: a row is added to what was read just before.
+    # Others may write to the same table: rows are added to what was read just before.
     with filelock.FileLock(Path(tempfile.gettempdir()) / f"mien-{place}.lock"):
-        rows = {old.key: old for old in load(path, type(row))} | {row.key: row}
+        rows = {row.key: row for row in (*load(path, type(added[0])), *added)}
         text = io.StringIO()
-        writer = csv.DictWriter(text, [field.name for field in fields(row)], lineterminator="\n")
+        writer = csv.DictWriter(text, [field.name for field in fields(added[0])], lineterminator="\n")
         writer.writeheader()
         for each in rows.values():
             writer.writerow({name: _cell(value) for name, value in vars(each).items()})

@@ -1,12 +1,14 @@
 """The sheet has every corruption in every strength, of the faces that the network saw."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mien.calibration import Calibration
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
-from mien.evaluation import robustness, style
+from mien.evaluation import robustness, style, tables
 from mien.evaluation.corruptions import CORRUPTIONS, corrupt
 from mien.preprocess import Preprocessing
 
@@ -14,7 +16,7 @@ from mien.preprocess import Preprocessing
 class ByBrightness:
     """Says the second class of faces brighter than half, and keeps what it saw."""
 
-    title, classes, digest = "bright", ("dark", "bright"), ""
+    title, classes, digest = "bright", ("dark", "bright"), "c0ffee"
     preprocessing, calibration = Preprocessing(size=48), Calibration()
 
     def __init__(self):
@@ -39,6 +41,7 @@ def measured():
 
 def test_every_corruption_in_every_strength(measured):
     rows, model, faces = measured
+    assert {row.weights for row in rows} == {model.digest}
     assert [(row.corruption, row.strength) for row in rows] == [("none", 0)] + [
         (name, strength) for name in CORRUPTIONS for strength in range(1, 6)
     ]
@@ -49,6 +52,23 @@ def test_every_corruption_in_every_strength(measured):
     assert found["none", 0] == 1
     assert found["low light", 5] == 0.5  # all are dark now
     assert all(row.accuracy_low <= row.accuracy <= row.accuracy_high and row.n == 20 for row in rows)
+
+
+def test_another_network_of_that_name_is_refused(measured, tmp_path):
+    rows, model, _ = measured
+    tables.add(tmp_path / "robustness.csv", *rows)
+    robustness.refuse_other_network(tmp_path / "robustness.csv", "mine", model.digest)
+    robustness.refuse_other_network(tmp_path / "robustness.csv", "yours", "other")
+    with pytest.raises(DataError, match=r"called mine \(weights c0ffee, these are other\): rename the run or file"):
+        robustness.refuse_other_network(tmp_path / "robustness.csv", "mine", "other")
+
+
+def test_each_split_has_its_picture(measured, tmp_path):
+    file = tmp_path / "robustness.csv"
+    tables.add(file, *measured[0], *(replace(row, split="private") for row in measured[0]))
+    pictures = [robustness.draw(file, split)[1] for split in ("public", "private")]
+    assert [picture.name for picture in pictures] == ["robustness-public.png", "robustness-private.png"]
+    assert all(picture.is_file() for picture in pictures)
 
 
 def test_the_table_has_a_row_a_corruption(measured):

@@ -25,8 +25,7 @@ def test_rows_are_added_and_read_back(tmp_path):
     table = tmp_path / "new" / "speed.csv"
     assert tables.load(table, Speed) == []
     rows = [Speed("a, b", 1, 0.12345, None), Speed("c", 2, 3.0, 0.5)]
-    for row in rows:
-        tables.add(table, row)
+    tables.add(table, *rows)
     assert tables.load(table, Speed) == [Speed("a, b", 1, 0.1235, None), rows[1]]
 
 
