@@ -561,35 +561,53 @@ def compare(
 
     networks, about = prediction_files.load_all(files)
     found = comparing.compare(networks)
-    if output:
-        output.mkdir(parents=True, exist_ok=True)
-        style.save(figures.roc_comparison_figure(networks, about[0].get("split", "")), output / "roc-comparison.png")
+    picture = output and output / "roc-comparison.png"
+    if picture:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        style.save(figures.roc_comparison_figure(networks, about[0].get("split", "")), picture)
     if as_json:
         typer.echo(json.dumps([each.to_dict() for each in found], indent=2))
-    else:
-        _console().print(comparing.table(found))
+        return
+    _console().print(comparing.table(found))
+    _console().print("recall, %, and what others have more")
+    _console().print(comparing.recall_table(found))
+    if picture:
+        typer.echo(f"written: {picture}")
 
 
 @app.command()
 def ensemble(
     files: PredictionFiles,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The ensemble's predictions.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.parquet", help="The ensemble's predictions.")],
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="What a member counts for in the mean; once a member, in their order. All alike when left out."
+        ),
+    ] = None,
 ) -> None:
     """Take the mean of several networks' probabilities; its predictions can be compared like any network's."""
     from mien import predictions as prediction_files
     from mien.evaluation import compare as comparing
     from mien.evaluation import ensemble as ensembles
 
+    if output.suffix != ".parquet":
+        raise typer.BadParameter(f"predictions are Parquet: the name must end in .parquet, got {output.name}")
+    if len(files) < 2:
+        raise typer.BadParameter(f"an ensemble is of two predictions or more, got {files[0]} alone")
     networks, members = prediction_files.load_all(files)
-    together = ensembles.ensemble(list(networks.values()))
+    together = ensembles.ensemble(list(networks.values()), weight or None)
     name = f"ensemble of {len(networks)}"
     about: dict[str, Any] = {"network": name, "members": list(networks)}
+    if weight:
+        about["counted"] = weight
     about |= {
         what: " and ".join(dict.fromkeys(member.get(what, "") for member in members)) for what in ("split", "view")
     }
     about["weights"] = [member.get("weights", "") for member in members]
     prediction_files.save(together, output, about)
-    _console().print(comparing.table(comparing.compare({**networks, name: together})))
+    shown = dict(zip(prediction_files.short_names(list(networks)), networks.values(), strict=True))
+    _console().print(comparing.table(comparing.compare({**shown, name: together})))
     typer.echo(f"written: {output}")
 
 
@@ -657,6 +675,7 @@ def calibrate(
     from mien.errors import require
 
     require("onnx", "train")
+    from mien.calibration import FEW
     from mien.data import load
     from mien.deploy.export import recalibrate
     from mien.evaluation.metrics import evaluate
@@ -674,6 +693,12 @@ def calibrate(
         f"{found.accuracy:.1%} are right; of all, {after.accuracy:.1%}\n"
         f"written: {output}"
     )
+    if found.faces < FEW:
+        typer.echo(
+            f"mien: {found.faces:,} faces are few to fit confidence to, {FEW} are enough; with so few there is one "
+            "temperature for all, and all of this may be off",
+            err=True,
+        )
 
 
 @app.command()

@@ -147,10 +147,17 @@ class Predictions:
         return np.asarray(self.logits.argmax(axis=1) == self.targets)
 
 
-def mean_logits(probabilities: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
-    """The logarithm of the mean of several (N, K) probabilities: logits of those that say it together."""
+def mean_logits(
+    probabilities: Sequence[NDArray[np.floating[Any]]], weights: Sequence[float] | None = None
+) -> NDArray[np.float32]:
+    """The logarithm of the mean of several (N, K) probabilities: logits of those that say it together.
+
+    Args:
+        probabilities: What each says.
+        weights: What each counts for, above 0; None counts all alike.
+    """
     smallest = np.finfo(np.float32).tiny  # a probability too small to be told from 0 still has a logarithm
-    return np.asarray(np.log(np.maximum(np.mean(probabilities, axis=0), smallest)), np.float32)
+    return np.asarray(np.log(np.maximum(np.average(probabilities, axis=0, weights=weights), smallest)), np.float32)
 
 
 def from_numbers(kind: type[N], stored: object) -> N:

@@ -314,11 +314,34 @@ def test_compare_and_ensemble(mien, tmp_path):
     assert second["difference"]["low"] <= second["difference"]["accuracy"] <= second["difference"]["high"]
     with Image.open(tmp_path / "figures" / "roc-comparison.png") as figure:
         assert figure.width > 1000
+    code, out, _ = mien("compare", *folders, "-o", tmp_path / "figures")
+    assert all(name in out for name in EXPRESSIONS)  # which classes gain
+    assert out.replace("\n", "").endswith(f"written: {tmp_path / 'figures' / 'roc-comparison.png'}")
     code, out, _ = mien("ensemble", *folders, "-o", tmp_path / "both.parquet")
     assert code == 0
     assert "ensemble" in out
+    assert str(tmp_path) not in out.split("written")[0]  # where there is little room, names go without what all share
     about = predictions.load_metadata(tmp_path / "both.parquet")
     assert (about["split"], about["view"], len(about["weights"])) == ("private", "single and flip", 2)
+    code, out, _ = mien("ensemble", *folders, "--weight", 3, "--weight", 1, "-o", tmp_path / "weighed.parquet")
+    assert code == 0
+    assert predictions.load_metadata(tmp_path / "weighed.parquet")["counted"] == [3, 1]
+    one, other, weighed = (
+        predictions.load(file).probabilities
+        for file in (*(folder / "predictions.parquet" for folder in folders), tmp_path / "weighed.parquet")
+    )
+    np.testing.assert_allclose(weighed, 0.75 * one + 0.25 * other, atol=1e-6)
+    for wrong, words in (
+        ((*folders, "--weight", 3), "an ensemble of 2 takes as many weights, each above 0, got 3"),
+        ((*folders, "--weight", 3, "--weight", 0), "each above 0, got 3, 0"),
+        ((*folders, "--weight", "nan", "--weight", 1), "each above 0, got nan, 1"),
+        ((folders[0],), "an ensemble is of two predictions or more"),
+    ):
+        code, _, err = mien("ensemble", *wrong, "-o", tmp_path / "wrong.parquet")
+        assert code == 2
+        assert words in " ".join(err.replace("│", "").split())
+    assert mien("ensemble", *folders, "-o", tmp_path / "wrong.csv")[0] == 2
+    assert not list(tmp_path.glob("wrong*"))
     (tmp_path / "both[old].parquet").write_bytes((tmp_path / "both.parquet").read_bytes())
     assert "[old]" in "".join(mien("compare", tmp_path / "both[old].parquet")[1].split())
     code, _, err = mien("ensemble", folders[0], folders[0], "-o", tmp_path / "twice.parquet")

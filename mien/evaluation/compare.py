@@ -17,6 +17,8 @@ from mien.predictions import refuse_other_faces, short_names
 from mien.types import Predictions
 
 RESAMPLES = 10_000
+LEAST_P = 0.001
+"""Below this p is said to be below it: the digits that resamples can give it mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Difference:
     low: float
     high: float
     p: float
+
+    @property
+    def p_said(self) -> str:
+        """What follows "p" in a text."""
+        return f"= {self.p:.2g}" if self.p >= LEAST_P else f"< {LEAST_P:g}"
 
 
 @dataclass(frozen=True)
@@ -131,28 +138,40 @@ def compare(networks: Mapping[str, Predictions]) -> list[Compared]:
 
 def table(compared: Sequence[Compared]) -> Table:
     """A comparison for the terminal, two lines a network: below what was measured, its 95 % interval."""
-    page = Table(
-        "network", "accuracy", "macro F1", "difference", "p", "gains,\nloses most",
-        box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), leading=1,
-    )  # fmt: skip
-    page.columns[0].overflow = "fold"
-    for column in page.columns[1:]:
-        column.justify = "left" if column is page.columns[-1] else "right"
-        column.no_wrap = True
+    page = _page("accuracy", "macro F1", "difference", "p", leading=1)
     for name, each in zip(short_names([each.name for each in compared]), compared, strict=True):
-        cells = ["", "", ""]
+        cells = ["", ""]
         if found := each.difference:
-            gains = each.recall_gains
-            extremes = (max(gains, key=lambda name: gains[name]), min(gains, key=lambda name: gains[name]))
-            kept = [which for which, sign in zip(extremes, (1, -1), strict=True) if sign * gains[which] > 0]
-            cells = [
-                f"{found.accuracy:+.2%}\n{100 * found.low:+.2f} to {100 * found.high:+.2f}",
-                f"{found.p:.2g}",
-                "\n".join(f"{which} {gains[which]:+.1%}" for which in kept),
-            ]
+            interval = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}"
+            cells = [f"{found.accuracy:+.2%}\n{interval}", found.p_said.removeprefix("= ")]
         of_f1, (low, high) = each.metrics.macro_f1, each.metrics.intervals["accuracy"]
         accuracy = f"{each.metrics.accuracy:.2%}\n{100 * low:.2f} to {100 * high:.2f}"
         page.add_row(escape(name), accuracy, f"{of_f1:.2%}", *cells)
+    return page
+
+
+def recall_table(compared: Sequence[Compared]) -> Table:
+    """Which classes gain, for the terminal: the first network's recall in per cent, and what others have more."""
+    classes = list(compared[0].recall_gains)
+    page = _page(*classes)
+    for name, each in zip(short_names([each.name for each in compared]), compared, strict=True):
+        cells = [
+            f"{100 * each.recall_gains[which]:+.1f}"
+            if each.difference
+            else f"{100 * each.metrics.classes[which].recall:.1f}"
+            for which in classes
+        ]
+        page.add_row(escape(name), *cells)
+    return page
+
+
+def _page(*columns: str, leading: int = 0) -> Table:
+    """A table of networks, whose names are folded rather than the numbers beside them."""
+    page = Table("network", *columns, box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), leading=leading)
+    page.columns[0].overflow = "fold"
+    for column in page.columns[1:]:
+        column.justify = "right"
+        column.no_wrap = True
     return page
 
 

@@ -268,7 +268,7 @@ def comparison(sweep: Sweep, table: Path, split: str, against: str = "") -> str:
             )
             gain = compare.difference(theirs, mine)
             low, high = 100 * gain.low, 100 * gain.high
-            better = f"{100 * gain.accuracy:+.2f} ({low:+.2f} to {high:+.2f}), p = {gain.p:.2g}"
+            better = f"{100 * gain.accuracy:+.2f} ({low:+.2f} to {high:+.2f}), p {gain.p_said}"
         of_variant = next(trial.config for trial in sweep.trials if trial.variant == variant)
         cost = f"{multiply_adds(of_variant, len(EXPRESSIONS)) / 1e6:.1f} M"
         accuracy = _mean_and_spread([row.accuracy for row in found])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mien.errors import DataError
-from mien.evaluation.compare import compare, difference, recall_gains, table
+from mien.evaluation.compare import compare, difference, recall_gains, recall_table, table
 from mien.labels import EXPRESSIONS
 from mien.types import Predictions
 
@@ -51,6 +51,8 @@ def test_noise_is_not_significant_and_a_large_gain_is():
     gain = difference([predictions(chance(0.6, 1))], [predictions(chance(0.8, 2))])
     assert gain.low > 0.1
     assert gain.p == pytest.approx(1e-4)
+    assert gain.p_said == "< 0.001"  # of ten thousand resamples none is on the other side, which is no number
+    assert noise.p_said == f"= {noise.p:.2g}"
 
 
 def test_several_trainings_count_by_their_mean():
@@ -116,7 +118,9 @@ def test_networks_are_set_beside_the_first():
     better = np.zeros(70, bool)
     better[0] = True
     compared = compare({"a": predictions(np.zeros(70, bool)), "b": predictions(better)})
-    (_, said) = table(compared).columns[5].cells
-    assert said == "angry +10.0%"  # and no class that loses most, since none does
+    gains = [list(column.cells) for column in recall_table(compared).columns]
+    assert gains[0] == ["a", "b"]
+    assert gains[1] == ["0.0", "+10.0"]  # of angry
+    assert gains[2] == ["0.0", "+0.0"]
     found = second.difference
     assert cells[3] == ["", f"{found.accuracy:+.2%}\n{100 * found.low:+.2f} to {100 * found.high:+.2f}"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mien.errors import DataError
+from mien.errors import ConfigError, DataError
 from mien.evaluation.ensemble import ensemble
 from mien.types import Predictions
 
@@ -18,6 +18,19 @@ def test_it_is_the_mean_of_probabilities():
     together = ensemble(members)
     np.testing.assert_allclose(together.probabilities, np.mean([m.probabilities for m in members], axis=0), atol=1e-6)
     assert np.array_equal(together.targets, members[0].targets)
+
+
+def test_members_count_as_they_are_weighed():
+    members = [made(seed) for seed in range(3)]
+    together = ensemble(members, [2, 1, 1])
+    one, two, three = (member.probabilities for member in members)
+    np.testing.assert_allclose(together.probabilities, one / 2 + two / 4 + three / 4, atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [[], [1], [1, 1, 1], [1, 0], [1, -1], [1, float("nan")], [1, float("inf")]])
+def test_other_weights_are_refused(weights):
+    with pytest.raises(ConfigError, match="an ensemble of 2 takes as many weights, each above 0, got "):
+        ensemble([made(0), made(1)], weights)
 
 
 def test_of_one_it_is_itself():
