@@ -37,7 +37,7 @@ from mien.types import Predictions
 
 ROOT = Path(__file__).parents[1]
 ZOO, RESULTS = ROOT / "mien" / "recognition" / "zoo" / "classifiers", ROOT / "results"
-IN_FILE = ("n", "accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auc", "micro_auc")
+IN_FILE = ("n", *metrics.HEADLINES)
 """Metrics that are kept in the file, of the single view."""
 FIRST, AFTER = "## What it reaches\n", "## What to use it for"
 MISTAKES = 4
