@@ -631,7 +631,7 @@ def export(
 
     trained = TrainedNetwork.load(run)
     folder = run if run.is_dir() else run.parent
-    path = output or folder / f"{folder.resolve().name}.onnx"
+    path = output or folder / f"{_name_of(run)}.onnx"
     data = data or Path(trained.config.data.path)
     public = load(data, size=trained.preprocessing.size).split("public")
     found = report.read_metrics(folder / "evaluation", trained.digest, data.name)
@@ -893,9 +893,12 @@ def _video_progress(source: VideoSource) -> Iterator[Callable[[VideoFrame], None
 
 
 def _name_of(model: Path) -> str:
-    """What a table calls a model: its run's name, or a file's own."""
+    """What a table calls a model: its run's name, with the checkpoint's where that is not the best; or a file's own."""
     if model.suffix == ".safetensors":
-        return model.resolve().parent.name
+        from mien.training.trained import BEST
+
+        run = model.resolve().parent.name
+        return run if model.name == BEST else f"{run}-{model.stem}"
     return model.resolve().name if model.is_dir() else model.stem
 
 

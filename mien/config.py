@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import sys
 import types
 import typing
@@ -97,7 +96,7 @@ class AugmentConfig:
     rotation_deg: float = 0.0
     """Largest rotation to either side, degrees."""
     scale: float = 0.0
-    """Largest change of size to either side, share."""
+    """Largest change of size, share s: faces are drawn 1 / (1 + s) to 1 / (1 - s) times as large."""
     shift: float = 0.0
     """Largest shift along each axis, share of the image's side."""
     shear: float = 0.0
@@ -179,8 +178,9 @@ class Config:
         """
         for section, name, low, high in _RANGES:
             value = getattr(getattr(self, section), name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise ConfigError(f"{section}.{name} must be {low:g}..{high:g}, got {value:g}")
+            if not low <= value <= high:  # nor is a value that is no number
+                came = f"{value:g}" if isinstance(value, float) else str(value)
+                raise ConfigError(f"{section}.{name} must be {low:g}..{high:g}, got {came}")
         for section, name, allowed in _CHOICES:
             value = getattr(getattr(self, section), name)
             if value not in allowed:
@@ -194,6 +194,11 @@ class Config:
             raise ConfigError(
                 "loss.distillation is above 0 but data.teacher is empty: name predictions of the training split there, "
                 "or trained networks in data.teachers, or set it to 0"
+            )
+        if (self.data.teacher or self.data.teachers) and not self.loss.distillation:
+            raise ConfigError(
+                "data names a teacher but loss.distillation is 0, so that nothing would be learnt of it: set its share "
+                "there, or leave data.teacher and data.teachers empty"
             )
         if self.data.teacher and self.data.teachers:
             raise ConfigError("data.teacher and data.teachers both name who teaches: leave one of them out")
@@ -213,15 +218,16 @@ MOST_EPOCHS = 100_000
 """Of a training; as good as endless."""
 _FILES = (("data", "path"), ("data", "ferplus"), ("data", "teacher"), ("data", "teachers"), ("network", "weights"))
 _DATA_SUFFIXES = (".csv", ".gz", ".tgz", ".tar", ".zip", ".parquet")
-_INFINITY = float("inf")
+_ENDLESS = 1e30
+"""Where nothing but the arithmetic of single precision sets a limit."""
 _RANGES: tuple[tuple[str, str, float, float], ...] = (
     ("network", "size", 0, MOST_SIZE),
     ("network", "mask_depth", 0, 4),
     ("network", "dropout", 0, 0.95),
     ("loss", "label_smoothing", 0, 0.9),
     ("loss", "ferplus", 0, 1),
-    ("loss", "reconstruction", 0, _INFINITY),
-    ("loss", "margin", 0, _INFINITY),
+    ("loss", "reconstruction", 0, _ENDLESS),
+    ("loss", "margin", 0, _ENDLESS),
     ("loss", "distillation", 0, 1),
     ("loss", "temperature", 0.1, 100),
     ("augment", "flip", 0, 1),
@@ -236,15 +242,15 @@ _RANGES: tuple[tuple[str, str, float, float], ...] = (
     ("augment", "darken", 0, 1),
     ("augment", "noise", 0, 1),
     ("augment", "coarse", 0, 1),
-    ("augment", "mixup", 0, _INFINITY),
-    ("augment", "cutmix", 0, _INFINITY),
+    ("augment", "mixup", 0, _ENDLESS),
+    ("augment", "cutmix", 0, _ENDLESS),
     ("training", "epochs", 1, MOST_EPOCHS),
     ("training", "batch_size", 2, 100_000),
-    ("training", "learning_rate", 1e-12, _INFINITY),
-    ("training", "weight_decay", 0, _INFINITY),
+    ("training", "learning_rate", 1e-12, _ENDLESS),
+    ("training", "weight_decay", 0, _ENDLESS),
     ("training", "warmup", 0, 0.95),
-    ("training", "plateau_patience", 0, _INFINITY),
-    ("training", "stop_after", 0, _INFINITY),
+    ("training", "plateau_patience", 0, _ENDLESS),
+    ("training", "stop_after", 0, _ENDLESS),
     ("training", "ema_decay", 0, 0.999999),
     ("training", "seed", 0, 2**31 - 1),
     ("training", "threads", 0, 1024),

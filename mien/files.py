@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What the system says of an open file where the disk is full or broken."""
+
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
@@ -18,7 +21,8 @@ def replaced(path: Path) -> Iterator[Path]:
     Where `path` is a link, the file that it leads to is replaced.
 
     Raises:
-        OSError: The folder cannot be written, or `path` is a folder, a pipe or a device.
+        OSError: The folder cannot be written, the disk is full, or `path` is a folder, a pipe or a device; it names
+            `path`.
     """
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     if path.is_dir():
@@ -36,6 +40,10 @@ def replaced(path: Path) -> Iterator[Path]:
         _to_disk(part)
         part.chmod(mode)  # some writers put another file there, for the owner alone
         part.replace(path)
+    except OSError as error:  # a full disk has no name, and the part's would say nothing
+        if error.filename == str(part) or (error.filename is None and error.errno in _OF_DISKS):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
         part.unlink(missing_ok=True)
 

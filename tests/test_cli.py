@@ -353,6 +353,18 @@ def test_compare_and_ensemble(mien, tmp_path):
     assert_sentence(err, "there is no file of predictions", "gone.parquet")
 
 
+def test_the_last_checkpoint_is_not_taken_for_the_best(mien, trained_run, fer2013_csv, user_cache, tmp_path):
+    run, table = Path(shutil.copytree(trained_run, tmp_path / "mine")), tmp_path / "mine.csv"
+    for model in (run, run / "best.safetensors", run / "last.safetensors"):
+        code, _, err = mien("evaluate", model, "--data", fer2013_csv, "--split", "public", "--results", table)
+        assert code == 0, err
+    with table.open(encoding="utf-8", newline="") as stream:
+        assert [row["config"] for row in csv.DictReader(stream)] == ["mine", "mine-last"]
+    for model in (run, run / "last.safetensors"):
+        assert mien("export", model, "--data", fer2013_csv)[0] == 0
+    assert {path.name for path in run.glob("*.onnx")} == {"mine.onnx", "mine-last.onnx"}
+
+
 def test_export_holds_what_evaluation_found(mien, trained_run, fer2013_csv, user_cache, tmp_path):
     mien("evaluate", trained_run, "--data", fer2013_csv, "--split", "public", "--json")
     code, out, _ = mien("export", trained_run, "-o", tmp_path / "mine.onnx")

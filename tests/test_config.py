@@ -89,6 +89,12 @@ def test_wrong_overrides(tmp_path: Path, pair: str, words: str) -> None:
         ({"training": {"learning_rate": True}}, "training.learning_rate must be a number, got True"),
         ({"data": {"path": 3}}, "data.path must be a text, got 3"),
         ({"training": {"epochs": 0}}, "training.epochs must be 1..100000, got 0"),
+        ({"training": {"seed": 10**400}}, "training.seed must be 0..2.14748e+09, got 1000"),
+        ({"training": {"learning_rate": 1e300}}, "training.learning_rate must be 1e-12..1e+30, got 1e+300"),
+        ({"training": {"weight_decay": float("inf")}}, "training.weight_decay must be 0..1e+30, got inf"),
+        ({"training": {"weight_decay": float("nan")}}, "training.weight_decay must be 0..1e+30, got nan"),
+        ({"data": {"teacher": "a.parquet"}}, "data names a teacher but loss.distillation is 0"),
+        ({"data": {"teachers": ["small"]}}, "data names a teacher but loss.distillation is 0"),
         ({"training": {"batch_size": 1}}, "training.batch_size must be 2..100000, got 1"),
         ({"training": {"learning_rate": 0.0}}, "training.learning_rate must be"),
         ({"training": {"learning_rate": float("nan")}}, "got nan"),
@@ -170,7 +176,7 @@ def test_what_is_of_one_name_and_not_the_same_has_digests_of_its_own(
     section: str, key: str, values: tuple[Any, ...]
 ) -> None:
     """Else a sweep would take one's rows for the other's."""
-    own = dataclasses.replace
-    each = [own(Config(), **{section: own(getattr(Config(), section), **{key: value})}) for value in values]
+    taught: dict[str, Any] = {"loss": {"distillation": 0.5}} if key.startswith("teacher") else {}
+    each = [configs.from_dict({section: {key: value}} | taught) for value in values]
     assert len({configs.digest(config, paths=True) for config in each}) == len(values)
     assert configs.digest(each[0]) == configs.digest(each[1])  # an exported file knows the names alone

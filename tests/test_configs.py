@@ -56,7 +56,10 @@ def test_two_steps(path):
         config = replace(config, network=replace(config.network, size=max(64, spec.min_size)))
     assert not config.data.teacher or (FOLDER.parent / config.data.teacher).exists()
     config = replace(
-        config, training=replace(config.training, batch_size=BATCH), loss=replace(config.loss, distillation=0)
+        config,
+        data=replace(config.data, teacher=""),
+        training=replace(config.training, batch_size=BATCH),
+        loss=replace(config.loss, distillation=0),
     )
     training, public = 2 * BATCH, 7
     images = np.random.default_rng(0).integers(0, 256, (training + public, 48, 48), dtype=np.uint8)

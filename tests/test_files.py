@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from pathlib import Path
 
@@ -97,3 +98,25 @@ def test_mode_is_that_of_any_new_file(tmp_path: Path, umask: int) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "name.txt").stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX's")
+def test_a_disk_that_is_full_is_said_of_the_file_that_was_to_be(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "report.json"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"too large: '.*report\.json'"):
+            write_text(path, "x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_others_say_of_other_files_stays(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"), replaced(tmp_path / "report.json"):
+        (tmp_path / "nowhere").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -65,7 +66,8 @@ def read(path: Path) -> FaceDataset:
     except PermissionError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check its permissions") from None
     except (
-        OSError, EOFError, UnicodeDecodeError, csv.Error, tarfile.TarError, zipfile.BadZipFile, zlib.error
+        OSError, EOFError, UnicodeDecodeError, csv.Error, tarfile.TarError, zipfile.BadZipFile, zlib.error,
+        lzma.LZMAError, KeyError,  # a link in an archive to what is not there
     ) as error:  # fmt: skip
         raise DataError(
             f"{path.name} is damaged or was not downloaded whole: reading stopped after {len(targets)} rows of {name} "

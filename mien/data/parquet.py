@@ -91,6 +91,8 @@ def _classes(metadata: dict[bytes, bytes], name: str) -> Sequence[str]:
         names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, TypeError, ValueError):
         return EXPRESSIONS
+    if not isinstance(names, list) or not names:
+        raise DataError(f"the header of {name} must list the label's names, got {names!r}: remove it or mend it")
     classes = [class_of_folder(str(label)) for label in names]
     for label, expression in zip(names, classes, strict=True):
         if expression is None:

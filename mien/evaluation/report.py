@@ -97,11 +97,18 @@ def sheet_rows(targets: NDArray[np.int64], num_classes: int, seed: int = 0) -> N
 
 
 def read_log(path: Path) -> list[dict[str, str]]:
-    """The rows of a run's log.csv; none where there is no such file."""
+    """The rows of a run's log.csv; none where there is no such file.
+
+    Raises:
+        DataError: It is no table.
+    """
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is damaged ({error}): remove it or bring its copy back") from None
 
 
 def read_metrics(folder: Path, weights: str, data: str) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ from mien.training.losses import target_distribution
 
 
 def seed_for(*numbers: int) -> int:
-    """A seed that depends on these numbers alone, and on all of them."""
+    """A seed that depends on these numbers alone, and on all of them but zeros at their end."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 

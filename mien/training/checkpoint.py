@@ -5,6 +5,7 @@ A single file, replaced whole, so that tensors and the numbers that belong to th
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import safetensors
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mien.errors import WeightsError
+from mien.errors import WeightsError, said_by
 from mien.files import replaced
 
 FORMAT = "mien-checkpoint-1"
@@ -31,7 +32,12 @@ def save(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         OSError: The disk is full or the folder cannot be written; what stood at `path` is still there.
     """
     with replaced(path) as part:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, {FORMAT: json.dumps(state)})
+        try:
+            save_file(
+                {name: tensor.contiguous() for name, tensor in tensors.items()}, part, {FORMAT: json.dumps(state)}
+            )
+        except safetensors.SafetensorError as error:  # what it makes of the system's errors
+            raise OSError(errno.EIO, said_by(error), str(path)) from None
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -50,7 +56,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from None
     if FORMAT not in metadata:
         raise WeightsError(f"{path} is not a checkpoint of mien: its metadata has no {FORMAT}")
-    return tensors, json.loads(metadata[FORMAT])
+    try:
+        state = json.loads(metadata[FORMAT])
+    except ValueError as error:
+        raise WeightsError(f"{path} is damaged: its {FORMAT} is no JSON ({error})") from None
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path} is damaged: its {FORMAT} is no object")
+    return tensors, state
 
 
 def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

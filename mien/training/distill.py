@@ -34,7 +34,7 @@ def taught(file: Path, faces: FaceDataset, temperature: float) -> Tensor:
     Raises:
         DataError: The file cannot be read, or it is of other faces, other labels or other classes.
     """
-    predictions = prediction_files.load(file)
+    predictions = prediction_files.load(file.expanduser())
     if not prediction_files.same_faces(predictions, faces):
         raise DataError(
             f"a teacher's predictions must be of the {len(faces):,} training faces, and {file} has "
@@ -66,7 +66,7 @@ class Teachers:
         self, models: Sequence[str], classes: tuple[str, ...], temperature: float, device: torch.device
     ) -> None:
         self.temperature = temperature
-        self._models = [open_model(name, torch.get_num_threads()) for name in models]
+        self._models = [open_model(str(Path(name).expanduser()), torch.get_num_threads()) for name in models]
         for name, model in zip(models, self._models, strict=True):
             if model.classes != classes:
                 raise ConfigError(

@@ -20,7 +20,7 @@ from mien import config as configs
 from mien.calibration import calibrate
 from mien.config import Config, TrainingConfig
 from mien.data.dataset import FaceDataset
-from mien.errors import ConfigError, DataError, TrainingError
+from mien.errors import ConfigError, DataError, TrainingError, WeightsError, said_by
 from mien.interrupt import Interrupt
 from mien.training import checkpoint
 from mien.training.allocator import keep_freed_memory
@@ -262,6 +262,15 @@ class Trainer:
             ConfigError: It belongs to another config.
         """
         tensors, state = checkpoint.load(self.folder / LAST)
+        try:
+            self._take_up(tensors, state)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise WeightsError(
+                f"{self.folder / LAST} is damaged, or no run's last checkpoint ({said_by(error)}): bring its copy "
+                "back, or train into another folder"
+            ) from None
+
+    def _take_up(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         if differing := _differences(configs.to_dict(self.config), configs.to_dict(configs.from_dict(state["config"]))):
             raise ConfigError(
                 f"{self.folder} was trained with another config: {'; '.join(differing)}; resume with its own "
@@ -393,6 +402,6 @@ def _differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     for section, fields in mine.items():
         for key, value in fields.items():
             other = theirs.get(section, {}).get(key)
-            if other != value:
+            if other != value and (section, key) != ("data", "path"):  # the faces are compared, wherever they lie
                 found.append(f"{section}.{key} is {value!r} and was {other!r}")
     return found

@@ -55,7 +55,7 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
         published = _of_package() if spec.imagenet == LITE else _of_torchvision(spec.imagenet)
         _load(_backbone(network, spec, weights), published, AUXILIARY_HEADS | ADDED, spec, weights)
         return
-    file = shipped().get(weights, Path(weights))
+    file = shipped().get(weights, Path(weights).expanduser())
     if not file.exists():
         raise WeightsError(
             f"there is no {weights}: network.weights takes imagenet, a run folder, a checkpoint, an .onnx file or a "

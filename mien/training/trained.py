@@ -124,6 +124,8 @@ class TrainedNetwork:
             raise WeightsError(f"{path} holds no {BEST}: train it for at least one epoch")
         tensors, state = checkpoint.load(file)
         weights = checkpoint.part(tensors, "averaged.module") or tensors  # LAST holds more than the weights
+        if missing := next((name for name in ("config", "classes") if name not in state), ""):
+            raise WeightsError(f"{file} is damaged: it has no {missing}")
         config = configs.from_dict(state["config"])
         network, preprocessing = build(config, len(state["classes"]))
         try:

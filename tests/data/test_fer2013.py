@@ -127,6 +127,25 @@ def test_wrong_rows_are_named(fer2013_csv: Path, line: str, expected: str) -> No
     assert "row 6 of fer2013.csv" in sentence
 
 
+def test_a_link_in_an_archive_that_leads_nowhere_is_one_sentence(tmp_path: Path) -> None:
+    archive = tmp_path / "fer2013.tar.gz"
+    link = tarfile.TarInfo("fer2013/fer2013.csv")
+    link.type, link.linkname = tarfile.SYMTYPE, "nowhere.csv"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.addfile(link)
+    assert "fer2013.tar.gz is damaged or was not downloaded whole" in error_of(archive)
+
+
+def test_a_damaged_lzma_archive_is_one_sentence(fer2013_csv: Path) -> None:
+    archive = fer2013_csv.with_name("fer2013.zip")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA) as packed:
+        packed.write(fer2013_csv, "fer2013.csv")
+    whole = bytearray(archive.read_bytes())
+    whole[60:600] = bytes(540)
+    archive.write_bytes(whole)
+    assert "fer2013.zip is damaged or was not downloaded whole" in error_of(archive)
+
+
 def test_wrong_row_in_an_archive_is_named_with_its_member(fer2013_csv: Path) -> None:
     fer2013_csv.write_text(f"emotion,pixels,Usage\n9,{GOOD},Training\n")
     sentence = error_of(pack(fer2013_csv, fer2013_csv.with_name("fer2013.tar.gz")))

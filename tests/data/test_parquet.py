@@ -99,6 +99,13 @@ def test_labels_are_numbered_as_the_header_says(tmp_path: Path) -> None:
         load(path, cache=False)
 
 
+@pytest.mark.parametrize("names", [None, 3, []])
+def test_a_header_without_names_is_refused(tmp_path: Path, names: object) -> None:
+    path = write(tmp_path / "a.parquet", hugging_face(names), image=IMAGES, label=[0, 0, 0])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"the header of a\.parquet must list the label's names, got"):
+        load(path, cache=False)
+
+
 def test_labels_by_name(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", image=IMAGES, label=["happy", "Anger", "neutral"])
     assert [EXPRESSIONS[k] for k in load(path, cache=False).targets] == ["happy", "angry", "neutral"]

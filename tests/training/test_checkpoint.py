@@ -6,6 +6,7 @@ import torch
 
 from mien.errors import WeightsError
 from mien.training import checkpoint
+from mien.training.trained import TrainedNetwork
 
 
 def test_tensors_and_state_come_back_as_they_were(tmp_path):
@@ -23,12 +24,15 @@ def test_prefixes_are_put_on_and_taken_off():
     assert checkpoint.part(checkpoint.with_prefix("net", tensors) | {"network.z": torch.ones(1)}, "net") == tensors
 
 
-def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [OSError("No space left on device"), safetensors.SafetensorError("I/O error: No space left on device")]
+)
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch, error):
     path = tmp_path / "c.safetensors"
     checkpoint.save(path, {"a": torch.zeros(1)}, {"epoch": 1})
 
     def full(*_args, **_kwargs):
-        raise OSError("No space left on device")
+        raise error
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(OSError, match="No space"):
@@ -45,6 +49,13 @@ def test_damaged_missing_and_foreign_files_are_told_apart(tmp_path):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(WeightsError, match="is damaged"):
         checkpoint.load(path)
+    for text in ('{"epoch":', "3"):
+        safetensors.torch.save_file({"a": torch.zeros(1)}, path, {checkpoint.FORMAT: text})
+        with pytest.raises(WeightsError, match="is damaged: its mien-checkpoint-1 is no"):
+            checkpoint.load(path)
+    checkpoint.save(path, {"a": torch.zeros(1)}, {"config": {}})
+    with pytest.raises(WeightsError, match="is damaged: it has no classes"):
+        TrainedNetwork.load(path)
     safetensors.torch.save_file({"a": torch.zeros(1)}, path, {"other": json.dumps({})})
     with pytest.raises(WeightsError, match="not a checkpoint of mien"):
         checkpoint.load(path)

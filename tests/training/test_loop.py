@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from mien.config import AugmentConfig, Config, DataConfig, LossConfig, NetworkConfig, TrainingConfig
 from mien.data.dataset import FaceDataset
-from mien.errors import ConfigError, DataError, TrainingError
+from mien.errors import ConfigError, DataError, TrainingError, WeightsError
 from mien.interrupt import Interrupt, interruptible
 from mien.training import checkpoint, run
 from mien.training.log import CSV, Log
@@ -251,3 +252,79 @@ def test_two_processes_do_not_train_into_one_folder(tmp_path, fer2013_csv, user_
 def test_a_climb_of_one_step_is_no_division_by_zero(tmp_path):
     training = replace(CONFIG.training, epochs=3, batch_size=56, warmup=0.25)
     assert trainer_in(tmp_path, replace(CONFIG, training=training)).fit(Interrupt())
+
+
+def test_a_run_without_its_last_checkpoint_is_not_trained_over(tmp_path, fer2013_csv, user_cache):
+    config = replace(CONFIG, data=DataConfig(path=str(fer2013_csv)), training=replace(CONFIG.training, epochs=1))
+    folder, quiet = tmp_path / "run", Console(quiet=True)
+    assert run.train(config, folder, False, quiet)
+    (folder / LAST).unlink()
+    best = (folder / BEST).read_bytes()
+    for resume in (False, True):
+        with pytest.raises(
+            ConfigError, match=r"holds the best\.safetensors of a run and no last\.safetensors to go on"
+        ):
+            run.train(config, folder, resume, quiet)
+    assert (folder / BEST).read_bytes() == best
+
+
+def test_a_run_goes_on_wherever_its_faces_lie(tmp_path):
+    trainer_in(tmp_path).fit(StopsAfter(4))
+    moved = trainer_in(tmp_path, replace(CONFIG, data=DataConfig(path="elsewhere/fer2013.csv")))
+    moved.resume()
+    assert moved.step == 4 % len(moved.batches)
+
+
+@pytest.mark.parametrize("damage", ["best in its place", "a tensor is missing", "no scheduler"])
+def test_a_last_checkpoint_that_cannot_be_gone_on_with_is_one_sentence(tmp_path, damage):
+    trainer_in(tmp_path).fit(Interrupt())
+    tensors, state = checkpoint.load(tmp_path / LAST)
+    if damage == "best in its place":
+        (tmp_path / LAST).write_bytes((tmp_path / BEST).read_bytes())
+    elif damage == "a tensor is missing":
+        tensors.pop(next(name for name in tensors if name.startswith("network.")))
+        checkpoint.save(tmp_path / LAST, tensors, state)
+    else:
+        state.pop("scheduler")
+        checkpoint.save(tmp_path / LAST, tensors, state)
+    with pytest.raises(
+        WeightsError, match=r"last\.safetensors is damaged, or no run's last checkpoint \(.*bring its copy"
+    ):
+        trainer_in(tmp_path).resume()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_too_small_a_memory_is_one_sentence(tmp_path, fer2013_csv, user_cache, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(Trainer, "fit", full)
+    config = replace(CONFIG, data=DataConfig(path=str(fer2013_csv)))
+    with pytest.raises(TrainingError, match=r"lower training\.batch_size, now 16, or network\.size, now 24"):
+        run.train(config, tmp_path / "run", False, Console(quiet=True))
+
+
+def test_other_errors_of_torch_are_not_taken_for_that(tmp_path, fer2013_csv, user_cache, monkeypatch):
+    def wrong(*_):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Trainer, "fit", wrong)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        run.train(replace(CONFIG, data=DataConfig(path=str(fer2013_csv))), tmp_path / "run", False, Console(quiet=True))
+
+
+def test_a_folder_has_one_lock_whatever_leads_to_it(tmp_path, monkeypatch):
+    (tmp_path / "real" / "run").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "run")
+    monkeypatch.chdir(tmp_path / "real" / "run")
+    places = {run.lock_of(folder).lock_file for folder in (tmp_path / "link", Path(), tmp_path / "real" / "." / "run")}
+    assert places == {str(tmp_path / "real" / "run.lock")}
+    with pytest.raises(ConfigError, match=r"a run cannot be in / itself: name a folder below it with --run"):
+        run.lock_of(Path("/"))
