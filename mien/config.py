@@ -96,7 +96,7 @@ class AugmentConfig:
     rotation_deg: float = 0.0
     """Largest rotation to either side, degrees."""
     scale: float = 0.0
-    """Largest change of size, share s: faces are drawn 1 / (1 + s) to 1 / (1 - s) times as large."""
+    """Largest change of size, a share s; faces are drawn 1 / (1 + s) to 1 / (1 - s) times as large."""
     shift: float = 0.0
     """Largest shift along each axis, share of the image's side."""
     shear: float = 0.0

@@ -60,13 +60,18 @@ def test_results_are_those_of_the_table():
 
 
 @pytest.mark.parametrize("split", ["public", "private"])
-def test_the_row_of_two_networks_together_is_that_of_their_predictions(split):
-    path = ROOT / "results" / "predictions" / f"ensemble-{split}-flip.parquet"
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("ensemble", "`small-taught` and `efficientnet_lite0`"),
+        ("ensemble-of-four", "these two, `small` and a second seed of `efficientnet_lite0`"),
+    ],
+)
+def test_the_row_of_networks_together_is_that_of_their_predictions(split, name, members):
+    path = ROOT / "results" / "predictions" / f"{name}-{split}-flip.parquet"
     assert predictions.load_metadata(path)["view"] == "flip"
     together = predictions.load(path)
-    (row,) = [
-        line for line in README.splitlines() if line.startswith("| `small-taught` and `efficientnet_lite0` together")
-    ]
+    (row,) = [line for line in README.splitlines() if line.startswith(f"| {members} together")]
     accuracy = together.right.mean()
     assert f" {accuracy:.2%} ".replace("%", " %") in row
 
