@@ -66,7 +66,7 @@ class Teachers:
         self, models: Sequence[str], classes: tuple[str, ...], temperature: float, device: torch.device
     ) -> None:
         self.temperature = temperature
-        self._models = [open_model(str(Path(name).expanduser()), torch.get_num_threads()) for name in models]
+        self._models = [open_model(name, torch.get_num_threads()) for name in models]
         for name, model in zip(models, self._models, strict=True):
             if model.classes != classes:
                 raise ConfigError(

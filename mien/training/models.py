@@ -20,9 +20,11 @@ def open_model(model: str, threads: int | None = None) -> Model:
         WeightsError: It is none of these, or damaged.
         MissingExtraError: It needs torch, which is not installed.
     """
-    path = Path(model)
-    if model in shipped() or path.suffix == ".onnx":
+    if model in shipped():
         return Classifier(model, threads)
+    path = Path(model).expanduser()  # a config's teacher has not been through a shell
+    if path.suffix == ".onnx":
+        return Classifier(path, threads)
     if path.is_dir() or path.suffix == ".safetensors":
         torch = require("torch", "train")
         from mien.training.trained import TrainedNetwork

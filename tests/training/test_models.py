@@ -1,11 +1,16 @@
 """Every form of a model gives the same logits; what is none is one sentence."""
 
+import shutil
+
 import numpy as np
 import pytest
+import torch
 
 from mien.errors import WeightsError
+from mien.labels import EXPRESSIONS
 from mien.recognition.classifier import Classifier
 from mien.training import checkpoint
+from mien.training.distill import Teachers
 from mien.training.models import open_model
 from mien.training.trained import BEST, LAST
 
@@ -45,6 +50,19 @@ def test_a_shipped_name_means_the_shipped_network_whatever_folders_there_are(tmp
     assert open_model("tiny").digest == Classifier("tiny").digest
     with pytest.raises(WeightsError, match=r"holds no best\.safetensors"):
         open_model("./tiny")
+
+
+def test_a_folder_of_that_name_is_none_either_as_a_teacher(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").mkdir()
+    with pytest.raises(WeightsError, match=r"small holds no best\.safetensors"):
+        Teachers(["./small"], EXPRESSIONS, 1.0, torch.device("cpu"))
+
+
+def test_a_home_folder_is_found(exported_run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(exported_run, tmp_path / "mine.onnx")
+    assert open_model("~/mine.onnx", 1).digest == open_model(str(exported_run), 1).digest
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
