@@ -65,6 +65,7 @@ def test_results_are_those_of_the_table():
     [
         ("ensemble", "`small-taught` and `efficientnet_lite0`"),
         ("ensemble-of-four", "these two, `small` and a second seed of `efficientnet_lite0`"),
+        ("ensemble-of-five", "`small-taught`, `small` and three seeds of `efficientnet_lite0`"),
     ],
 )
 def test_the_row_of_networks_together_is_that_of_their_predictions(split, name, members):
