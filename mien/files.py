@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Paths as a config names them, and files written so that a reader never sees half of one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from pathlib import Path
 
 _OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """What the system says of an open file where the disk is full or broken."""
+
+
+def at_home(path: str | Path) -> Path:
+    """A path in which ~ is the home folder, for what no shell has seen; one of nobody's home stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises there
 
 
 @contextmanager

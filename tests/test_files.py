@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from mien.files import replaced, write_text
+from mien.files import at_home, replaced, write_text
+
+
+def test_home_is_found_and_nobodys_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert at_home("~/faces") == tmp_path / "faces"
+    assert at_home(Path("~nobody-of-this-name/faces")) == Path("~nobody-of-this-name/faces")
+    assert at_home("./faces") == Path("faces")
 
 
 def test_new_file(tmp_path: Path) -> None:

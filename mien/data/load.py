@@ -18,7 +18,7 @@ from mien.data import ferplus as ferplus_votes
 from mien.data.dataset import FaceDataset
 from mien.data.pictures import SUFFIXES, files
 from mien.errors import DataError
-from mien.files import replaced
+from mien.files import at_home, replaced
 
 FORMAT = "2"
 """Part of what a cached copy must match: to be raised when what is read from the same file changes."""
@@ -42,14 +42,14 @@ def load(path: str | Path, ferplus: str | Path | None = None, size: int = 48, ca
         DataError: What is wrong, and in which file and row.
         MissingExtraError: The data is Parquet and pyarrow is not installed.
     """
-    form, source = _form(Path(path).expanduser())
+    form, source = _form(at_home(path))
     if ferplus is not None and form not in ("archive", "csv"):
         raise DataError(f"FER+ is joined by row: {source} has lost FER2013's order, use fer2013.csv or its archive")
     if form in ("archive", "csv"):
         size = fer2013.SIZE
     dataset = _read_cached(form, source, size) if cache else _read(form, source, size)
     dataset = replace(dataset, path=str(source), form=form)
-    return dataset if ferplus is None else ferplus_votes.join(dataset, Path(ferplus).expanduser())
+    return dataset if ferplus is None else ferplus_votes.join(dataset, at_home(ferplus))
 
 
 def _form(source: Path) -> tuple[str, Path]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError
+from mien.files import at_home
 from mien.training.models import open_model
 from mien.training.trained import TrainedNetwork
 from mien.types import mean_logits, softmax
@@ -34,7 +35,7 @@ def taught(file: Path, faces: FaceDataset, temperature: float) -> Tensor:
     Raises:
         DataError: The file cannot be read, or it is of other faces, other labels or other classes.
     """
-    predictions = prediction_files.load(file.expanduser())
+    predictions = prediction_files.load(at_home(file))
     if not prediction_files.same_faces(predictions, faces):
         raise DataError(
             f"a teacher's predictions must be of the {len(faces):,} training faces, and {file} has "

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mien.errors import WeightsError, near, require
+from mien.files import at_home
 from mien.recognition.classifier import Classifier, Model, shipped
 
 
@@ -22,7 +21,7 @@ def open_model(model: str, threads: int | None = None) -> Model:
     """
     if model in shipped():
         return Classifier(model, threads)
-    path = Path(model).expanduser()  # a config's teacher has not been through a shell
+    path = at_home(model)
     if path.suffix == ".onnx":
         return Classifier(path, threads)
     if path.is_dir() or path.suffix == ".safetensors":

@@ -13,6 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from mien.errors import ConfigError, WeightsError, near, said_by
+from mien.files import at_home
 from mien.networks import onnx_file
 from mien.networks.registry import AUXILIARY_HEADS, NetworkSpec
 from mien.recognition.classifier import shipped
@@ -55,7 +56,7 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
         published = _of_package() if spec.imagenet == LITE else _of_torchvision(spec.imagenet)
         _load(_backbone(network, spec, weights), published, AUXILIARY_HEADS | ADDED, spec, weights)
         return
-    file = shipped().get(weights, Path(weights).expanduser())
+    file = shipped().get(weights, at_home(weights))
     if not file.exists():
         raise WeightsError(
             f"there is no {weights}: network.weights takes imagenet, a run folder, a checkpoint, an .onnx file or a "

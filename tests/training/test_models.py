@@ -65,6 +65,11 @@ def test_a_home_folder_is_found(exported_run, tmp_path, monkeypatch):
     assert open_model("~/mine.onnx", 1).digest == open_model(str(exported_run), 1).digest
 
 
+def test_nobodys_home_folder_is_one_sentence():
+    with pytest.raises(WeightsError, match=r"there is none at ~nobody-of-this-name/x\.onnx"):
+        open_model("~nobody-of-this-name/x.onnx")
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"holds no best\.safetensors: train it for at least one epoch"):
         open_model(str(tmp_path))
