@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from summary import summary
 
-from mien.recognition.classifier import Classifier, find
-from mien.recognition.weights import open_session
+from mien.models.download import open_session
+from mien.models.onnx_model import Classifier, find
 
 FACES_A_ROUND = 200
 

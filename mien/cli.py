@@ -455,8 +455,8 @@ def evaluate(
     from mien.errors import require
     from mien.evaluation import metrics as metric
     from mien.evaluation import predict, report, results, tables
-    from mien.recognition.classifier import Classifier
-    from mien.training.models import open_model
+    from mien.models.onnx_model import Classifier
+    from mien.models.open_model import open_model
 
     if table:
         require("torch", "train")
@@ -511,7 +511,7 @@ def robustness(
     from mien.evaluation import robustness as sheets
     from mien.evaluation import tables
     from mien.evaluation.predict import refuse_other_classes
-    from mien.training.models import open_model
+    from mien.models.open_model import open_model
 
     if file.suffix != ".csv":
         raise typer.BadParameter(f"the table's name must end in .csv, got {file.name}; the figure goes beside it")
@@ -627,7 +627,7 @@ def export(
     from mien.data import load
     from mien.deploy import export as exports
     from mien.evaluation import report
-    from mien.training.trained import TrainedNetwork
+    from mien.models.torch_model import TrainedNetwork
 
     trained = TrainedNetwork.load(run)
     folder = run if run.is_dir() else run.parent
@@ -680,7 +680,7 @@ def calibrate(
     from mien.deploy.export import recalibrate
     from mien.evaluation.metrics import evaluate
     from mien.evaluation.predict import predict
-    from mien.recognition.classifier import Classifier
+    from mien.models.onnx_model import Classifier
 
     dataset = load(data, size=Classifier(model).preprocessing.size)
     faces = dataset if split == "all" else dataset.split(split)
@@ -716,7 +716,7 @@ def quantize(
     from mien.deploy import quantize as quantizing
     from mien.evaluation.compare import difference
     from mien.evaluation.predict import predict
-    from mien.recognition.classifier import Classifier
+    from mien.models.onnx_model import Classifier
 
     original = Classifier(model)  # opened first: the output may take the file's place
     dataset = load(data, size=original.preprocessing.size)
@@ -813,8 +813,8 @@ def benchmark_train(
     from mien.errors import require
 
     require("lightning_fabric", "train")
+    from mien.models.torch_model import preprocessing_of
     from mien.training import benchmark
-    from mien.training.trained import preprocessing_of
 
     settings = configs.load(config, tuple(set_ or ()))
     dataset = load(settings.data.path, settings.data.ferplus or None, preprocessing_of(settings).size)
@@ -895,7 +895,7 @@ def _video_progress(source: VideoSource) -> Iterator[Callable[[VideoFrame], None
 def _name_of(model: Path) -> str:
     """What a table calls a model: its run's name, with the checkpoint's where that is not the best; or a file's own."""
     if model.suffix == ".safetensors":
-        from mien.training.trained import BEST
+        from mien.models.torch_model import BEST
 
         run = model.resolve().parent.name
         return run if model.name == BEST else f"{run}-{model.stem}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mien import cli
 from mien.data import FaceDataset, load
+from tests.linear_classifier import by_brightness, write_classifier  # noqa: F401 - fixtures
 
 FACES_A_CLASS = {"Training": 4, "PublicTest": 2, "PrivateTest": 2}
 
@@ -113,7 +114,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, rows: list[Row], write
 def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run's network as one file."""
     from mien.deploy import export
-    from mien.training.trained import TrainedNetwork
+    from mien.models.torch_model import TrainedNetwork
 
     path = tmp_path_factory.mktemp("exported") / "tried.onnx"
     trained = TrainedNetwork.load(trained_run)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from mien import predictions
 from mien.labels import EXPRESSIONS
-from mien.recognition.classifier import shipped
+from mien.models.onnx_model import shipped
 from mien.types import Predictions
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
@@ -282,7 +282,7 @@ def test_a_published_row(mien, trained_run, user_cache, tmp_path):
 
 
 def test_the_shipped_model_says_nothing_of_the_machine_it_comes_from():
-    from mien.recognition.classifier import Classifier
+    from mien.models.onnx_model import Classifier
 
     stored = Classifier("small")
     assert stored.config.data.path == "fer2013.tar.gz"
@@ -370,7 +370,7 @@ def test_export_holds_what_evaluation_found(mien, trained_run, fer2013_csv, user
     code, out, _ = mien("export", trained_run, "-o", tmp_path / "mine.onnx")
     assert code == 0
     assert "largest difference" in out
-    from mien.recognition.classifier import Classifier
+    from mien.models.onnx_model import Classifier
 
     stored = Classifier(tmp_path / "mine.onnx").metadata
     assert stored["metrics"]["public-single"]["n"] == 14

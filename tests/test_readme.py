@@ -21,7 +21,7 @@ def test_the_map_names_every_file_and_folder():
     files = {str(path.relative_to(ROOT)) for path in (ROOT / "mien").rglob("*.py")}
     made = {"mien", "runs", "demo", "build", "dist", "site"}  # the package, and what git ignores
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and "." not in path.name} - made
-    assert MAP.keys() == files | {f"{name}/" for name in folders} | {"mien/recognition/zoo/", "mien/deploy/page/"}
+    assert MAP.keys() == files | {f"{name}/" for name in folders} | {"mien/models/zoo/", "mien/deploy/page/"}
 
 
 def test_the_map_is_no_longer_than_its_lines():
@@ -79,7 +79,7 @@ def test_the_row_of_networks_together_is_that_of_their_predictions(split, name, 
 
 def test_what_is_uncertain_is_that_of_the_shipped_network():
     from mien.evaluation.metrics import reliability
-    from mien.recognition.classifier import Classifier
+    from mien.models.onnx_model import Classifier
 
     private = predictions.load(ROOT / "results" / "predictions" / "small-private.parquet")
     doubt = Classifier("small", threads=1).calibration

@@ -3,7 +3,7 @@
     npm pack @mediapipe/face_detection@0.4.1657300184 && tar xzf mediapipe-face_detection-*.tgz
     pip install tflite ai-edge-litert onnx onnxruntime pillow
     python tools/convert_blazeface.py package/face_detection_full_range.tflite \
-        mien/recognition/zoo/blazeface_full_range.onnx picture.jpg ...
+        mien/models/zoo/blazeface_full_range.onnx picture.jpg ...
 
 The graph is rebuilt operator by operator: NHWC becomes NCHW, any number of pictures a run, and the weights stay the
 float16 numbers of the original (each with a Cast to float32 behind it, which ONNX Runtime folds away when it loads

@@ -16,7 +16,7 @@ from mien.evaluation import style, tables
 from mien.evaluation.results import Result
 
 ROOT = Path(__file__).parents[1]
-LOGS, ZOO = ROOT / "results" / "logs", ROOT / "mien" / "recognition" / "zoo" / "classifiers"
+LOGS, ZOO = ROOT / "results" / "logs", ROOT / "mien" / "models" / "zoo" / "classifiers"
 TRAINING_FACES = 28_709
 PASSES = 3
 """Forward, and backward to the maps and to the weights."""

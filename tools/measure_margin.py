@@ -20,9 +20,9 @@ from PIL import Image
 
 from mien.data import load
 from mien.labels import SPLITS
+from mien.models.onnx_model import Classifier
 from mien.preprocess import crop
 from mien.recognition.blazeface import BlazeFace
-from mien.recognition.classifier import Classifier
 from mien.recognition.detect import Detection, Detector, create_detector, framed
 from mien.types import Box
 

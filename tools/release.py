@@ -5,7 +5,7 @@
 
 It measures the file on PublicTest and, which is the one reading of PrivateTest, there; then it writes
 
-    mien/recognition/zoo/classifiers/  the file with its metrics in it, the run's config and log, and the figures of the
+    mien/models/zoo/classifiers/  the file with its metrics in it, the run's config and log, and the figures of the
                                        model card: all from "What it reaches" up to "What to use it for"
     results/                           a row a split and view in fer2013.csv, and of the single view predictions, and
                                        figures of its confidence on PrivateTest: NAME-reliability and NAME-risk-coverage
@@ -31,12 +31,12 @@ from mien.evaluation import figures, metrics, results, style, tables, unseen
 from mien.evaluation.metrics import Metrics
 from mien.evaluation.predict import predict
 from mien.files import replaced, write_text
-from mien.networks import onnx_file
-from mien.recognition.classifier import METADATA, Classifier
+from mien.models import onnx_file
+from mien.models.onnx_model import METADATA, Classifier
 from mien.types import Predictions
 
 ROOT = Path(__file__).parents[1]
-ZOO, RESULTS = ROOT / "mien" / "recognition" / "zoo" / "classifiers", ROOT / "results"
+ZOO, RESULTS = ROOT / "mien" / "models" / "zoo" / "classifiers", ROOT / "results"
 IN_FILE = ("n", *metrics.HEADLINES)
 """Metrics that are kept in the file, of the single view."""
 FIRST, AFTER = "## What it reaches\n", "## What to use it for"

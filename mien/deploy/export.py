@@ -16,9 +16,9 @@ from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation.predict import predict
 from mien.files import replaced
-from mien.networks import onnx_file
-from mien.recognition.classifier import FORMAT, METADATA, Classifier, find
-from mien.training.trained import TrainedNetwork
+from mien.models import onnx_file
+from mien.models.onnx_model import FORMAT, METADATA, Classifier, find
+from mien.models.torch_model import TrainedNetwork
 from mien.types import Predictions
 
 TOLERANCE = 1e-4
@@ -33,8 +33,8 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
     """Writes an ONNX file after its logits were found equal to torch's on all of PublicTest.
 
     The file takes `images`, (batch, C, size, size) as `mien.preprocess.Preprocessing` gives them, and gives `logits`,
-    (batch, K), and its masks: see `mien.networks.onnx_file.write`. Its metadata holds what a user of the file needs:
-    see `mien.recognition.classifier.METADATA`.
+    (batch, K), and its masks: see `mien.models.onnx_file.write`. Its metadata holds what a user of the file needs:
+    see `mien.models.onnx_model.METADATA`.
 
     Args:
         trained: The network.

@@ -22,8 +22,8 @@ from mien.deploy.export import refuse_other_suffix
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation.predict import predict
 from mien.files import replaced
-from mien.networks import onnx_file
-from mien.recognition.classifier import METADATA, Classifier, find
+from mien.models import onnx_file
+from mien.models.onnx_model import METADATA, Classifier, find
 
 FACES = 512
 """Training faces whose activations set the integers' ranges."""

@@ -37,8 +37,8 @@ from mien.deploy.access import Access, Guard, is_loopback, names_of, sentence
 from mien.deploy.batching import Batcher, Limits, Picture, QueueFullError
 from mien.deploy.page_folder import PAGE, listed
 from mien.errors import ConfigError, ImageError
+from mien.models.onnx_model import DEFAULT, find, shipped
 from mien.recognition import blazeface
-from mien.recognition.classifier import DEFAULT, find, shipped
 from mien.recognition.recognizer import Recognizer
 
 FRAMES = "/v1/frames"

@@ -51,8 +51,8 @@ def in_torch(spec: NetworkSpec, path: Path, threads: int, batch: int, seconds: f
     with torch.inference_mode():
         found = _timed(runner, batch, seconds)
 
-    from mien.networks import onnx_file
-    from mien.training.trained import rounded
+    from mien.models import onnx_file
+    from mien.models.torch_model import rounded
 
     network.load_state_dict(rounded(network.state_dict()))  # as a trained network's are, for the size of the file
     onnx_file.write(network, spec.in_channels, spec.size, path, {})
@@ -65,7 +65,7 @@ def in_onnx(spec: NetworkSpec, path: Path, threads: int, batch: int, seconds: fl
     Returns:
         As `_timed`.
     """
-    from mien.recognition.weights import open_session
+    from mien.models.download import open_session
 
     session = open_session(path, threads)
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from mien.errors import ConfigError, require
 from mien.evaluation.sheet import HEAT, draw_probabilities, overlay, telling
 from mien.evaluation.style import INK, LABEL_PT, SMALL_PT, class_colour, new_figure, save
+from mien.models.onnx_model import DEFAULT, Classifier, Model
+from mien.models.open_model import open_model
 from mien.preprocess import crop
 from mien.recognition import photo
-from mien.recognition.classifier import DEFAULT, Classifier, Model
 from mien.recognition.detect import Detector
 from mien.recognition.recognizer import Recognizer
-from mien.training.models import open_model
 from mien.types import Face
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def explain(
     Args:
         picture: What `Recognizer` takes.
         model: A shipped model's name, an .onnx file, a run folder or a checkpoint, of which the first two work without
-            torch as long as masks are drawn; or what `mien.training.models.open_model` gives for it.
+            torch as long as masks are drawn; or what `mien.models.open_model.open_model` gives for it.
         detector: See `Recognizer`.
         method: None takes the masks of a network whose masks differ from place to place, else Grad-CAM. Those of
             `resmasking` do not: its softmax over channels has the same mean everywhere.
@@ -190,7 +190,7 @@ def _grad_cams(
     import torch
 
     from mien.evaluation.grad_cam import grad_cam
-    from mien.training.trained import TrainedNetwork
+    from mien.models.torch_model import TrainedNetwork
 
     if threads:
         torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.errors import WeightsError
-from mien.training.trained import TrainedNetwork
+from mien.models.torch_model import TrainedNetwork
 
 
 def grad_cam(trained: TrainedNetwork, image: NDArray[np.uint8], said: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, WeightsError, near
 from mien.evaluation.ensemble import ensemble
-from mien.recognition.classifier import Model
+from mien.models.onnx_model import Model
 from mien.types import Predictions
 
 CROP = 44 / 48
@@ -19,7 +19,7 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated
     """Classifies every face, in order.
 
     Args:
-        model: What `mien.training.models.open_model` gives.
+        model: What `mien.models.open_model.open_model` gives.
         dataset: The faces.
         view: One of VIEWS. Where a face has several, its probabilities are their mean, and its logits the mean's
             logarithm. All views are deterministic.

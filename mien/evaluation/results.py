@@ -77,7 +77,7 @@ def row(metrics: Metrics, config: Config, name: str, split: str, view: str, comm
         MissingExtraError: torch is not installed.
     """
     require("torch", "train")  # a model file is evaluated without it
-    from mien.training.trained import multiply_adds
+    from mien.models.torch_model import multiply_adds
 
     (low, high), (f1_low, f1_high) = metrics.intervals["accuracy"], metrics.intervals["macro_f1"]
     return Result(

@@ -18,7 +18,7 @@ from mien.evaluation.corruptions import CORRUPTIONS, corrupt
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.predict import predict
 from mien.evaluation.style import INK, LABEL_PT, legend, new_figure, split_and_n
-from mien.recognition.classifier import Model
+from mien.models.onnx_model import Model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

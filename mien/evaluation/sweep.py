@@ -39,8 +39,8 @@ from mien.evaluation.metrics import evaluate
 from mien.evaluation.predict import predict
 from mien.evaluation.results import Result
 from mien.labels import EXPRESSIONS, SPLITS
+from mien.models.torch_model import TrainedNetwork, build, multiply_adds, preprocessing_of
 from mien.training import run as runs
-from mien.training.trained import TrainedNetwork, build, multiply_adds, preprocessing_of
 from mien.types import Predictions
 
 VIEW = "single"

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.models.download import open_session
 from mien.recognition.detect import Detection, detections, framed, overlap, refuse_other_arrays, suppress_weighted
-from mien.recognition.weights import open_session
 
-MODEL = Path(__file__).parent / "zoo" / "blazeface_full_range.onnx"
+MODEL = Path(__file__).parents[1] / "models" / "zoo" / "blazeface_full_range.onnx"
 
 SIZE = 192
 """Height and width of the network's input, pixels."""

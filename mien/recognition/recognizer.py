@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.models.onnx_model import DEFAULT, Classifier, Model
 from mien.preprocess import crop
 from mien.recognition import photo
-from mien.recognition.classifier import DEFAULT, Classifier, Model
 from mien.recognition.detect import Detection, Detector, create_detector
 from mien.types import Expression, Face
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from mien.cores import usable_cores
 from mien.errors import ConfigError, VideoError
+from mien.models.onnx_model import DEFAULT
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.blazeface import BlazeFace, Following
-from mien.recognition.classifier import DEFAULT
 from mien.recognition.detect import Detection, Detector, overlap
 from mien.recognition.recognizer import Recognizer
 from mien.recognition.track import LEAST_OVERLAP, LOST_S, Smoothing, SteadyExpression, Tracker

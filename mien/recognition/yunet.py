@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.errors import WeightsError
+from mien.models.download import fetched, open_session
 from mien.recognition.detect import Detection, detections, framed, refuse_other_arrays, suppress_weighted
-from mien.recognition.weights import fetched, open_session
 
 URL = (
     "https://raw.githubusercontent.com/ShiqiYu/libfacedetection.train/"

@@ -13,8 +13,8 @@ from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError
 from mien.files import at_home
-from mien.training.models import open_model
-from mien.training.trained import TrainedNetwork
+from mien.models.open_model import open_model
+from mien.models.torch_model import TrainedNetwork
 from mien.types import mean_logits, softmax
 
 

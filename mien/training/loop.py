@@ -22,14 +22,14 @@ from mien.config import Config, TrainingConfig
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, TrainingError, WeightsError, said_by
 from mien.interrupt import Interrupt
-from mien.training import checkpoint
+from mien.models import checkpoint
+from mien.models.torch_model import BEST, LAST, build, logits_of, rounded
 from mien.training.allocator import keep_freed_memory
 from mien.training.batches import Batch, Batches, digest_of, seed_for
 from mien.training.bfloat16 import FastDepthwiseGradients, InSinglePrecision, is_depthwise, multiplies_bfloat16
 from mien.training.distill import Teachers, taught
 from mien.training.log import Log
 from mien.training.losses import LossParts, balanced_weights, total_loss
-from mien.training.trained import BEST, LAST, build, logits_of, rounded
 from mien.types import Predictions
 
 CONFIG = "config.toml"

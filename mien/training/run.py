@@ -18,11 +18,11 @@ from mien.data import load
 from mien.errors import ConfigError, TrainingError
 from mien.files import write_text
 from mien.interrupt import interruptible
+from mien.models.torch_model import BEST, LAST, preprocessing_of
 from mien.networks import registry
 from mien.training.log import Log
 from mien.training.loop import CONFIG, Trainer
 from mien.training.start import start_from
-from mien.training.trained import BEST, LAST, preprocessing_of
 
 
 def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError, WeightsError, near, said_by
 from mien.files import at_home
-from mien.networks import onnx_file
+from mien.models import checkpoint, onnx_file
+from mien.models.onnx_model import shipped
+from mien.models.torch_model import TrainedNetwork
 from mien.networks.registry import AUXILIARY_HEADS, NetworkSpec
-from mien.recognition.classifier import shipped
-from mien.training import checkpoint
-from mien.training.trained import TrainedNetwork
 
 IMAGENET = "imagenet"
 LITE = "efficientnet_lite0"

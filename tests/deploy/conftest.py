@@ -25,7 +25,7 @@ from mien.calibration import Calibration
 from mien.deploy import page_folder
 from mien.deploy.serve import Settings, create_app
 from mien.labels import EXPRESSIONS
-from mien.recognition.classifier import METADATA
+from mien.models.onnx_model import METADATA
 from tests.waiting import LONG_S, until
 
 FRAMES_A_SECOND = 10

@@ -15,9 +15,9 @@ from mien.data import load
 from mien.deploy import export as exports
 from mien.deploy.export import export, recalibrate
 from mien.errors import ConfigError, DataError, WeightsError
-from mien.networks import onnx_file
-from mien.recognition.classifier import METADATA, Classifier
-from mien.training.trained import TrainedNetwork
+from mien.models import onnx_file
+from mien.models.onnx_model import METADATA, Classifier
+from mien.models.torch_model import TrainedNetwork
 from mien.types import Predictions
 
 

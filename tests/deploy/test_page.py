@@ -16,10 +16,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from mien.deploy import page_folder
 from mien.labels import COLOURS, EXPRESSIONS
+from mien.models.onnx_model import Classifier
 from mien.preprocess import crop
 from mien.recognition import photo, records
 from mien.recognition.blazeface import BlazeFace, Following
-from mien.recognition.classifier import Classifier
 from mien.recognition.recognizer import Recognizer
 from tests.deploy.conftest import FRAMES_A_SECOND, STEP_PX, hosted, opened, serve
 from tests.waiting import LONG_S, until

@@ -11,7 +11,7 @@ from mien.cli import app
 from mien.deploy import page_folder
 from mien.errors import ConfigError
 from mien.labels import COLOURS
-from mien.recognition.classifier import Classifier
+from mien.models.onnx_model import Classifier
 
 VENDOR = page_folder.PAGE / "vendor"
 

@@ -14,8 +14,8 @@ from mien.deploy.export import export
 from mien.deploy.quantize import quantize
 from mien.errors import ConfigError, DataError, WeightsError
 from mien.labels import EXPRESSIONS
-from mien.recognition.classifier import Classifier, find, shipped
-from mien.training.trained import TrainedNetwork, build
+from mien.models.onnx_model import Classifier, find, shipped
+from mien.models.torch_model import TrainedNetwork, build
 from mien.types import Predictions
 
 

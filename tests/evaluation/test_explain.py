@@ -16,11 +16,12 @@ from mien.errors import ConfigError, ImageError, WeightsError
 from mien.evaluation import explain as explaining
 from mien.evaluation.explain import explain
 from mien.labels import EXPRESSIONS
-from mien.networks import onnx_file, registry
+from mien.models import onnx_file
+from mien.models.torch_model import TrainedNetwork
+from mien.networks import registry
 from mien.networks.outputs import Outputs
 from mien.preprocess import Preprocessing
 from mien.recognition import photo
-from mien.training.trained import TrainedNetwork
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 PREPROCESSING = Preprocessing(size=48, channels=1, mean=0.0, std=1.0)

@@ -10,10 +10,10 @@ from mien.config import Config
 from mien.errors import WeightsError
 from mien.evaluation.grad_cam import grad_cam, last_stage
 from mien.labels import EXPRESSIONS
+from mien.models.torch_model import TrainedNetwork
 from mien.networks import registry
 from mien.networks.outputs import Outputs
 from mien.preprocess import Preprocessing
-from mien.training.trained import TrainedNetwork
 
 
 class Window(nn.Module):

@@ -19,9 +19,9 @@ from mien import predictions as prediction_files
 from mien.errors import ConfigError, DataError, TrainingError
 from mien.evaluation import sweep, tables
 from mien.evaluation.results import Result
+from mien.models.torch_model import LAST
 from mien.training import run as runs
 from mien.training.loop import Trainer
-from mien.training.trained import LAST
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.toml"))
 

@@ -17,12 +17,12 @@ from PIL import Image
 from mien.calibration import Calibration
 from mien.errors import ImageError
 from mien.labels import EXPRESSIONS
+from mien.models.onnx_model import Classifier
 from mien.preprocess import Preprocessing, crop
-from mien.recognition.classifier import Classifier
 from mien.recognition.detect import Detection
 from mien.recognition.recognizer import Recognizer
 from mien.types import Box, Face, softmax
-from tests.recognition.conftest import WriteClassifier
+from tests.linear_classifier import WriteClassifier
 
 DARK, BRIGHT = Box(60, 20, 90, 50), Box(5, 10, 35, 40)
 

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError, ImageError, VideoError
+from mien.models.onnx_model import Classifier
 from mien.preprocess import crop
 from mien.recognition import photo, video_source
-from mien.recognition.classifier import Classifier
 from mien.recognition.detect import Detection
 from mien.recognition.recognizer import Recognizer
 from mien.recognition.track import Smoothing

@@ -16,13 +16,13 @@ from mien.deploy.export import export
 from mien.errors import ConfigError, DataError, WeightsError
 from mien.interrupt import Interrupt
 from mien.labels import EXPRESSIONS
+from mien.models.onnx_model import Classifier
+from mien.models.torch_model import TrainedNetwork
 from mien.preprocess import Preprocessing
-from mien.recognition.classifier import Classifier
 from mien.training.batches import Batches
 from mien.training.distill import Teachers, taught
 from mien.training.log import Log
 from mien.training.loop import Trainer
-from mien.training.trained import TrainedNetwork
 from mien.types import Predictions, softmax
 
 NETWORK = NetworkConfig("resnet18", "mini", size=16)

@@ -19,10 +19,11 @@ from mien.config import AugmentConfig, Config, DataConfig, LossConfig, NetworkCo
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, TrainingError, WeightsError
 from mien.interrupt import Interrupt, interruptible
-from mien.training import checkpoint, run
+from mien.models import checkpoint
+from mien.models.torch_model import BEST, LAST, TrainedNetwork
+from mien.training import run
 from mien.training.log import CSV, Log
 from mien.training.loop import Trainer
-from mien.training.trained import BEST, LAST, TrainedNetwork
 
 CONFIG = Config(
     network=NetworkConfig(variant="tiny", size=24, dropout=0.3),

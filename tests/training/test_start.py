@@ -16,11 +16,12 @@ from mien import config as configs
 from mien.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from mien.errors import ConfigError, WeightsError
 from mien.labels import EXPRESSIONS
+from mien.models import checkpoint
+from mien.models.onnx_model import find, shipped
+from mien.models.torch_model import LAST, TrainedNetwork, rounded
 from mien.networks import registry
-from mien.recognition.classifier import find, shipped
-from mien.training import checkpoint, run, start
+from mien.training import run, start
 from mien.training.start import settle_batch_norms, start_from
-from mien.training.trained import LAST, TrainedNetwork, rounded
 
 FIVE = ("a", "b", "c", "d", "e")
 

@@ -1,5 +1,5 @@
 /**
- * Gray faces in, expressions out: the browser's counterpart of `mien/recognition/classifier.py`, `mien/preprocess.py`
+ * Gray faces in, expressions out: the browser's counterpart of `mien/models/onnx_model.py`, `mien/preprocess.py`
  * and `mien/calibration.py`. All numbers come from the model file.
  */
 

@@ -6,7 +6,7 @@
 import { Problem } from "./problem.js";
 
 const METADATA_PROPS = 14;
-const FORMAT = 1; // the newest that is known here, as in mien/recognition/classifier.py
+const FORMAT = 1; // the newest that is known here, as in mien/models/onnx_model.py
 
 /**
  * @typedef {object} Metadata What `mien export` stored in a model file, as far as the page uses it.

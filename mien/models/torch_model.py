@@ -18,11 +18,11 @@ from mien import config as configs
 from mien.calibration import Calibration
 from mien.config import Config
 from mien.errors import ConfigError, WeightsError
-from mien.networks import onnx_file, registry
+from mien.models import checkpoint, onnx_file
+from mien.models.onnx_model import Classifier
+from mien.networks import registry
 from mien.networks.masking import Mask
 from mien.preprocess import Preprocessing
-from mien.recognition.classifier import Classifier
-from mien.training import checkpoint
 
 LAST = "last.safetensors"
 """The whole state of a run, to go on from."""
@@ -144,7 +144,7 @@ class TrainedNetwork:
     def of_exported(cls, path: Path) -> TrainedNetwork:
         """Reads the network of a file that `mien export` or `mien quantize` wrote.
 
-        Parts that serve training alone, such as a decoder, are new; see `mien.networks.onnx_file.read` for the rest.
+        Parts that serve training alone, such as a decoder, are new; see `mien.models.onnx_file.read` for the rest.
 
         Raises:
             WeightsError: It cannot be used, or does not fit the network that its config names.

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from mien.errors import WeightsError
 from mien.labels import EXPRESSIONS
+from mien.models import onnx_model as module
+from mien.models.onnx_model import Classifier
 from mien.preprocess import Preprocessing
-from mien.recognition import classifier as module
 from mien.recognition.blazeface import MODEL as BLAZEFACE
-from mien.recognition.classifier import Classifier
-from tests.recognition.conftest import SIZE, WriteClassifier
+from tests.linear_classifier import SIZE, WriteClassifier
 
 STORED = {"size": SIZE, "channels": 1, "mean": 0.4, "std": 0.3}
 

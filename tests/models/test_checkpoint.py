@@ -5,8 +5,8 @@ import safetensors.torch
 import torch
 
 from mien.errors import WeightsError
-from mien.training import checkpoint
-from mien.training.trained import TrainedNetwork
+from mien.models import checkpoint
+from mien.models.torch_model import TrainedNetwork
 
 
 def test_tensors_and_state_come_back_as_they_were(tmp_path):

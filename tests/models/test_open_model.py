@@ -8,11 +8,11 @@ import torch
 
 from mien.errors import WeightsError
 from mien.labels import EXPRESSIONS
-from mien.recognition.classifier import Classifier
-from mien.training import checkpoint
+from mien.models import checkpoint
+from mien.models.onnx_model import Classifier
+from mien.models.open_model import open_model
+from mien.models.torch_model import BEST, LAST
 from mien.training.distill import Teachers
-from mien.training.models import open_model
-from mien.training.trained import BEST, LAST
 
 FACES = np.random.default_rng(3).integers(0, 256, (12, 48, 48), dtype=np.uint8)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mien.errors import WeightsError
+from mien.models.download import fetched, open_session
 from mien.recognition.detect import create_detector
-from mien.recognition.weights import fetched, open_session
 from mien.recognition.yunet import YuNet, fetched_yunet
 
 CONTENT = bytes(range(256)) * 5000

@@ -9,9 +9,10 @@ import torch
 
 from mien.config import Config, LossConfig, NetworkConfig
 from mien.errors import ConfigError, WeightsError
-from mien.networks import onnx_file, registry
-from mien.recognition.classifier import METADATA, Classifier, find
-from mien.training.trained import TrainedNetwork, build
+from mien.models import onnx_file
+from mien.models.onnx_model import METADATA, Classifier, find
+from mien.models.torch_model import TrainedNetwork, build
+from mien.networks import registry
 
 
 def config_of(spec: registry.NetworkSpec, **network: object) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mien.errors import WeightsError, near, require
 from mien.files import at_home
-from mien.recognition.classifier import Classifier, Model, shipped
+from mien.models.onnx_model import Classifier, Model, shipped
 
 
 def open_model(model: str, threads: int | None = None) -> Model:
@@ -26,7 +26,7 @@ def open_model(model: str, threads: int | None = None) -> Model:
         return Classifier(path, threads)
     if path.is_dir() or path.suffix == ".safetensors":
         torch = require("torch", "train")
-        from mien.training.trained import TrainedNetwork
+        from mien.models.torch_model import TrainedNetwork
 
         if threads:
             torch.set_num_threads(threads)

@@ -14,8 +14,8 @@ from mien import config as configs
 from mien.calibration import Calibration
 from mien.config import Config
 from mien.errors import WeightsError, near
+from mien.models.download import open_session
 from mien.preprocess import Preprocessing
-from mien.recognition.weights import open_session
 
 METADATA = "mien"
 """The key of the ONNX metadata that holds mien's JSON: format, mien (the version that wrote it), network, classes,
@@ -27,7 +27,7 @@ DEFAULT = "small"
 
 def shipped() -> dict[str, Path]:
     """The classifiers inside the package: name -> file."""
-    zoo = Path(str(resources.files("mien.recognition") / "zoo"))
+    zoo = Path(str(resources.files("mien.models") / "zoo"))
     return {path.stem: path for path in sorted((zoo / "classifiers").glob("*.onnx"))}
 
 
@@ -50,7 +50,7 @@ def find(model: str | Path) -> Path:
 
 
 class Model(Protocol):
-    """What recognises and can be evaluated: a `Classifier`, or `mien.training.trained.TrainedNetwork`."""
+    """What recognises and can be evaluated: a `Classifier`, or `mien.models.torch_model.TrainedNetwork`."""
 
     @property
     def title(self) -> str:

@@ -8,7 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from mien.networks import onnx_file, registry
+from mien.models import onnx_file
+from mien.networks import registry
 from mien.networks.registry import NetworkSpec
 from tests.networks.test_registry import CONSTRUCTIONS, name_of
 
