@@ -87,7 +87,7 @@ def crop(gray: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
 
     Args:
         gray: (H, W), values 0..255.
-        box: The face, pixels, framed as `mien.recognition.detect.Detection` says; it may reach over the picture's
+        box: The face, pixels, framed as `mien.detection.base.Detection` says; it may reach over the picture's
             edge. The square has its longer side.
 
     Returns:

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.data import load
+from mien.detection.base import Detection, Detector, create_detector, framed
+from mien.detection.blazeface import BlazeFace
 from mien.labels import SPLITS
 from mien.models.onnx_model import Classifier
 from mien.preprocess import crop
-from mien.recognition.blazeface import BlazeFace
-from mien.recognition.detect import Detection, Detector, create_detector, framed
 from mien.types import Box
 
 ENLARGED = 4

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from mien.detection import blazeface
 from mien.errors import ConfigError
 from mien.files import replaced, write_text
 from mien.labels import COLOURS
 from mien.models import onnx_model as classifier
 from mien.models.onnx_model import Classifier
-from mien.recognition import blazeface
 
 PAGE = Path(__file__).parent / "page"
 """The page's own files, as a service gives them out. They find the models through `v1/models` then."""

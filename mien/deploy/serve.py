@@ -36,9 +36,9 @@ from mien.deploy import messages
 from mien.deploy.access import Access, Guard, is_loopback, names_of, sentence
 from mien.deploy.batching import Batcher, Limits, Picture, QueueFullError
 from mien.deploy.page_folder import PAGE, listed
+from mien.detection import blazeface
 from mien.errors import ConfigError, ImageError
 from mien.models.onnx_model import DEFAULT, find, shipped
-from mien.recognition import blazeface
 from mien.recognition.recognizer import Recognizer
 
 FRAMES = "/v1/frames"
@@ -52,7 +52,7 @@ class Settings:
 
     Attributes:
         model: A shipped model's name, or the path of an .onnx file that `mien export` wrote.
-        detector: See `mien.recognition.detect.create_detector`.
+        detector: See `mien.detection.base.create_detector`.
         host: The address to bind to.
         port: Its port; 0 takes a free one.
         token: What callers of /v1 must know; visible ASCII characters, or None.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.detection.base import Detector
 from mien.errors import ConfigError, require
 from mien.evaluation.sheet import HEAT, draw_probabilities, overlay, telling
 from mien.evaluation.style import INK, LABEL_PT, SMALL_PT, class_colour, new_figure, save
@@ -17,7 +18,6 @@ from mien.models.onnx_model import DEFAULT, Classifier, Model
 from mien.models.open_model import open_model
 from mien.preprocess import crop
 from mien.recognition import photo
-from mien.recognition.detect import Detector
 from mien.recognition.recognizer import Recognizer
 from mien.types import Face
 

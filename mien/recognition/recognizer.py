@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.detection.base import Detection, Detector, create_detector
 from mien.models.onnx_model import DEFAULT, Classifier, Model
 from mien.preprocess import crop
 from mien.recognition import photo
-from mien.recognition.detect import Detection, Detector, create_detector
 from mien.types import Expression, Face
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mien.detection.base import Detection
 from mien.errors import ConfigError, require
-from mien.recognition.detect import Detection
 from mien.types import Expression
 
 LOST_S = 2.0

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.cores import usable_cores
+from mien.detection.base import Detection, Detector, overlap
+from mien.detection.blazeface import BlazeFace, Following
 from mien.errors import ConfigError, VideoError
 from mien.models.onnx_model import DEFAULT
 from mien.preprocess import crop
 from mien.recognition import photo
-from mien.recognition.blazeface import BlazeFace, Following
-from mien.recognition.detect import Detection, Detector, overlap
 from mien.recognition.recognizer import Recognizer
 from mien.recognition.track import LEAST_OVERLAP, LOST_S, Smoothing, SteadyExpression, Tracker
 from mien.recognition.video_source import Frame, VideoSource
@@ -121,7 +121,7 @@ class VideoRecognizer:
     Args:
         model: As `Recognizer` takes it.
         detector: As `Recognizer` takes it; called in a thread of its own for each video. BlazeFace goes on from one
-            picture to the next (`mien.recognition.blazeface.Following`): a face below a twentieth of the picture may
+            picture to the next (`mien.detection.blazeface.Following`): a face below a twentieth of the picture may
             be found up to 11 looks after it came, and so may one that fills the picture.
         threads: CPU threads of the classifier, and as many of the detector beside it; None is half of the cores each.
         detect_every: Pictures from one look for faces to the next, 1 or more.

@@ -12,8 +12,8 @@ from PIL import Image
 
 from mien.deploy import batching as module
 from mien.deploy.batching import Batcher, Limits, Picture, QueueFullError, decode
+from mien.detection.base import WholePicture
 from mien.errors import ConfigError, ImageError
-from mien.recognition.detect import WholePicture
 from mien.recognition.recognizer import Recognizer
 from tests.waiting import LONG_S, until
 

@@ -15,11 +15,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from mien.deploy import page_folder
+from mien.detection.blazeface import BlazeFace, Following
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.models.onnx_model import Classifier
 from mien.preprocess import crop
 from mien.recognition import photo, records
-from mien.recognition.blazeface import BlazeFace, Following
 from mien.recognition.recognizer import Recognizer
 from tests.deploy.conftest import FRAMES_A_SECOND, STEP_PX, hosted, opened, serve
 from tests.waiting import LONG_S, until

@@ -34,11 +34,11 @@ from mien import cli
 from mien.deploy import messages, serve
 from mien.deploy.access import HEADERS, names_of
 from mien.deploy.batching import Limits
+from mien.detection.blazeface import MODEL
 from mien.errors import ConfigError, WeightsError
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.models.onnx_model import Classifier, shipped
 from mien.recognition import photo, records
-from mien.recognition.blazeface import MODEL
 from mien.recognition.recognizer import Recognizer
 from tests.deploy.conftest import run
 from tests.waiting import LONG_S, until

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mien.detection.base import create_detector
+from mien.detection.yunet import YuNet, fetched_yunet
 from mien.errors import WeightsError
 from mien.models.download import fetched, open_session
-from mien.recognition.detect import create_detector
-from mien.recognition.yunet import YuNet, fetched_yunet
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

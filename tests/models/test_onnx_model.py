@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mien.detection.blazeface import MODEL as BLAZEFACE
 from mien.errors import WeightsError
 from mien.labels import EXPRESSIONS
 from mien.models import onnx_model as module
 from mien.models.onnx_model import Classifier
 from mien.preprocess import Preprocessing
-from mien.recognition.blazeface import MODEL as BLAZEFACE
 from tests.linear_classifier import SIZE, WriteClassifier
 
 STORED = {"size": SIZE, "channels": 1, "mean": 0.4, "std": 0.3}

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.calibration import Calibration
+from mien.detection.base import Detection
 from mien.errors import ImageError
 from mien.labels import EXPRESSIONS
 from mien.models.onnx_model import Classifier
 from mien.preprocess import Preprocessing, crop
-from mien.recognition.detect import Detection
 from mien.recognition.recognizer import Recognizer
 from mien.types import Box, Face, softmax
 from tests.linear_classifier import WriteClassifier

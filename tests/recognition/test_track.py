@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
+from mien.detection.base import Detection
 from mien.errors import ConfigError
-from mien.recognition.detect import Detection
 from mien.recognition.track import Smoothing, SteadyExpression, Tracker
 from mien.types import Box
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mien.detection.base import Detection
 from mien.errors import ConfigError, ImageError, VideoError
 from mien.models.onnx_model import Classifier
 from mien.preprocess import crop
 from mien.recognition import photo, video_source
-from mien.recognition.detect import Detection
 from mien.recognition.recognizer import Recognizer
 from mien.recognition.track import Smoothing
 from mien.recognition.video import VideoFrame, VideoRecognizer

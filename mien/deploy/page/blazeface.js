@@ -1,5 +1,5 @@
 /**
- * BlazeFace, full range: the browser's counterpart of `mien/recognition/blazeface.py`, which explains each number and
+ * BlazeFace, full range: the browser's counterpart of `mien/detection/blazeface.py`, which explains each number and
  * each step. A test holds both to the same faces.
  */
 

@@ -1,4 +1,4 @@
-/** What detectors share: the browser's counterpart of `mien/recognition/detect.py`. */
+/** What detectors share: the browser's counterpart of `mien/detection/base.py`. */
 
 /** @typedef {import("./types.js").Box} Box */
 

@@ -1,5 +1,5 @@
 /**
- * The words that the modules of the page share; see `mien/types.py` and `mien/recognition/detect.py`.
+ * The words that the modules of the page share; see `mien/types.py` and `mien/detection/base.py`.
  *
  * @typedef {[number, number, number, number]} Box x0, y0, x1, y1 in pixels of the upright picture.
  *

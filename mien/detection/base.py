@@ -74,8 +74,8 @@ def create_detector(name_or_path: str, threads: int | None = None) -> Detector:
         ConfigError: There is no detector of that name.
         WeightsError: The model file is missing, damaged, of another kind, or could not be fetched.
     """
-    from mien.recognition.blazeface import BlazeFace  # they import this module in turn
-    from mien.recognition.yunet import YuNet, fetched_yunet
+    from mien.detection.blazeface import BlazeFace  # they import this module in turn
+    from mien.detection.yunet import YuNet, fetched_yunet
 
     if name_or_path == "blazeface":
         return BlazeFace(threads=threads)

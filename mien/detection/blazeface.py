@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.detection.base import Detection, detections, framed, overlap, refuse_other_arrays, suppress_weighted
 from mien.models.download import open_session
-from mien.recognition.detect import Detection, detections, framed, overlap, refuse_other_arrays, suppress_weighted
 
 MODEL = Path(__file__).parents[1] / "models" / "zoo" / "blazeface_full_range.onnx"
 
@@ -110,7 +110,7 @@ class BlazeFace:
         self.small_faces = small_faces
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """See `mien.recognition.detect.Detector`."""
+        """See `mien.detection.base.Detector`."""
         refuse_other_arrays(image_rgb)
         height, width, _ = image_rgb.shape
         return _detections(self.faces(image_rgb, whole_looks(width, height), self.tiles(width, height)))
@@ -221,7 +221,7 @@ class Following:
         self._before = NONE
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """See `mien.recognition.detect.Detector`."""
+        """See `mien.detection.base.Detector`."""
         refuse_other_arrays(image_rgb)
         height, width, _ = image_rgb.shape
         whole, tiles = whole_looks(width, height), self._detector.tiles(width, height)

@@ -10,9 +10,9 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from mien.errors import ConfigError, ImageError, WeightsError
-from mien.recognition import blazeface
-from mien.recognition.blazeface import (
+from mien.detection import blazeface
+from mien.detection.base import Detection, Detector, create_detector, framed, overlap, suppress_weighted
+from mien.detection.blazeface import (
     MAX_CLOSER_LOOKS,
     MAX_TILES,
     MODEL,
@@ -22,8 +22,8 @@ from mien.recognition.blazeface import (
     drop_nested,
     tile_looks,
 )
-from mien.recognition.detect import Detection, Detector, create_detector, framed, overlap, suppress_weighted
-from mien.recognition.yunet import YuNet
+from mien.detection.yunet import YuNet
+from mien.errors import ConfigError, ImageError, WeightsError
 
 BLAZEFACE_COUNTS = {
     "single_face.jpg": 1,

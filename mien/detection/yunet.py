@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.detection.base import Detection, detections, framed, refuse_other_arrays, suppress_weighted
 from mien.errors import WeightsError
 from mien.models.download import fetched, open_session
-from mien.recognition.detect import Detection, detections, framed, refuse_other_arrays, suppress_weighted
 
 URL = (
     "https://raw.githubusercontent.com/ShiqiYu/libfacedetection.train/"
@@ -71,7 +71,7 @@ class YuNet:
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """See `mien.recognition.detect.Detector`."""
+        """See `mien.detection.base.Detector`."""
         refuse_other_arrays(image_rgb)
         height, width, _ = image_rgb.shape
         shrink = min(1.0, LONGEST_SIDE / max(height, width))
