@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from mien.errors import MienError as MienError
     from mien.labels import EXPRESSIONS as EXPRESSIONS
     from mien.recognition.recognizer import Recognizer as Recognizer
-    from mien.recognition.video import VideoRecognizer as VideoRecognizer
     from mien.types import Box as Box
     from mien.types import Expression as Expression
     from mien.types import Face as Face
+    from mien.video.recognizer import VideoRecognizer as VideoRecognizer
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Recognizer": "mien.recognition.recognizer",
-    "VideoRecognizer": "mien.recognition.video",
+    "VideoRecognizer": "mien.video.recognizer",
     "Face": "mien.types",
     "Box": "mien.types",
     "Expression": "mien.types",

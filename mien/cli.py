@@ -18,8 +18,8 @@ import mien
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mien.recognition.video import VideoFrame
-    from mien.recognition.video_source import VideoSource
+    from mien.video.recognizer import VideoFrame
+    from mien.video.source import VideoSource
 
 app = typer.Typer(
     name="mien",
@@ -153,11 +153,11 @@ def video(
     ] = None,
 ) -> None:
     """Name the expression on every face of a video, and follow each face."""
-    from mien.deploy import timeline as timelines
-    from mien.deploy import video as videos
-    from mien.recognition.track import Smoothing
-    from mien.recognition.video import VideoRecognizer
-    from mien.recognition.video_source import VideoSource
+    from mien.video import analysis as videos
+    from mien.video import timeline as timelines
+    from mien.video.recognizer import VideoRecognizer
+    from mien.video.source import VideoSource
+    from mien.video.track import Smoothing
 
     wanted = videos.Wanted(output, csv, jsonl, parquet, report)
     recognizer = VideoRecognizer(model, detector, threads, detect_every, Smoothing(smooth))

@@ -18,7 +18,7 @@ from mien.labels import COLOURS
 from mien.types import Face
 
 if TYPE_CHECKING:
-    from mien.recognition.video import VideoFrame
+    from mien.video.recognizer import VideoFrame
 
 BOX = ("x0", "y0", "x1", "y1")
 SAID = ("score", "expression", "confidence", "uncertain")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.deploy import video_report
-from mien.deploy.timeline import APART_S, MOMENTS, PICTURE_PX, Timeline, Track, clock, nobody, table
 from mien.labels import COLOURS, EXPRESSIONS
-from mien.recognition.video import TrackedFace, VideoFrame
 from mien.types import Box, Expression, Face
+from mien.video import report as video_report
+from mien.video.recognizer import TrackedFace, VideoFrame
+from mien.video.timeline import APART_S, MOMENTS, PICTURE_PX, Timeline, Track, clock, nobody, table
 
 
 def said(name: str, confidence: float = 0.8, uncertain: bool = False) -> Expression:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from mien.labels import COLOURS
 from mien.preprocess import crop
-from mien.recognition.video import TrackedFace, VideoFrame
+from mien.video.recognizer import TrackedFace, VideoFrame
 
 GAP_S = 0.5
 """A face that is not seen for longer was away, unless the video's pictures are further apart; a shorter time is part of

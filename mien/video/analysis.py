@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.deploy import video_report
-from mien.deploy.timeline import Timeline
-from mien.deploy.video_outputs import CONTAINERS, STANDARD_OUTPUT, AnnotatedVideo, Lines, Output, Rows
 from mien.errors import ConfigError, MienError, VideoError, require
 from mien.interrupt import interruptible
-from mien.recognition.video import VideoFrame, VideoRecognizer
-from mien.recognition.video_source import VideoSource
+from mien.video import report as video_report
+from mien.video.outputs import CONTAINERS, STANDARD_OUTPUT, AnnotatedVideo, Lines, Output, Rows
+from mien.video.recognizer import VideoFrame, VideoRecognizer
+from mien.video.source import VideoSource
+from mien.video.timeline import Timeline
 
 
 @dataclass(frozen=True)

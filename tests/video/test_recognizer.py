@@ -13,11 +13,12 @@ from mien.detection.base import Detection
 from mien.errors import ConfigError, ImageError, VideoError
 from mien.models.onnx_model import Classifier
 from mien.preprocess import crop
-from mien.recognition import photo, video_source
+from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
-from mien.recognition.track import Smoothing
-from mien.recognition.video import VideoFrame, VideoRecognizer
 from mien.types import Box
+from mien.video import source as video_source
+from mien.video.recognizer import VideoFrame, VideoRecognizer
+from mien.video.track import Smoothing
 from tests import films
 from tests.waiting import until
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.deploy.timeline import Timeline, Track, clock, nobody
 from mien.errors import ConfigError
 from mien.evaluation import style
 from mien.files import printable, write_text
+from mien.video.timeline import Timeline, Track, clock, nobody
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

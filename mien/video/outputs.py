@@ -17,8 +17,8 @@ import numpy as np
 from mien.errors import require
 from mien.files import replaced
 from mien.recognition import draw, records
-from mien.recognition.video import VideoFrame
-from mien.recognition.video_source import BT709, FALLBACK_RATE, VideoSource
+from mien.video.recognizer import VideoFrame
+from mien.video.source import BT709, FALLBACK_RATE, VideoSource
 
 CONTAINERS = (".mp4", ".mov", ".mkv")
 """What an annotated copy may be; the picture is H.264."""

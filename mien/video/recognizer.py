@@ -20,9 +20,9 @@ from mien.models.onnx_model import DEFAULT
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
-from mien.recognition.track import LEAST_OVERLAP, LOST_S, Smoothing, SteadyExpression, Tracker
-from mien.recognition.video_source import Frame, VideoSource
 from mien.types import Box, Expression, Face
+from mien.video.source import Frame, VideoSource
+from mien.video.track import LEAST_OVERLAP, LOST_S, Smoothing, SteadyExpression, Tracker
 
 DETECT_EVERY = 3
 """Pictures from one look for faces to the next."""

@@ -10,8 +10,8 @@ import pytest
 
 from mien.detection.base import Detection
 from mien.errors import ConfigError
-from mien.recognition.track import Smoothing, SteadyExpression, Tracker
 from mien.types import Box
+from mien.video.track import Smoothing, SteadyExpression, Tracker
 
 
 def at(x: float, y: float = 50, side: float = 60, score: float = 0.9) -> Detection:

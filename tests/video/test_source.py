@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import VideoError
-from mien.recognition.video_source import Frame, VideoSource
+from mien.video.source import Frame, VideoSource
 from tests import films
 from tests.waiting import until
 

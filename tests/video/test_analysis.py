@@ -24,14 +24,14 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from mien.deploy import video as videos
-from mien.deploy import video_outputs
-from mien.deploy.timeline import Timeline
-from mien.deploy.video import Wanted, recognize
 from mien.errors import ConfigError, VideoError
 from mien.labels import EXPRESSIONS
-from mien.recognition.video import VideoRecognizer
-from mien.recognition.video_source import VideoSource
+from mien.video import analysis as videos
+from mien.video import outputs as video_outputs
+from mien.video.analysis import Wanted, recognize
+from mien.video.recognizer import VideoRecognizer
+from mien.video.source import VideoSource
+from mien.video.timeline import Timeline
 from tests import films
 from tests.conftest import Mien
 from tests.waiting import LONG_S
