@@ -1,4 +1,4 @@
-"""Brings the parts of onnxruntime-web that the page needs from npm into mien/deploy/page/vendor/.
+"""Brings the parts of onnxruntime-web that the page needs from npm into mien/page/vendor/.
 
     python tools/fetch_onnxruntime_web.py             # the pinned version again, checked against its hashes
     python tools/fetch_onnxruntime_web.py 1.30.0      # another version, which is pinned then

@@ -35,10 +35,10 @@ from mien.cores import usable_cores
 from mien.deploy import messages
 from mien.deploy.access import Access, Guard, is_loopback, names_of, sentence
 from mien.deploy.batching import Batcher, Limits, Picture, QueueFullError
-from mien.deploy.page_folder import PAGE, listed
 from mien.detection import blazeface
 from mien.errors import ConfigError, ImageError
 from mien.models.onnx_model import DEFAULT, find, shipped
+from mien.page.folder import PAGE, listed
 from mien.recognition.recognizer import Recognizer
 
 FRAMES = "/v1/frames"

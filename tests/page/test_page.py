@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from mien.deploy import page_folder
 from mien.detection.blazeface import BlazeFace, Following
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.models.onnx_model import Classifier
+from mien.page import folder as page_folder
 from mien.preprocess import crop
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer

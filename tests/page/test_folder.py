@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from mien.cli import app
-from mien.deploy import page_folder
 from mien.errors import ConfigError
 from mien.labels import COLOURS
 from mien.models.onnx_model import Classifier
+from mien.page import folder as page_folder
 
 VENDOR = page_folder.PAGE / "vendor"
 
