@@ -30,8 +30,8 @@ from PIL import Image
 from mien.cores import usable_cores
 from mien.data.pictures import find_pictures
 from mien.deploy import batch
-from mien.deploy.batching import Batcher, Limits, Picture
 from mien.recognition.recognizer import Recognizer
+from mien.service.batching import Batcher, Limits, Picture
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 MARGIN = 0.25

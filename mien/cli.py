@@ -756,8 +756,8 @@ def serve(
 
     for module in _SERVING:
         require(module, "serve")
-    from mien.deploy import serve as serving
-    from mien.deploy.batching import Limits
+    from mien.service import app as serving
+    from mien.service.batching import Limits
 
     limits = Limits(max_bytes, max_pixels, max_pictures, queue, timeout)
     settings = serving.Settings(
@@ -788,7 +788,7 @@ def camera(
     import threading
     import webbrowser
 
-    from mien.deploy import serve as serving
+    from mien.service import app as serving
 
     def opened(url: str) -> None:
         page = f"{url}/#camera"

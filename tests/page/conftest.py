@@ -22,10 +22,10 @@ from PIL import Image, ImageEnhance, ImageOps
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from mien.calibration import Calibration
-from mien.deploy.serve import Settings, create_app
 from mien.labels import EXPRESSIONS
 from mien.models.onnx_model import METADATA
 from mien.page import folder as page_folder
+from mien.service.app import Settings, create_app
 from tests.waiting import LONG_S, until
 
 FRAMES_A_SECOND = 10

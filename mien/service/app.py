@@ -32,14 +32,14 @@ from starlette.types import Scope
 
 import mien
 from mien.cores import usable_cores
-from mien.deploy import messages
-from mien.deploy.access import Access, Guard, is_loopback, names_of, sentence
-from mien.deploy.batching import Batcher, Limits, Picture, QueueFullError
 from mien.detection import blazeface
 from mien.errors import ConfigError, ImageError
 from mien.models.onnx_model import DEFAULT, find, shipped
 from mien.page.folder import PAGE, listed
 from mien.recognition.recognizer import Recognizer
+from mien.service import messages
+from mien.service.access import Access, Guard, is_loopback, names_of, sentence
+from mien.service.batching import Batcher, Limits, Picture, QueueFullError
 
 FRAMES = "/v1/frames"
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from mien.deploy.batching import FORMATS, Limits, Picture
+from mien.service.batching import FORMATS, Limits, Picture
 
 
 class _Described(BaseModel):

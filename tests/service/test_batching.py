@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.deploy import batching as module
-from mien.deploy.batching import Batcher, Limits, Picture, QueueFullError, decode
 from mien.detection.base import WholePicture
 from mien.errors import ConfigError, ImageError
 from mien.recognition.recognizer import Recognizer
+from mien.service import batching as module
+from mien.service.batching import Batcher, Limits, Picture, QueueFullError, decode
 from tests.waiting import LONG_S, until
 
 ASTRONAUT = (Path(__file__).parents[2] / "examples" / "astronaut.jpg").read_bytes()

@@ -31,15 +31,16 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from mien import cli
-from mien.deploy import messages, serve
-from mien.deploy.access import HEADERS, names_of
-from mien.deploy.batching import Limits
 from mien.detection.blazeface import MODEL
 from mien.errors import ConfigError, WeightsError
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.models.onnx_model import Classifier, shipped
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
+from mien.service import app as serve
+from mien.service import messages
+from mien.service.access import HEADERS, names_of
+from mien.service.batching import Limits
 from tests.deploy.conftest import run
 from tests.waiting import LONG_S, until
 

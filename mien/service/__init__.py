@@ -1,0 +1,1 @@
+"""The HTTP service: a FastAPI application that recognises pictures for other programs."""
