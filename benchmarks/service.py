@@ -29,7 +29,7 @@ from PIL import Image
 
 from mien.cores import usable_cores
 from mien.data.pictures import find_pictures
-from mien.deploy import batch
+from mien.recognition import batch
 from mien.recognition.recognizer import Recognizer
 from mien.service.batching import Batcher, Limits, Picture
 

@@ -625,8 +625,8 @@ def export(
     require("torch", "train")
     require("onnx", "train")
     from mien.data import load
-    from mien.deploy import export as exports
     from mien.evaluation import report
+    from mien.export import onnx as exports
     from mien.models.torch_model import TrainedNetwork
 
     trained = TrainedNetwork.load(run)
@@ -677,9 +677,9 @@ def calibrate(
     require("onnx", "train")
     from mien.calibration import FEW
     from mien.data import load
-    from mien.deploy.export import recalibrate
     from mien.evaluation.metrics import evaluate
     from mien.evaluation.predict import predict
+    from mien.export.onnx import recalibrate
     from mien.models.onnx_model import Classifier
 
     dataset = load(data, size=Classifier(model).preprocessing.size)
@@ -713,9 +713,9 @@ def quantize(
 
     require("onnx", "train")
     from mien.data import load
-    from mien.deploy import quantize as quantizing
     from mien.evaluation.compare import difference
     from mien.evaluation.predict import predict
+    from mien.export import quantize as quantizing
     from mien.models.onnx_model import Classifier
 
     original = Classifier(model)  # opened first: the output may take the file's place
@@ -851,7 +851,7 @@ def _recognize_into(output: Path, photos: list[Path], model: str, detector: str,
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from mien.cores import usable_cores
-    from mien.deploy import batch
+    from mien.recognition import batch
     from mien.recognition.recognizer import Recognizer
 
     recognizer = Recognizer(model, detector, threads=1)

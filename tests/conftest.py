@@ -113,7 +113,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, rows: list[Row], write
 @pytest.fixture(scope="session")
 def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run's network as one file."""
-    from mien.deploy import export
+    from mien.export import onnx as export
     from mien.models.torch_model import TrainedNetwork
 
     path = tmp_path_factory.mktemp("exported") / "tried.onnx"

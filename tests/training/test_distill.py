@@ -12,8 +12,8 @@ from rich.console import Console
 from mien import predictions as prediction_files
 from mien.config import AugmentConfig, Config, DataConfig, LossConfig, NetworkConfig, TrainingConfig
 from mien.data.dataset import FaceDataset
-from mien.deploy.export import export
 from mien.errors import ConfigError, DataError, WeightsError
+from mien.export.onnx import export
 from mien.interrupt import Interrupt
 from mien.labels import EXPRESSIONS
 from mien.models.onnx_model import Classifier

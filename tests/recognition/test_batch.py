@@ -10,9 +10,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from mien.data.pictures import find_pictures
-from mien.deploy import batch
 from mien.errors import ConfigError, DataError
 from mien.labels import EXPRESSIONS
+from mien.recognition import batch
 from mien.recognition.recognizer import Recognizer
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"

@@ -9,10 +9,10 @@ from onnx import numpy_helper
 from mien.calibration import Calibration, calibrate
 from mien.config import Config, NetworkConfig
 from mien.data import load
-from mien.deploy import quantize as quantizing
-from mien.deploy.export import export
-from mien.deploy.quantize import quantize
 from mien.errors import ConfigError, DataError, WeightsError
+from mien.export import quantize as quantizing
+from mien.export.onnx import export
+from mien.export.quantize import quantize
 from mien.labels import EXPRESSIONS
 from mien.models.onnx_model import Classifier, find, shipped
 from mien.models.torch_model import TrainedNetwork, build

@@ -12,9 +12,9 @@ import torch
 
 from mien.calibration import calibrate
 from mien.data import load
-from mien.deploy import export as exports
-from mien.deploy.export import export, recalibrate
 from mien.errors import ConfigError, DataError, WeightsError
+from mien.export import onnx as exports
+from mien.export.onnx import export, recalibrate
 from mien.models import onnx_file
 from mien.models.onnx_model import METADATA, Classifier
 from mien.models.torch_model import TrainedNetwork

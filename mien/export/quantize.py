@@ -18,9 +18,9 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 from mien.calibration import calibrate
 from mien.data.dataset import FaceDataset
-from mien.deploy.export import refuse_other_suffix
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation.predict import predict
+from mien.export.onnx import refuse_other_suffix
 from mien.files import replaced
 from mien.models import onnx_file
 from mien.models.onnx_model import METADATA, Classifier, find
