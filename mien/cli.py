@@ -193,7 +193,7 @@ def explain(
 ) -> None:
     """Draw where the network looked on each face: its masks, or Grad-CAM for a network without masks."""
     from mien.errors import require
-    from mien.evaluation import explain as explaining
+    from mien.explain import explain as explaining
 
     require("matplotlib", "figures")
     found = explaining.explain(picture, model, detector, method, threads)
@@ -555,9 +555,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Set networks side by side on the same faces: accuracies, differences with their intervals, what each gains."""
+    from mien import plotting as style
     from mien import predictions as prediction_files
     from mien.evaluation import compare as comparing
-    from mien.evaluation import figures, style
+    from mien.evaluation import figures
 
     networks, about = prediction_files.load_all(files)
     found = comparing.compare(networks)

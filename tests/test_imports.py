@@ -73,7 +73,7 @@ DONE_WITHOUT = {
         {"torch", "onnx", "pyarrow", "matplotlib", "pandas", "mien.data", "mien.networks", "mien.training"},
     ),
     "explaining by masks": (
-        "from pathlib import Path; from mien.evaluation.explain import explain, write\n"
+        "from pathlib import Path; from mien.explain.explain import explain, write\n"
         f"assert write(explain({str(ASTRONAUT)!r}, 'tiny', method='masks'), Path(sys.argv[1]), 'a.jpg')",
         {"torch", "captum", "onnx", "pyarrow", "imagehash"},
     ),

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.evaluation import style, tables
+from mien import plotting as style
+from mien.evaluation import tables
 from mien.evaluation.results import Result
 
 ROOT = Path(__file__).parents[1]

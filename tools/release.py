@@ -24,10 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mien import plotting as style
 from mien import predictions as prediction_files
 from mien.data import audit, load
 from mien.data.dataset import FaceDataset
-from mien.evaluation import figures, metrics, results, style, tables, unseen
+from mien.evaluation import figures, metrics, results, tables, unseen
 from mien.evaluation.metrics import Metrics
 from mien.evaluation.predict import predict
 from mien.files import replaced, write_text

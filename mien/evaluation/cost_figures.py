@@ -12,8 +12,8 @@ from mien.errors import DataError, require
 from mien.evaluation.cost import Cost
 from mien.evaluation.literature import PEERS, TABLE_2
 from mien.evaluation.results import Result
-from mien.evaluation.style import BLUE, GRAY, INK, ORANGE, SMALL_PT, legend, new_figure, save, split_and_n
 from mien.networks.registry import NETWORKS
+from mien.plotting import BLUE, GRAY, INK, ORANGE, SMALL_PT, legend, new_figure, save, split_and_n
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,6 +1,6 @@
 """The paper's figures of numbers (Shen and Li, Fig. 4 to 8) and a reliability diagram, for any run.
 
-Each `..._figure` draws from data and returns matplotlib's Figure; `mien.evaluation.style.save` writes it. Nothing here
+Each `..._figure` draws from data and returns matplotlib's Figure; `mien.plotting.save` writes it. Nothing here
 touches matplotlib's global state, so that a caller's own style and windows are left alone.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mien.calibration import risk_coverage
 from mien.errors import DataError
 from mien.evaluation.metrics import confusion_matrix, reliability, roc_curves
-from mien.evaluation.style import (
+from mien.plotting import (
     BLUE,
     GRAY,
     INK,

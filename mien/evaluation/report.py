@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
+from mien import plotting as style
 from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
-from mien.evaluation import figures, sheet, style
+from mien.evaluation import figures
 from mien.evaluation.metrics import HEADLINES, Metrics
+from mien.explain import sheet
 from mien.files import write_text
 from mien.labels import COLOURS
 from mien.types import Predictions

@@ -11,14 +11,15 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from mien import plotting as style
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
-from mien.evaluation import style, tables
+from mien.evaluation import tables
 from mien.evaluation.corruptions import CORRUPTIONS, corrupt
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.predict import predict
-from mien.evaluation.style import INK, LABEL_PT, legend, new_figure, split_and_n
 from mien.models.onnx_model import Model
+from mien.plotting import INK, LABEL_PT, legend, new_figure, split_and_n
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

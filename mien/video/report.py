@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien import plotting as style
 from mien.errors import ConfigError
-from mien.evaluation import style
 from mien.files import printable, write_text
 from mien.video.timeline import Timeline, Track, clock, nobody
 

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien import plotting as style
 from mien.errors import ConfigError, DataError
-from mien.evaluation import explain, figures, metrics, style
-from mien.evaluation.sheet import faces_figure, overlay
+from mien.evaluation import figures, metrics
+from mien.explain import explain
+from mien.explain.sheet import faces_figure, overlay
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.types import Box, Expression, Face, Predictions
 

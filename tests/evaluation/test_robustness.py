@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mien import plotting as style
 from mien.calibration import Calibration
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
-from mien.evaluation import robustness, style, tables
+from mien.evaluation import robustness, tables
 from mien.evaluation.corruptions import CORRUPTIONS, corrupt
 from mien.preprocess import Preprocessing
 

@@ -8,7 +8,7 @@ from torch import nn
 from mien.calibration import Calibration
 from mien.config import Config
 from mien.errors import WeightsError
-from mien.evaluation.grad_cam import grad_cam, last_stage
+from mien.explain.grad_cam import grad_cam, last_stage
 from mien.labels import EXPRESSIONS
 from mien.models.torch_model import TrainedNetwork
 from mien.networks import registry

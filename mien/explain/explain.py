@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from mien.detection.base import Detector
 from mien.errors import ConfigError, require
-from mien.evaluation.sheet import HEAT, draw_probabilities, overlay, telling
-from mien.evaluation.style import INK, LABEL_PT, SMALL_PT, class_colour, new_figure, save
+from mien.explain.sheet import HEAT, draw_probabilities, overlay, telling
 from mien.models.onnx_model import DEFAULT, Classifier, Model
 from mien.models.open_model import open_model
+from mien.plotting import INK, LABEL_PT, SMALL_PT, class_colour, new_figure, save
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
@@ -39,7 +39,7 @@ class Explanation:
         heats: (h, w) each, in [0, 1]. `masks`: each stage's mask M, first stage first, the mean over its channels; the
             network multiplies its features by 1 + M, so that 0 leaves them as they are and 1 doubles them. `grad-cam`:
             one, of the last convolutional stage, for the expression that was said; see
-            `mien.evaluation.grad_cam.grad_cam`.
+            `mien.explain.grad_cam.grad_cam`.
     """
 
     network: str
@@ -189,7 +189,7 @@ def _grad_cams(
     require("captum", "train")
     import torch
 
-    from mien.evaluation.grad_cam import grad_cam
+    from mien.explain.grad_cam import grad_cam
     from mien.models.torch_model import TrainedNetwork
 
     if threads:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.errors import DataError, require
-from mien.evaluation.style import GRAY, INK, LABEL_PT, SMALL_PT, class_colour, new_figure, split_and_n
+from mien.plotting import GRAY, INK, LABEL_PT, SMALL_PT, class_colour, new_figure, split_and_n
 from mien.types import Predictions
 
 if TYPE_CHECKING:

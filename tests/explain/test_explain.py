@@ -13,8 +13,8 @@ from mien import Recognizer
 from mien.calibration import Calibration
 from mien.config import Config
 from mien.errors import ConfigError, ImageError, WeightsError
-from mien.evaluation import explain as explaining
-from mien.evaluation.explain import explain
+from mien.explain import explain as explaining
+from mien.explain.explain import explain
 from mien.labels import EXPRESSIONS
 from mien.models import onnx_file
 from mien.models.torch_model import TrainedNetwork

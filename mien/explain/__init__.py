@@ -1,0 +1,1 @@
+"""Where a network looked: masks and Grad-CAM over a face."""
