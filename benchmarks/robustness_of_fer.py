@@ -21,7 +21,7 @@ from mien.calibration import Calibration
 from mien.config import Config
 from mien.data import load
 from mien.evaluation import tables
-from mien.evaluation.robustness import draw, measure
+from mien.experiments.robustness import draw, measure
 from mien.labels import EXPRESSIONS
 from mien.preprocess import Preprocessing
 

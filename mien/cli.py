@@ -331,9 +331,10 @@ def cost(
     """Measure what networks cost: size, memory, latency and throughput in torch and ONNX Runtime."""
     from mien.data import load
     from mien.errors import MienError, require
-    from mien.evaluation import cost as costs
-    from mien.evaluation import cost_figures, tables
+    from mien.evaluation import tables
     from mien.evaluation.results import Result
+    from mien.experiments import cost as costs
+    from mien.experiments import cost_figures
     from mien.networks import registry
 
     specs = [registry.find(*name.split(":", 1)) for name in names] if names else list(registry.NETWORKS)
@@ -415,7 +416,7 @@ def sweep(
     from mien.errors import require
 
     require("lightning_fabric", "train")
-    from mien.evaluation import sweep as sweeps
+    from mien.experiments import sweep as sweeps
 
     asked = sweeps.load(file, tuple(set_ or ()))
     asked.baseline(against)  # a wrong name is better known before the hours of training
@@ -508,9 +509,9 @@ def robustness(
     """Measure how accuracy falls under blur, noise, JPEG, low light, occlusion, rotation, shift and low resolution."""
     from mien.data import load
     from mien.errors import ConfigError, require
-    from mien.evaluation import robustness as sheets
     from mien.evaluation import tables
     from mien.evaluation.predict import refuse_other_classes
+    from mien.experiments import robustness as sheets
     from mien.models.open_model import open_model
 
     if file.suffix != ".csv":

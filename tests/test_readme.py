@@ -110,7 +110,7 @@ def test_tiny_is_as_far_below_small_as_is_said():
 
 
 def test_the_table_of_ideas_is_what_its_sweep_prints():
-    from mien.evaluation import sweep
+    from mien.experiments import sweep
 
     ideas = sweep.load(ROOT / "configs" / "sweeps" / "ideas.toml")
     for line in sweep.comparison(ideas, ROOT / "results" / "fer2013.csv", "private").splitlines():

@@ -86,7 +86,7 @@ def in_training(spec: NetworkSpec, faces: FaceDataset, threads: int, seconds: fl
         seconds: About how long; LEAST_STEPS are taken however slow they are.
 
     Returns:
-        size, steps, images_per_s, peak_mib, loss_first, loss_last: see `mien.evaluation.cost.Cost`.
+        size, steps, images_per_s, peak_mib, loss_first, loss_last: see `mien.experiments.cost.Cost`.
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the trainer would take a GPU, and the sheet is of processors
 
@@ -147,7 +147,7 @@ def _timed(runner: Callable[[int], Callable[[], Any]], batch: int, seconds: floa
         seconds: About how long each of the two is timed.
 
     Returns:
-        p50_ms, p95_ms, runs, faces_per_s, batches, peak_mib: see `mien.evaluation.cost.Cost`.
+        p50_ms, p95_ms, runs, faces_per_s, batches, peak_mib: see `mien.experiments.cost.Cost`.
     """
     one = runner(1)
     one()

@@ -15,9 +15,9 @@ from mien import plotting as style
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
 from mien.evaluation import tables
-from mien.evaluation.corruptions import CORRUPTIONS, corrupt
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.predict import predict
+from mien.experiments.corruptions import CORRUPTIONS, corrupt
 from mien.models.onnx_model import Model
 from mien.plotting import INK, LABEL_PT, legend, new_figure, split_and_n
 
@@ -35,7 +35,7 @@ class Robustness:
     Attributes:
         model: What the network is called.
         weights: Their digest; empty where there is none.
-        corruption: Name of one of `mien.evaluation.corruptions.CORRUPTIONS`, or CLEAN.
+        corruption: Name of one of `mien.experiments.corruptions.CORRUPTIONS`, or CLEAN.
         strength: 1..5, or 0 for CLEAN.
         split: Of FER2013.
         n: Faces.

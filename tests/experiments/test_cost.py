@@ -15,10 +15,11 @@ from PIL import Image
 from mien import cli
 from mien.data import load
 from mien.errors import DataError, MienError
-from mien.evaluation import cost, cost_figures, cost_process, tables
-from mien.evaluation.cost import Conditions, Cost
-from mien.evaluation.literature import PEERS, TABLE_2
+from mien.evaluation import tables
 from mien.evaluation.results import Result
+from mien.experiments import cost, cost_figures, cost_process
+from mien.experiments.cost import Conditions, Cost
+from mien.experiments.literature import PEERS, TABLE_2
 from mien.networks import registry
 
 MINI = registry.find("resnet18", "mini")

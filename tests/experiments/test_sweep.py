@@ -17,8 +17,9 @@ from rich.console import Console
 
 from mien import predictions as prediction_files
 from mien.errors import ConfigError, DataError, TrainingError
-from mien.evaluation import sweep, tables
+from mien.evaluation import tables
 from mien.evaluation.results import Result
+from mien.experiments import sweep
 from mien.models.torch_model import LAST
 from mien.training import run as runs
 from mien.training.loop import Trainer

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from mien.data.dataset import FaceDataset
 from mien.errors import MienError, said_by
-from mien.evaluation import cost_process
+from mien.experiments import cost_process
 from mien.networks.registry import NetworkSpec
 
 T = TypeVar("T")

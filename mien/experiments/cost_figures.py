@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.errors import DataError, require
-from mien.evaluation.cost import Cost
-from mien.evaluation.literature import PEERS, TABLE_2
 from mien.evaluation.results import Result
+from mien.experiments.cost import Cost
+from mien.experiments.literature import PEERS, TABLE_2
 from mien.networks.registry import NETWORKS
 from mien.plotting import BLUE, GRAY, INK, ORANGE, SMALL_PT, legend, new_figure, save, split_and_n
 

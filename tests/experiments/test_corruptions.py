@@ -6,7 +6,7 @@ import skimage.data
 from PIL import Image
 
 from mien.errors import ConfigError
-from mien.evaluation.corruptions import CORRUPTIONS, corrupt
+from mien.experiments.corruptions import CORRUPTIONS, corrupt
 
 N, SIDE = 12, 48
 

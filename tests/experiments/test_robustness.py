@@ -9,8 +9,9 @@ from mien import plotting as style
 from mien.calibration import Calibration
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
-from mien.evaluation import robustness, tables
-from mien.evaluation.corruptions import CORRUPTIONS, corrupt
+from mien.evaluation import tables
+from mien.experiments import robustness
+from mien.experiments.corruptions import CORRUPTIONS, corrupt
 from mien.preprocess import Preprocessing
 
 

@@ -1,0 +1,1 @@
+"""Studies over many trainings or conditions: sweeps, costs, robustness."""
