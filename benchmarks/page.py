@@ -22,7 +22,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 from summary import summary
 
-from mien.page import folder as page_folder
+from mien.export import page as page_folder
 
 PHOTOGRAPH = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 FACES_MS = """async ([url, times]) => {

@@ -657,7 +657,7 @@ def page(
     ] = None,
 ) -> None:
     """Write the page that recognises faces in the browser as a folder, to be hosted anywhere."""
-    from mien.page import folder as page_folder
+    from mien.export import page as page_folder
 
     size = page_folder.write(output, page_folder.named(models or []))
     typer.echo(f"written: {output}, {size / 1e6:.1f} MB; look at it with: python -m http.server --directory {output}")

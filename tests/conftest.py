@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mien import cli
 from mien.data import FaceDataset, load
-from tests.linear_classifier import by_brightness, write_classifier  # noqa: F401 - fixtures
+from tests.linear_classifier import by_brightness, masked, maskless, write_classifier  # noqa: F401 - fixtures
 
 FACES_A_CLASS = {"Training": 4, "PublicTest": 2, "PrivateTest": 2}
 

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mien.calibration import Calibration
 from mien.labels import EXPRESSIONS
 
 SIZE = 8
@@ -75,3 +76,46 @@ def by_brightness(write_classifier: WriteClassifier) -> Path:
         weights[:, EXPRESSIONS.index(name)] = sign * 10 / SIZE**2
         bias[EXPRESSIONS.index(name)] = sign * -5
     return write_classifier(weights, bias)
+
+
+@pytest.fixture(scope="session")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier that gives two masks, and is never certain."""
+    return write_model(tmp_path_factory.mktemp("models") / "masked.onnx", masks=True, uncertain_below=0.99)
+
+
+@pytest.fixture(scope="session")
+def maskless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier without masks, that is always certain."""
+    return write_model(tmp_path_factory.mktemp("models") / "maskless.onnx", masks=False, uncertain_below=0)
+
+
+def write_model(path: Path, masks: bool, uncertain_below: float) -> Path:
+    """A linear classifier as `mien export` would write it."""
+    size, random = 8, np.random.default_rng(3)
+    nodes = [
+        helper.make_node("Flatten", ["images"], ["row"]),
+        helper.make_node("Gemm", ["row", "weights"], ["logits"]),
+        helper.make_node("ReduceMean", ["images", "channel"], ["mask_1"], keepdims=0),
+        helper.make_node("AveragePool", ["images"], ["coarse"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("ReduceMean", ["coarse", "channel"], ["mask_2"], keepdims=0),
+    ]
+    shapes = {"logits": [7], "mask_1": [size, size], "mask_2": [size // 2, size // 2]}
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name, shape in shapes.items()]
+    graph = helper.make_graph(
+        nodes if masks else nodes[:2],
+        "linear",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 1, size, size])],
+        outputs if masks else outputs[:1],
+        [
+            numpy_helper.from_array(random.normal(0, 0.05, (size**2, 7)).astype(np.float32), "weights"),
+            numpy_helper.from_array(np.array([1]), "channel"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    calibration = Calibration(1.5, 0.6, uncertain_below, 0.8, 0.5, 9).to_dict()
+    metadata = {"format": 1, "network": path.stem, "classes": list(EXPRESSIONS), "calibration": calibration}
+    metadata["preprocessing"] = {"size": size, "channels": 1, "mean": 0.0, "std": 1.0}
+    helper.set_model_props(model, {"mien": json.dumps(metadata)})
+    onnx.save(model, path)
+    return path

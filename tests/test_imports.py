@@ -10,6 +10,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mien"
 ASTRONAUT = PACKAGE.parent / "examples" / "astronaut.jpg"
 
+SMALL = {"cores", "errors", "files", "interrupt", "labels", "types", "pixels", "config", "preprocess", "predictions"}
+FACES = SMALL | {"calibration"}
+MAKING = FACES | {"data", "networks", "models", "training", "plotting"}
+
 MAY_IMPORT = {
     "cores": set(),
     "errors": set(),
@@ -22,25 +26,19 @@ MAY_IMPORT = {
     "preprocess": {"types"},
     "predictions": {"errors", "files", "types"},
     "calibration": {"errors", "types"},
+    "plotting": {"errors", "files", "labels"},
     "data": {"errors", "files", "labels", "types", "pixels", "config", "preprocess"},
     "networks": {"errors"},
     "models": {"errors", "files", "config", "preprocess", "calibration", "networks"},
-    "recognition": {
-        *{"cores", "errors", "files", "labels", "types", "pixels", "config", "preprocess", "calibration", "models"},
-    },
-    "training": {
-        *{"errors", "files", "interrupt", "labels", "types", "config", "preprocess", "predictions", "calibration"},
-        *{"data", "networks", "models"},
-    },
-    "evaluation": {
-        *{"errors", "files", "labels", "types", "config", "preprocess", "predictions", "calibration"},
-        *{"data", "networks", "models", "recognition", "training"},
-    },
-    "deploy": {
-        *{"errors", "files", "interrupt", "labels", "types", "pixels", "config", "preprocess", "predictions"},
-        *{"calibration", "cores"},
-        *{"data", "networks", "models", "recognition", "training", "evaluation"},
-    },
+    "detection": {"errors", "types", "models"},
+    "recognition": FACES | {"models", "detection"},
+    "video": FACES | {"models", "detection", "recognition", "plotting"},
+    "training": FACES | {"data", "networks", "models"},
+    "evaluation": MAKING | {"explain"},
+    "explain": FACES | {"models", "detection", "recognition", "plotting"},
+    "export": MAKING | {"detection", "evaluation"},
+    "experiments": MAKING | {"evaluation", "export"},
+    "service": FACES | {"models", "detection", "recognition", "export"},
 }
 """Room or file of mien -> the others that it may import. `cli`, `__init__` and `__main__` may import all."""
 
@@ -56,8 +54,11 @@ TORCH_FREE = (
     "preprocess",
     "predictions",
     "calibration",
+    "detection",
     "recognition",
-    *("models/onnx_model", "models/download"),
+    "video",
+    "service",
+    *("models/onnx_model", "models/download", "export/page"),
 )
 """Rooms and files that must not import torch anywhere, not even inside a function."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from rich.text import Text
 from mien.errors import require
 from mien.labels import COLOURS
 from mien.types import Face
-
-if TYPE_CHECKING:
-    from mien.video.recognizer import VideoFrame
 
 BOX = ("x0", "y0", "x1", "y1")
 SAID = ("score", "expression", "confidence", "uncertain")
@@ -38,22 +35,24 @@ def to_record(path: str, image_rgb: NDArray[np.uint8], faces: Sequence[Face]) ->
         expression, confidence and probabilities, in [0, 1], and whether it is uncertain.
     """
     height, width = image_rgb.shape[:2]
-    return {"path": path, "width": width, "height": height, "faces": [_face(face) for face in faces]}
+    return {"path": path, "width": width, "height": height, "faces": [face_record(face) for face in faces]}
 
 
-def _face(face: Face) -> dict[str, Any]:
+def face_record(face: Face) -> dict[str, Any]:
+    """One face as plain values; see `to_record`."""
     return {
         "box": [round(value, 2) for value in face.box.xyxy],
         "score": round(face.score, 6),
         "expression": face.expression.name,
         "confidence": round(face.expression.confidence, 6),
         "uncertain": face.expression.uncertain,
-        "probabilities": _rounded(face.expression.probabilities),
+        "probabilities": rounded(face.expression.probabilities),
         "landmarks": {name: [round(x, 2), round(y, 2)] for name, (x, y) in face.landmarks.items()},
     }
 
 
-def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
+def rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
+    """Probabilities with six digits after the point."""
     return {name: round(value, 6) for name, value in probabilities.items()}
 
 
@@ -68,13 +67,13 @@ def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "path": record["path"],
             "face": number,
-            **_cells(face),
+            **cells(face),
         }
         for number, face in enumerate(record["faces"], start=1)
     ]
 
 
-def _cells(face: dict[str, Any]) -> dict[str, Any]:
+def cells(face: dict[str, Any]) -> dict[str, Any]:
     """What the rows of pictures and of videos share."""
     return {
         **dict(zip(BOX, face["box"], strict=True)),
@@ -107,43 +106,6 @@ def csv_line(values: Iterable[object]) -> str:
     cells = [str(value).lower() if isinstance(value, bool) else value for value in values]
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
-
-
-def of_frame(frame: VideoFrame) -> dict[str, Any]:
-    """One picture of a video and its faces as plain values.
-
-    Returns:
-        frame from 0, time_s, and faces: each as `to_record` gives it with what it shows over time, its track (None
-        where it was seen once), and raw_probabilities, which are this picture's alone.
-    """
-    faces = [
-        {
-            "track": face.track,
-            **_face(face.steady_face),
-            "raw_probabilities": _rounded(face.face.expression.probabilities),
-        }
-        for face in frame.faces
-    ]
-    return {"frame": frame.number, "time_s": round(frame.time_s, 4), "faces": faces}
-
-
-def video_columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """Names of what `flat_frame` gives."""
-    return ("time_s", "frame", "track", *BOX, *SAID, *classes, *(f"raw_{name}" for name in classes))
-
-
-def flat_frame(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """A picture's record of a video as one row a face."""
-    return [
-        {
-            "time_s": record["time_s"],
-            "frame": record["frame"],
-            "track": face["track"],
-            **_cells(face),
-            **{f"raw_{name}": value for name, value in face["raw_probabilities"].items()},
-        }
-        for face in record["faces"]
-    ]
 
 
 def to_table(records: Sequence[dict[str, Any]]) -> Table:

@@ -34,8 +34,8 @@ import mien
 from mien.cores import usable_cores
 from mien.detection import blazeface
 from mien.errors import ConfigError, ImageError
+from mien.export.page import PAGE, listed
 from mien.models.onnx_model import DEFAULT, find, shipped
-from mien.page.folder import PAGE, listed
 from mien.recognition.recognizer import Recognizer
 from mien.service import messages
 from mien.service.access import Access, Guard, is_loopback, names_of, sentence

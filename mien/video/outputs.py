@@ -17,6 +17,7 @@ import numpy as np
 from mien.errors import require
 from mien.files import replaced
 from mien.recognition import draw, records
+from mien.video import records as video_records
 from mien.video.recognizer import VideoFrame
 from mien.video.source import BT709, FALLBACK_RATE, VideoSource
 
@@ -88,13 +89,13 @@ class Lines:
         self._as_csv = as_csv
         self._whole = 0
         if as_csv:
-            self._write(records.csv_line(records.video_columns(classes)))
+            self._write(records.csv_line(video_records.video_columns(classes)))
 
     def add(self, frame: VideoFrame) -> None:
         """See `Output`."""
-        record = records.of_frame(frame)
+        record = video_records.of_frame(frame)
         if self._as_csv:
-            self._write("".join(records.csv_line(row.values()) for row in records.flat_frame(record)))
+            self._write("".join(records.csv_line(row.values()) for row in video_records.flat_frame(record)))
         else:
             self._write(json.dumps(record, ensure_ascii=False) + "\n")
 
@@ -131,7 +132,7 @@ class Rows:
     def __init__(self, path: Path, classes: Sequence[str]) -> None:
         self.path = path
         self._pyarrow = require("pyarrow", "batch")
-        self._schema = records.parquet_schema(records.video_columns(classes))
+        self._schema = records.parquet_schema(video_records.video_columns(classes))
         parquet = require("pyarrow.parquet", "batch")
         self._rows: list[dict[str, Any]] = []
         with ExitStack() as place:  # nothing is left where there is no room
@@ -142,7 +143,7 @@ class Rows:
 
     def add(self, frame: VideoFrame) -> None:
         """See `Output`."""
-        self._rows += records.flat_frame(records.of_frame(frame))
+        self._rows += video_records.flat_frame(video_records.of_frame(frame))
         if len(self._rows) >= ROWS_A_GROUP:
             self._flush()
             self._take_room()

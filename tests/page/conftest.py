@@ -2,44 +2,28 @@
 
 import contextlib
 import functools
-import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
 
 import av
-import numpy as np
-import onnx
 import pytest
 import skimage.data
-import uvicorn
-from fastapi import FastAPI
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageEnhance, ImageOps
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from mien.calibration import Calibration
-from mien.labels import EXPRESSIONS
-from mien.models.onnx_model import METADATA
-from mien.page import folder as page_folder
+from mien.export import page as page_folder
 from mien.service.app import Settings, create_app
-from tests.waiting import LONG_S, until
+from tests.hosting import Host, run
+from tests.waiting import LONG_S
 
 FRAMES_A_SECOND = 10
 STEP_PX = 4
 """How far the astronaut moves from frame to frame."""
 
 expect.set_options(timeout=LONG_S * 1000)
-
-
-class Host(NamedTuple):
-    """A server that gives out the page, and how to stop it."""
-
-    url: str
-    stop: Callable[[], None]
 
 
 def frame(number: int) -> Image.Image:
@@ -85,49 +69,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier that gives two masks, and is never certain."""
-    return write_model(tmp_path_factory.mktemp("models") / "masked.onnx", masks=True, uncertain_below=0.99)
-
-
-@pytest.fixture(scope="session")
-def maskless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier without masks, that is always certain."""
-    return write_model(tmp_path_factory.mktemp("models") / "maskless.onnx", masks=False, uncertain_below=0)
-
-
-def write_model(path: Path, masks: bool, uncertain_below: float) -> Path:
-    """A linear classifier as `mien export` would write it."""
-    size, random = 8, np.random.default_rng(3)
-    nodes = [
-        helper.make_node("Flatten", ["images"], ["row"]),
-        helper.make_node("Gemm", ["row", "weights"], ["logits"]),
-        helper.make_node("ReduceMean", ["images", "channel"], ["mask_1"], keepdims=0),
-        helper.make_node("AveragePool", ["images"], ["coarse"], kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node("ReduceMean", ["coarse", "channel"], ["mask_2"], keepdims=0),
-    ]
-    shapes = {"logits": [7], "mask_1": [size, size], "mask_2": [size // 2, size // 2]}
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name, shape in shapes.items()]
-    graph = helper.make_graph(
-        nodes if masks else nodes[:2],
-        "linear",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 1, size, size])],
-        outputs if masks else outputs[:1],
-        [
-            numpy_helper.from_array(random.normal(0, 0.05, (size**2, 7)).astype(np.float32), "weights"),
-            numpy_helper.from_array(np.array([1]), "channel"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    calibration = Calibration(1.5, 0.6, uncertain_below, 0.8, 0.5, 9).to_dict()
-    metadata = {"format": 1, "network": path.stem, "classes": list(EXPRESSIONS), "calibration": calibration}
-    metadata["preprocessing"] = {"size": size, "channels": 1, "mean": 0.0, "std": 1.0}
-    helper.set_model_props(model, {METADATA: json.dumps(metadata)})
-    onnx.save(model, path)
-    return path
-
-
 # Where the page is.
 
 
@@ -153,23 +94,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, masked: Path, maskless: Path)
     page_folder.write(root / "some" / "where", page_folder.named(["small", str(masked), str(maskless)]))
     with hosted(root) as url:
         yield f"{url}some/where/"
-
-
-def run(app: FastAPI, port: int = 0) -> Host:
-    """Serves an application at a port of this machine, a free one where none is given."""
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until(lambda: server.started or not thread.is_alive(), "the service to start")
-    assert server.started, f"the service could not start at port {port}"
-    port = server.servers[0].sockets[0].getsockname()[1]
-
-    def stop() -> None:
-        server.should_exit = True
-        thread.join(LONG_S)
-        assert not thread.is_alive(), "the service does not stop"
-
-    return Host(f"http://127.0.0.1:{port}/", stop)
 
 
 def serve(token: str | None = None, port: int = 0) -> Host:

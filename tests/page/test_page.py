@@ -15,13 +15,14 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from mien.detection.blazeface import BlazeFace, Following
+from mien.export import page as page_folder
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.models.onnx_model import Classifier
-from mien.page import folder as page_folder
 from mien.preprocess import crop
-from mien.recognition import photo, records
+from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
-from tests.deploy.conftest import FRAMES_A_SECOND, STEP_PX, hosted, opened, serve
+from mien.video.records import video_columns
+from tests.page.conftest import FRAMES_A_SECOND, STEP_PX, hosted, opened, serve
 from tests.waiting import LONG_S, until
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
@@ -236,7 +237,7 @@ def test_the_camera_is_followed(engine: str, request: pytest.FixtureRequest, pag
     downloaded_when(moved, page, "the camera to show enough of her")
     page.get_by_role("button", name="Stop camera").click()
     rows = downloaded(page)
-    assert list(rows[0]) == list(records.video_columns(tuple(COLOURS)))
+    assert list(rows[0]) == list(video_columns(tuple(COLOURS)))
     left = page.locator("#stage label").evaluate("button => parseFloat(button.style.left)")
     assert left == pytest.approx(100 - float(rows[-1]["x1"]) / 6.4, abs=0.01)  # as in a mirror, 640 pixels wide
     assert {row["track"] for row in rows} == {"1"}  # she keeps her number, however few frames a busy machine takes

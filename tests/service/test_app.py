@@ -41,7 +41,7 @@ from mien.service import app as serve
 from mien.service import messages
 from mien.service.access import HEADERS, names_of
 from mien.service.batching import Limits
-from tests.deploy.conftest import run
+from tests.hosting import run
 from tests.waiting import LONG_S, until
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"

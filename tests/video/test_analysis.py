@@ -32,8 +32,8 @@ from mien.video.analysis import Wanted, recognize
 from mien.video.recognizer import VideoRecognizer
 from mien.video.source import VideoSource
 from mien.video.timeline import Timeline
-from tests import films
 from tests.conftest import Mien
+from tests.video import films
 from tests.waiting import LONG_S
 
 WALK = [films.face_at((10 + 4 * i, 60)) for i in range(25)]

@@ -19,7 +19,7 @@ from mien.types import Box
 from mien.video import source as video_source
 from mien.video.recognizer import VideoFrame, VideoRecognizer
 from mien.video.track import Smoothing
-from tests import films
+from tests.video import films
 from tests.waiting import until
 
 STEP_PX = 4

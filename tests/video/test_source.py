@@ -17,7 +17,7 @@ from PIL import Image
 
 from mien.errors import VideoError
 from mien.video.source import Frame, VideoSource
-from tests import films
+from tests.video import films
 from tests.waiting import until
 
 PICTURES = [films.face_at((10 + 20 * i, 40)) for i in range(5)]

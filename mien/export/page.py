@@ -16,7 +16,7 @@ from mien.labels import COLOURS
 from mien.models import onnx_model as classifier
 from mien.models.onnx_model import Classifier
 
-PAGE = Path(__file__).parent
+PAGE = Path(__file__).parents[1] / "page"
 """The page's own files, as a service gives them out. They find the models through `v1/models` then."""
 
 _SERVICE_LIST = '<meta name="mien-models" content="v1/models">'

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from mien.cli import app
 from mien.errors import ConfigError
+from mien.export import page as page_folder
 from mien.labels import COLOURS
 from mien.models.onnx_model import Classifier
-from mien.page import folder as page_folder
 
 VENDOR = page_folder.PAGE / "vendor"
 

@@ -1,1 +1,0 @@
-"""Trained networks on their way out of the house."""

@@ -1,0 +1,34 @@
+"""An application served at a port of this machine, for the tests that call it over HTTP."""
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import uvicorn
+from fastapi import FastAPI
+
+from tests.waiting import LONG_S, until
+
+
+class Host(NamedTuple):
+    """A server that gives out the page, and how to stop it."""
+
+    url: str
+    stop: Callable[[], None]
+
+
+def run(app: FastAPI, port: int = 0) -> Host:
+    """Serves an application at a port of this machine, a free one where none is given."""
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started or not thread.is_alive(), "the service to start")
+    assert server.started, f"the service could not start at port {port}"
+    port = server.servers[0].sockets[0].getsockname()[1]
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(LONG_S)
+        assert not thread.is_alive(), "the service does not stop"
+
+    return Host(f"http://127.0.0.1:{port}/", stop)
