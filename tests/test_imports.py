@@ -90,8 +90,8 @@ DONE_WITHOUT = {
 
 
 def modules() -> list[Path]:
-    free = {PACKAGE / name for name in ("__init__.py", "__main__.py", "cli.py")}
-    return sorted(set(PACKAGE.rglob("*.py")) - free)
+    free = {PACKAGE / name for name in ("__init__.py", "__main__.py")}
+    return sorted(set(PACKAGE.rglob("*.py")) - free - set((PACKAGE / "cli").glob("*.py")))
 
 
 def room(path: Path) -> str:

@@ -94,9 +94,9 @@ BAM = ({"kind": "bam"},) * 3
 SOFT = ({"kind": "soft", "depth": 3}, {"kind": "soft", "depth": 2}, {"kind": "soft", "depth": 1})
 """In the first three stages, as deep as in Attention-56."""
 
-RESIDUAL = "reconstruction:masked_resnet"
-PUBLISHED = "published:published"
-ATTENDED = "published:attended_resnet50"
+RESIDUAL = "masked_resnet:masked_resnet"
+PUBLISHED = "torchvision_networks:published"
+ATTENDED = "torchvision_networks:attended_resnet50"
 
 SIMONYAN = "Simonyan and Zisserman, ICLR 2015"
 TAN = "Tan and Le, ICML 2019"
@@ -120,7 +120,7 @@ NETWORKS = (
         {"model": "efficientnet_b2"}, "efficientnet_b2",
     ),
     NetworkSpec(
-        "efficientnet_lite0", "", 96, 32, 3, 3_379_975, 70_522_592, TAN, "published:efficientnet_lite0",
+        "efficientnet_lite0", "", 96, 32, 3, 3_379_975, 70_522_592, TAN, "torchvision_networks:efficientnet_lite0",
         {}, "efficientnet_lite0",
     ),
     NetworkSpec(
