@@ -19,7 +19,7 @@ import numpy as np
 from summary import summary
 
 from mien.models.download import open_session
-from mien.models.onnx_model import Classifier, find
+from mien.models.onnx_model import OnnxModel, find
 
 FACES_A_ROUND = 200
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 def of_mien(model: str) -> Callable[[], object]:
     """One face through one of mien's networks."""
-    preprocessing = Classifier(model).preprocessing
+    preprocessing = OnnxModel(model).preprocessing
     session = open_session(find(model), threads=1)
     face = np.random.default_rng(0).normal(size=(1, preprocessing.channels, preprocessing.size, preprocessing.size))
     images = face.astype(np.float32)

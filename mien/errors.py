@@ -67,7 +67,7 @@ def require(module: str, extra: str) -> ModuleType:
         ) from None
 
 
-def said_by(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What an error of others says, in one line; the name of its class where it says nothing, as MemoryError does."""
     return (str(getattr(error, "strerror", None) or error).strip() or type(error).__name__).splitlines()[0]
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from mien.errors import ImageError, said_by
+from mien.errors import ImageError, error_text
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -56,7 +56,7 @@ def read(
             if most_pixels and opened.width * opened.height > most_pixels:
                 raise ImageError(f"it has {opened.width} x {opened.height} pixels and {most_pixels:,} are allowed")
             if isinstance(opened, JpegImageFile):
-                _refuse_endless(opened)
+                _check_scan_count(opened)
             return _eight_bits(_upright(opened))
     except ImageError:
         raise
@@ -73,7 +73,7 @@ def read(
         raise ImageError(f"it has more than the {allowed:,} pixels allowed; make it smaller") from None
     # Pillow's readers let the errors of their own parsing through, which have no common parent but this one.
     except Exception as error:
-        raise ImageError(said_by(error)) from None
+        raise ImageError(error_text(error)) from None
 
 
 def _opened(
@@ -108,7 +108,7 @@ def _quiet_pillow() -> Iterator[None]:
                 _quiet.close()
 
 
-def _refuse_endless(picture: JpegImageFile) -> None:
+def _check_scan_count(picture: JpegImageFile) -> None:
     """A scan of a few bytes that changes nothing costs a pass over all pixels: a small file could take hours."""
     if picture.fp is None:  # it is unpacked already
         return

@@ -106,7 +106,7 @@ def load_all(paths: Sequence[Path]) -> tuple[dict[str, Predictions], list[dict[s
         if name in found:
             raise DataError(f"{path} is named twice: name each network's predictions once")
         found[name] = load(file)
-    refuse_other_faces(list(found.values()))
+    check_same_faces(list(found.values()))
     return found, about
 
 
@@ -142,7 +142,7 @@ def same_faces(a: Labelled, b: Labelled) -> bool:
     return same and a.classes == b.classes
 
 
-def refuse_other_faces(members: Sequence[Predictions]) -> None:
+def check_same_faces(members: Sequence[Predictions]) -> None:
     """Refuses predictions that cannot be set side by side, face by face.
 
     Raises:

@@ -114,10 +114,10 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, rows: list[Row], write
 def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run's network as one file."""
     from mien.export import onnx as export
-    from mien.models.torch_model import TrainedNetwork
+    from mien.models.torch_model import TorchModel
 
     path = tmp_path_factory.mktemp("exported") / "tried.onnx"
-    trained = TrainedNetwork.load(trained_run)
+    trained = TorchModel.load(trained_run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(trained_run.parent / "cache"))
         public = load(trained.config.data.path).split("public")

@@ -282,9 +282,9 @@ def test_a_published_row(mien, trained_run, user_cache, tmp_path):
 
 
 def test_the_shipped_model_says_nothing_of_the_machine_it_comes_from():
-    from mien.models.onnx_model import Classifier
+    from mien.models.onnx_model import OnnxModel
 
-    stored = Classifier("small")
+    stored = OnnxModel("small")
     assert stored.config.data.path == "fer2013.tar.gz"
     assert stored.metadata["metrics"]["public-single"]["n"] == 3589
 
@@ -370,9 +370,9 @@ def test_export_holds_what_evaluation_found(mien, trained_run, fer2013_csv, user
     code, out, _ = mien("export", trained_run, "-o", tmp_path / "mine.onnx")
     assert code == 0
     assert "largest difference" in out
-    from mien.models.onnx_model import Classifier
+    from mien.models.onnx_model import OnnxModel
 
-    stored = Classifier(tmp_path / "mine.onnx").metadata
+    stored = OnnxModel(tmp_path / "mine.onnx").metadata
     assert stored["metrics"]["public-single"]["n"] == 14
     code, out, _ = mien("recognize", ASTRONAUT, "--model", tmp_path / "mine.onnx", "--json", "--threads", 1)
     assert len(json.loads(out)[0]["faces"]) == 1

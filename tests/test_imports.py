@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "explain": FACES | {"models", "detection", "recognition", "plotting"},
     "export": MAKING | {"detection", "evaluation"},
     "experiments": MAKING | {"evaluation", "export"},
+    "deploy": {"service"},
     "service": FACES | {"models", "detection", "recognition", "export"},
 }
 """Room or file of mien -> the others that it may import. `cli`, `__init__` and `__main__` may import all."""

@@ -79,10 +79,10 @@ def test_the_row_of_networks_together_is_that_of_their_predictions(split, name, 
 
 def test_what_is_uncertain_is_that_of_the_shipped_network():
     from mien.evaluation.metrics import reliability
-    from mien.models.onnx_model import Classifier
+    from mien.models.onnx_model import OnnxModel
 
     private = predictions.load(ROOT / "results" / "predictions" / "small-private.parquet")
-    doubt = Classifier("small", threads=1).calibration
+    doubt = OnnxModel("small", threads=1).calibration
     certain = ~doubt.uncertain(private.probabilities)
     (said,) = re.findall(
         r"certain of ([\d.]+) %, and right about ([\d.]+) % of these, ([\d.]+) % of the rest; "

@@ -22,7 +22,7 @@ from mien.data import load
 from mien.detection.base import Detection, Detector, create_detector, framed
 from mien.detection.blazeface import BlazeFace
 from mien.labels import SPLITS
-from mien.models.onnx_model import Classifier
+from mien.models.onnx_model import OnnxModel
 from mien.preprocess import crop
 from mien.types import Box
 
@@ -73,7 +73,7 @@ def print_framing(found: dict[int, Detection], side: int) -> None:
 
 
 def print_accuracies(
-    classifier: Classifier,
+    classifier: OnnxModel,
     found: dict[int, Detection],
     faces: NDArray[np.uint8],
     targets: NDArray[np.int64],
@@ -125,7 +125,7 @@ def main() -> None:
     )
     print_framing(found, split.size * ENLARGED)
     if arguments.model:
-        classifier = Classifier(arguments.model, arguments.threads)
+        classifier = OnnxModel(arguments.model, arguments.threads)
         print_accuracies(classifier, found, split.images, split.targets, arguments.border)
 
 

@@ -33,7 +33,7 @@ from mien.evaluation.metrics import Metrics
 from mien.evaluation.predict import predict
 from mien.files import replaced, write_text
 from mien.models import onnx_file
-from mien.models.onnx_model import METADATA, Classifier
+from mien.models.onnx_model import METADATA, OnnxModel
 from mien.types import Predictions
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="the run's folder, for its config and log")
     parser.add_argument("--data", type=Path, required=True, help="FER2013")
     arguments = parser.parse_args()
-    name, classifier, dataset = arguments.name, Classifier(arguments.file), load(arguments.data)
+    name, classifier, dataset = arguments.name, OnnxModel(arguments.file), load(arguments.data)
     card = ZOO / f"{name}.md"
     if not all(heading in card.read_text(encoding="utf-8") for heading in (FIRST, AFTER)):
         sys.exit(f"{card} needs the headings {FIRST.strip()!r} and {AFTER!r}: write the rest of the card first")
@@ -87,7 +87,7 @@ def main() -> None:
     write_text(card, before + FIRST + reached + AFTER + after)
 
 
-def draw(name: str, private: Predictions, classifier: Classifier) -> None:
+def draw(name: str, private: Predictions, classifier: OnnxModel) -> None:
     """How far its confidence can be trusted, and what it is worth to leave out uncertain faces."""
     reliability = figures.reliability_figure(private, name, "private")
     style.save(reliability, RESULTS / f"{name}-reliability.png")
@@ -100,7 +100,7 @@ def _in_file(measured: Metrics) -> dict[str, float]:
 
 
 def _reached(
-    classifier: Classifier,
+    classifier: OnnxModel,
     dataset: FaceDataset,
     said: dict[tuple[str, str], Predictions],
     found: dict[tuple[str, str], Metrics],

@@ -38,7 +38,7 @@ def evaluate(
     from mien.errors import require
     from mien.evaluation import metrics as metric
     from mien.evaluation import predict, report, results, tables
-    from mien.models.onnx_model import Classifier
+    from mien.models.onnx_model import OnnxModel
     from mien.models.open_model import open_model
 
     if table:
@@ -47,8 +47,8 @@ def evaluate(
     data = data or Path(opened.config.data.path)
     faces = load(data, size=opened.preprocessing.size).split(split)
     if table:
-        tables.refuse_other_faces(table, results.Result, split, len(faces))
-        results.refuse_other_network(table, opened.config, model_name(Path(model)))
+        tables.check_same_faces(table, results.Result, split, len(faces))
+        results.check_same_network(table, opened.config, model_name(Path(model)))
     predictions = predict.predict(opened, faces, view)
     found = metric.evaluate(predictions)
     about: dict[str, Any] = {"model": model, "network": opened.title, "data": str(data)}
@@ -56,7 +56,7 @@ def evaluate(
     kept = ("temperature", "temperature_unsure", "uncertain_below")
     about |= {name: getattr(opened.calibration, name) for name in kept}
     run = Path(model)
-    is_run = run.is_dir() and not isinstance(opened, Classifier)
+    is_run = run.is_dir() and not isinstance(opened, OnnxModel)
     folder = output or (run / "evaluation" / f"{split}-{view}" if is_run else None)
     if folder:
         log = report.read_log(run / "log.csv") if is_run else []
@@ -155,7 +155,7 @@ def robustness(
     from mien.data import load
     from mien.errors import ConfigError, require
     from mien.evaluation import tables
-    from mien.evaluation.predict import refuse_other_classes
+    from mien.evaluation.predict import check_same_classes
     from mien.experiments import robustness as sheets
     from mien.models.open_model import open_model
 
@@ -169,9 +169,9 @@ def robustness(
     opened = [open_model(model, threads) for model in models]
     seen = [load(data, size=each.preprocessing.size).split(split) for each in opened]
     for name, each, faces in zip(names, opened, seen, strict=True):  # before the first is measured
-        sheets.refuse_other_network(file, name, each.digest)
-        tables.refuse_other_faces(file, sheets.Robustness, split, len(faces))
-        refuse_other_classes(each, faces)
+        sheets.check_same_network(file, name, each.digest)
+        tables.check_same_faces(file, sheets.Robustness, split, len(faces))
+        check_same_classes(each, faces)
     for model, name, each, faces in zip(models, names, opened, seen, strict=True):
         typer.echo(f"{model}:", nl=False, err=True)
         command = f"mien robustness {model} --data {data.name} --split {split}"

@@ -25,9 +25,9 @@ def export(
     from mien.data import load
     from mien.evaluation import report
     from mien.export import onnx as exports
-    from mien.models.torch_model import TrainedNetwork
+    from mien.models.torch_model import TorchModel
 
-    trained = TrainedNetwork.load(run)
+    trained = TorchModel.load(run)
     folder = run if run.is_dir() else run.parent
     path = output or folder / f"{model_name(run)}.onnx"
     data = data or Path(trained.config.data.path)
@@ -58,12 +58,12 @@ def calibrate(
     from mien.evaluation.metrics import evaluate
     from mien.evaluation.predict import predict
     from mien.export.onnx import recalibrate
-    from mien.models.onnx_model import Classifier
+    from mien.models.onnx_model import OnnxModel
 
-    dataset = load(data, size=Classifier(model).preprocessing.size)
+    dataset = load(data, size=OnnxModel(model).preprocessing.size)
     faces = dataset if split == "all" else dataset.split(split)
     found, said = recalibrate(model, output, faces, coverage)
-    before, after = (evaluate(each, resamples=0) for each in (said, predict(Classifier(output), faces)))
+    before, after = (evaluate(each, resamples=0) for each in (said, predict(OnnxModel(output), faces)))
     typer.echo(
         f"temperature {found.temperature:.3f} where it is sure, {found.temperature_unsure:.3f} where it is not; "
         f"calibration error {before.ece:.4f} before, {after.ece:.4f} now, on its {found.faces:,} faces\n"
@@ -93,9 +93,9 @@ def quantize(
     from mien.evaluation.compare import difference
     from mien.evaluation.predict import predict
     from mien.export import quantize as quantizing
-    from mien.models.onnx_model import Classifier
+    from mien.models.onnx_model import OnnxModel
 
-    original = Classifier(model)  # opened first: the output may take the file's place
+    original = OnnxModel(model)  # opened first: the output may take the file's place
     dataset = load(data, size=original.preprocessing.size)
     public = dataset.split("public")
     written = quantizing.quantize(model, output, dataset, faces)

@@ -72,7 +72,7 @@ def recognize(
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     elif as_csv:
-        typer.echo(records.to_csv(found, recognizer.classifier.classes), nl=False)
+        typer.echo(records.to_csv(found, recognizer.model.classes), nl=False)
     elif found:
         console().print(records.to_table(found))
         for picture in written:
@@ -89,8 +89,8 @@ def _recognize_into(output: Path, photos: list[Path], model: str, detector: str,
     from mien.recognition.recognizer import Recognizer
 
     recognizer = Recognizer(model, detector, threads=1)
-    made_by = {"model": model, "detector": detector, "weights": recognizer.classifier.digest}
-    made_by["calibration"] = str(recognizer.classifier.calibration)
+    made_by = {"model": model, "detector": detector, "weights": recognizer.model.digest}
+    made_by["calibration"] = str(recognizer.model.calibration)
     work = batch.Work(tuple(photos), output, made_by)
     terminal = console()
     progress = Progress(BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn(), console=terminal)

@@ -81,11 +81,11 @@ def read(path: Path) -> FaceDataset:
         splits=np.array(splits, np.int8),
         index=np.arange(len(targets), dtype=np.int64),
     )
-    refuse_swapped_splits(dataset, path.name)
+    check_split_sizes(dataset, path.name)
     return dataset
 
 
-def refuse_swapped_splits(dataset: FaceDataset, name: str) -> None:
+def check_split_sizes(dataset: FaceDataset, name: str) -> None:
     """Refuses data in which PublicTest holds PrivateTest's published counts or the other way round.
 
     Raises:

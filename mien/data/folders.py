@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.data.dataset import FaceDataset
-from mien.data.fer2013 import refuse_swapped_splits
+from mien.data.fer2013 import check_split_sizes
 from mien.data.pictures import SUFFIXES, files, read_face
 from mien.errors import DataError, ImageError, near
 from mien.labels import EXPRESSIONS, FOLDER_NAMES, SPLITS, USAGES, class_of_folder
@@ -54,7 +54,7 @@ def read(folder: Path, size: int = 48) -> FaceDataset:
                 f"{path} is not a picture that can be read: {error}; remove it, or put a whole copy there"
             ) from None
     dataset = FaceDataset(images, targets, splits, np.arange(len(paths), dtype=np.int64))
-    refuse_swapped_splits(dataset, str(folder))
+    check_split_sizes(dataset, str(folder))
     return dataset
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.dataset import FaceDataset
-from mien.data.fer2013 import refuse_swapped_splits
+from mien.data.fer2013 import check_split_sizes
 from mien.data.folders import SPLIT_FOLDERS
 from mien.data.pictures import files, read_face
 from mien.errors import DataError, ImageError, near, require
@@ -57,7 +57,7 @@ def read(path: Path, size: int = 48) -> FaceDataset:
         splits=np.array(splits, np.int8),
         index=np.arange(len(images), dtype=np.int64),
     )
-    refuse_swapped_splits(dataset, str(path))
+    check_split_sizes(dataset, str(path))
     return dataset
 
 

@@ -57,7 +57,7 @@ class WholePicture:
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `Detector`. The score is 1 and there are no landmarks."""
-        refuse_other_arrays(image_rgb)
+        check_rgb(image_rgb)
         height, width, _ = image_rgb.shape
         return (Detection(Box(0, 0, width, height), {}, 1.0),)
 
@@ -94,7 +94,7 @@ def create_detector(name_or_path: str, threads: int | None = None) -> Detector:
     )
 
 
-def refuse_other_arrays(image_rgb: NDArray[np.uint8]) -> None:
+def check_rgb(image_rgb: NDArray[np.uint8]) -> None:
     """Refuses what is not a picture.
 
     Raises:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.detection.base import Detection, detections, framed, overlap, refuse_other_arrays, suppress_weighted
+from mien.detection.base import Detection, check_rgb, detections, framed, overlap, suppress_weighted
 from mien.models.download import open_session
 
 MODEL = Path(__file__).parents[1] / "models" / "zoo" / "blazeface_full_range.onnx"
@@ -111,7 +111,7 @@ class BlazeFace:
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.detection.base.Detector`."""
-        refuse_other_arrays(image_rgb)
+        check_rgb(image_rgb)
         height, width, _ = image_rgb.shape
         return _detections(self.faces(image_rgb, whole_looks(width, height), self.tiles(width, height)))
 
@@ -203,7 +203,7 @@ class BlazeFace:
         return values[whole], scores[whole]
 
 
-class Following:
+class BlazeFaceVideo:
     """BlazeFace as a detector for one video, whose pictures it is given in their order.
 
     It takes all looks at the first picture, and at the first of another size. Of each later one it takes the look
@@ -222,7 +222,7 @@ class Following:
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.detection.base.Detector`."""
-        refuse_other_arrays(image_rgb)
+        check_rgb(image_rgb)
         height, width, _ = image_rgb.shape
         whole, tiles = whole_looks(width, height), self._detector.tiles(width, height)
         if self._size_px != (width, height):

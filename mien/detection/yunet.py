@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.detection.base import Detection, detections, framed, refuse_other_arrays, suppress_weighted
+from mien.detection.base import Detection, check_rgb, detections, framed, suppress_weighted
 from mien.errors import WeightsError
 from mien.models.download import fetched, open_session
 
@@ -72,7 +72,7 @@ class YuNet:
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.detection.base.Detector`."""
-        refuse_other_arrays(image_rgb)
+        check_rgb(image_rgb)
         height, width, _ = image_rgb.shape
         shrink = min(1.0, LONGEST_SIDE / max(height, width))
         rows, columns = max(1, round(height * shrink)), max(1, round(width * shrink))

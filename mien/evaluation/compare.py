@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mien.evaluation.metrics import Metrics, evaluate, interval
-from mien.predictions import refuse_other_faces, short_names
+from mien.predictions import check_same_faces, short_names
 from mien.types import Predictions
 
 RESAMPLES = 10_000
@@ -88,7 +88,7 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], seed: int = 0
     Raises:
         DataError: They are not of the same faces in the same order.
     """
-    refuse_other_faces([*a, *b])
+    check_same_faces([*a, *b])
     random = np.random.default_rng(seed)
     right_a, right_b = _right(a), _right(b)
     drawn = _resampled_mean(right_b.mean(axis=0) - right_a.mean(axis=0), random)
@@ -181,7 +181,7 @@ def recall_gains(a: Predictions, b: Predictions) -> dict[str, float]:
     Raises:
         DataError: They are not of the same faces in the same order.
     """
-    refuse_other_faces([a, b])
+    check_same_faces([a, b])
     (gain,) = _right([b]) - _right([a])
     of_class = {name: gain[a.targets == k] for k, name in enumerate(a.classes)}
     return {name: float(gains.mean()) for name, gains in of_class.items() if gains.size}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mien.errors import ConfigError
-from mien.predictions import refuse_other_faces
+from mien.predictions import check_same_faces
 from mien.types import Predictions, mean_logits
 
 
@@ -22,7 +22,7 @@ def ensemble(members: Sequence[Predictions], weights: Sequence[float] | None = N
         DataError: They are not of the same faces in the same order.
         ConfigError: There is not one weight a member, or one is not above 0.
     """
-    refuse_other_faces(members)
+    check_same_faces(members)
     if weights is not None and (len(weights) != len(members) or not all(0 < weight < math.inf for weight in weights)):
         said = ", ".join(f"{weight:g}" for weight in weights)
         raise ConfigError(f"an ensemble of {len(members)} takes as many weights, each above 0, got {said or 'none'}")

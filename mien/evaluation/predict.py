@@ -31,7 +31,7 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated
         ConfigError: There is no such view.
         WeightsError: It gives logits that are not finite.
     """
-    refuse_other_classes(model, dataset)
+    check_same_classes(model, dataset)
     if view not in VIEWS:
         raise ConfigError(f"there is no view {view}: {near(view, VIEWS)}")
     images = model.preprocessing.resize(dataset.images)
@@ -44,7 +44,7 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated
     return predictions[0] if len(predictions) == 1 else ensemble(predictions)
 
 
-def refuse_other_classes(model: Model, dataset: FaceDataset) -> None:
+def check_same_classes(model: Model, dataset: FaceDataset) -> None:
     """Refuses faces that the model has other classes for.
 
     Raises:

@@ -102,7 +102,7 @@ def row(metrics: Metrics, config: Config, name: str, split: str, view: str, comm
     )
 
 
-def refuse_other_network(path: Path, config: Config, name: str) -> None:
+def check_same_network(path: Path, config: Config, name: str) -> None:
     """Refuses a table whose rows of a name and seed are of another config: they would be replaced.
 
     Raises:

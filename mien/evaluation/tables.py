@@ -94,7 +94,7 @@ def add(path: Path, *added: Row) -> None:
         write_text(path, text.getvalue())
 
 
-def refuse_other_faces(path: Path, kind: type[F], split: str, n: int) -> None:
+def check_same_faces(path: Path, kind: type[F], split: str, n: int) -> None:
     """Refuses a table whose rows of a split are of other faces than those to come: they would be taken for the same.
 
     Raises:

@@ -20,7 +20,7 @@ from rich.console import Group
 from rich.table import Table
 
 from mien.data.dataset import FaceDataset
-from mien.errors import MienError, said_by
+from mien.errors import MienError, error_text
 from mien.experiments import cost_process
 from mien.networks.registry import NetworkSpec
 
@@ -249,4 +249,4 @@ def _apart(function: Callable[..., T], spec: NetworkSpec, *arguments: object) ->
     except MienError as error:
         raise MienError(f"{what}: {error}") from None
     except Exception as error:  # whatever a network or a library raises: the other networks are still to be measured
-        raise MienError(f"{what}: {said_by(error)}") from None
+        raise MienError(f"{what}: {error_text(error)}") from None

@@ -101,7 +101,7 @@ def table(rows: Sequence[Robustness]) -> Table:
     return page
 
 
-def refuse_other_network(file: Path, name: str, weights: str) -> None:
+def check_same_network(file: Path, name: str, weights: str) -> None:
     """Refuses a table whose rows of a name are of other weights: they would be replaced, or drawn as one network's.
 
     Raises:

@@ -39,7 +39,7 @@ from mien.evaluation.metrics import evaluate
 from mien.evaluation.predict import predict
 from mien.evaluation.results import Result
 from mien.labels import EXPRESSIONS, SPLITS
-from mien.models.torch_model import TrainedNetwork, build, multiply_adds, preprocessing_of
+from mien.models.torch_model import TorchModel, build, multiply_adds, preprocessing_of
 from mien.training import run as runs
 from mien.types import Predictions
 
@@ -206,12 +206,12 @@ def _done(trial: Trial, sweep: Sweep, table: Path) -> bool:
 def _refuse_other_faces(config: Config, sweep: Sweep, table: Path) -> None:
     dataset = load_data(config.data.path, size=preprocessing_of(config).size)
     for split in sweep.splits:
-        tables.refuse_other_faces(table, Result, split, len(dataset.split(split)))
+        tables.check_same_faces(table, Result, split, len(dataset.split(split)))
 
 
 def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Console) -> None:
     """Adds a trained trial's rows to the table, and keeps its predictions beside it."""
-    trained = TrainedNetwork.load(folder / trial.name)
+    trained = TorchModel.load(folder / trial.name)
     dataset = load_data(trial.config.data.path, size=trained.preprocessing.size)
     for split in sweep.splits:
         predictions = predict(trained, dataset.split(split), VIEW)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mien.detection.base import Detector
 from mien.errors import ConfigError, require
 from mien.explain.sheet import HEAT, draw_probabilities, overlay, telling
-from mien.models.onnx_model import DEFAULT, Classifier, Model
+from mien.models.onnx_model import DEFAULT, Model, OnnxModel
 from mien.models.open_model import open_model
 from mien.plotting import INK, LABEL_PT, SMALL_PT, class_colour, new_figure, save
 from mien.preprocess import crop
@@ -190,11 +190,11 @@ def _grad_cams(
     import torch
 
     from mien.explain.grad_cam import grad_cam
-    from mien.models.torch_model import TrainedNetwork
+    from mien.models.torch_model import TorchModel
 
     if threads:
         torch.set_num_threads(threads)
-    trained = TrainedNetwork.of_exported(model.file) if isinstance(model, Classifier) else model
-    assert isinstance(trained, TrainedNetwork)
+    trained = TorchModel.of_exported(model.file) if isinstance(model, OnnxModel) else model
+    assert isinstance(trained, TorchModel)
     said = [trained.classes.index(face.expression.name) for face in faces]
     return [(grad_cam(trained, image, expression),) for image, expression in zip(images, said, strict=True)]

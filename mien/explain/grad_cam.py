@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.errors import WeightsError
-from mien.models.torch_model import TrainedNetwork
+from mien.models.torch_model import TorchModel
 
 
-def grad_cam(trained: TrainedNetwork, image: NDArray[np.uint8], said: int) -> NDArray[np.float32]:
+def grad_cam(trained: TorchModel, image: NDArray[np.uint8], said: int) -> NDArray[np.float32]:
     """Grad-CAM of the last convolutional stage (Selvaraju et al., ICCV 2017, Eq. 1 and 2), over its largest value.
 
     Args:

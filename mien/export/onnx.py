@@ -17,8 +17,8 @@ from mien.errors import ConfigError, WeightsError
 from mien.evaluation.predict import predict
 from mien.files import replaced
 from mien.models import onnx_file
-from mien.models.onnx_model import FORMAT, METADATA, Classifier, find
-from mien.models.torch_model import TrainedNetwork
+from mien.models.onnx_model import FORMAT, METADATA, OnnxModel, find
+from mien.models.torch_model import TorchModel
 from mien.types import Predictions
 
 TOLERANCE = 1e-4
@@ -29,7 +29,7 @@ LICENCE = (
 )
 
 
-def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: dict[str, Any]) -> float:
+def export(trained: TorchModel, path: Path, public: FaceDataset, metrics: dict[str, Any]) -> float:
     """Writes an ONNX file after its logits were found equal to torch's on all of PublicTest.
 
     The file takes `images`, (batch, C, size, size) as `mien.preprocess.Preprocessing` gives them, and gives `logits`,
@@ -49,7 +49,7 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
         WeightsError: The difference is above TOLERANCE; nothing is written.
         ConfigError: The file's name does not end in .onnx.
     """
-    refuse_other_suffix(path)
+    check_onnx_suffix(path)
     preprocessing = trained.preprocessing
     metadata = {
         "format": FORMAT,
@@ -69,7 +69,7 @@ def export(trained: TrainedNetwork, path: Path, public: FaceDataset, metrics: di
             trained.network, preprocessing.channels, preprocessing.size, part, {METADATA: json.dumps(metadata)}
         )
         expected = trained.logits(public.images)
-        difference = float(np.abs(Classifier(part).logits(public.images) - expected).max())
+        difference = float(np.abs(OnnxModel(part).logits(public.images) - expected).max())
         if not difference <= TOLERANCE * max(1, np.abs(expected).max()):
             raise WeightsError(
                 f"the exported network differs from torch's by {difference:.2g} in a logit, allowed are {TOLERANCE:g}: "
@@ -104,8 +104,8 @@ def recalibrate(
         DataError: The faces have other classes, or there are none.
         ConfigError: The coverage is out of range, or the file's name does not end in .onnx.
     """
-    refuse_other_suffix(path)
-    classifier = Classifier(model)
+    check_onnx_suffix(path)
+    classifier = OnnxModel(model)
     own = predict(classifier, faces, calibrated=False)
     before = replace(own, logits=classifier.calibration.scaled(own.logits))
     calibration = calibrate(own, coverage)
@@ -120,7 +120,7 @@ def recalibrate(
     return calibration, before
 
 
-def refuse_other_suffix(path: Path) -> None:
+def check_onnx_suffix(path: Path) -> None:
     """Refuses a file to write whose name does not end in .onnx.
 
     Raises:

@@ -14,7 +14,7 @@ from mien.errors import ConfigError
 from mien.files import replaced, write_text
 from mien.labels import COLOURS
 from mien.models import onnx_model as classifier
-from mien.models.onnx_model import Classifier
+from mien.models.onnx_model import OnnxModel
 
 PAGE = Path(__file__).parents[1] / "page"
 """The page's own files, as a service gives them out. They find the models through `v1/models` then."""
@@ -39,7 +39,7 @@ def listed(models: Mapping[str, Path]) -> dict[str, Any]:
     """
     described = []
     for name, path in models.items():
-        opened = Classifier(path, threads=1)
+        opened = OnnxModel(path, threads=1)
         described.append(
             {
                 "name": name,

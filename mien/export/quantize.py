@@ -20,10 +20,10 @@ from mien.calibration import calibrate
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation.predict import predict
-from mien.export.onnx import refuse_other_suffix
+from mien.export.onnx import check_onnx_suffix
 from mien.files import replaced
 from mien.models import onnx_file
-from mien.models.onnx_model import METADATA, Classifier, find
+from mien.models.onnx_model import METADATA, OnnxModel, find
 
 FACES = 512
 """Training faces whose activations set the integers' ranges."""
@@ -33,7 +33,7 @@ nearest to the original's (Kullback-Leibler divergence on PublicTest, results/LO
 _BATCH = 64
 
 
-def quantize(model: str, path: Path, dataset: FaceDataset, faces: int = FACES, seed: int = 0) -> Classifier:
+def quantize(model: str, path: Path, dataset: FaceDataset, faces: int = FACES, seed: int = 0) -> OnnxModel:
     """Writes an exported network with weights and activations in 8 bits (ONNX Runtime's static quantization).
 
     Batch norms are folded into the convolutions; weights have a scale for each channel, activations one for each map,
@@ -56,10 +56,10 @@ def quantize(model: str, path: Path, dataset: FaceDataset, faces: int = FACES, s
         ConfigError: The file's name does not end in .onnx, or fewer than one face is asked for.
         DataError: The data has other classes, or lacks a split.
     """
-    refuse_other_suffix(path)
+    check_onnx_suffix(path)
     if faces < 1:
         raise ConfigError(f"one training face or more is needed to quantize, got {faces}")
-    classifier = Classifier(model)
+    classifier = OnnxModel(model)
     if "quantized" in classifier.metadata:
         raise WeightsError(f"{model} is quantized already: quantize the file that it was made from")
     training, public = dataset.split("training"), dataset.split("public")
@@ -88,9 +88,9 @@ def quantize(model: str, path: Path, dataset: FaceDataset, faces: int = FACES, s
         finally:
             logging.getLogger().removeFilter(_no_advice)
         onnx_file.restamp(integers, part, {METADATA: json.dumps(metadata)})
-        calibration = calibrate(predict(Classifier(part), public))
+        calibration = calibrate(predict(OnnxModel(part), public))
         onnx_file.restamp(integers, part, {METADATA: json.dumps(metadata | {"calibration": calibration.to_dict()})})
-    return Classifier(path)
+    return OnnxModel(path)
 
 
 def _fold(source: Path, path: Path) -> None:

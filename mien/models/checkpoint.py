@@ -14,7 +14,7 @@ import safetensors
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mien.errors import WeightsError, said_by
+from mien.errors import WeightsError, error_text
 from mien.files import replaced
 
 FORMAT = "mien-checkpoint-1"
@@ -37,7 +37,7 @@ def save(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
                 {name: tensor.contiguous() for name, tensor in tensors.items()}, part, {FORMAT: json.dumps(state)}
             )
         except safetensors.SafetensorError as error:  # what it makes of the system's errors
-            raise OSError(errno.EIO, said_by(error), str(path)) from None
+            raise OSError(errno.EIO, error_text(error), str(path)) from None
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

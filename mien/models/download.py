@@ -12,7 +12,7 @@ from pathlib import Path
 import onnxruntime
 from platformdirs import user_cache_path
 
-from mien.errors import WeightsError, said_by
+from mien.errors import WeightsError, error_text
 from mien.files import replaced
 
 TIMEOUT_S = 30.0
@@ -72,7 +72,7 @@ def open_session(path: Path, threads: int | None = None) -> onnxruntime.Inferenc
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions have no common parent but this one
         raise WeightsError(
-            f"{path} is no ONNX model that can be run, or it is damaged ({said_by(error)}); get it again"
+            f"{path} is no ONNX model that can be run, or it is damaged ({error_text(error)}); get it again"
         ) from None
 
 

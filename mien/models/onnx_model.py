@@ -50,7 +50,7 @@ def find(model: str | Path) -> Path:
 
 
 class Model(Protocol):
-    """What recognises and can be evaluated: a `Classifier`, or `mien.models.torch_model.TrainedNetwork`."""
+    """What recognises and can be evaluated: a `OnnxModel`, or `mien.models.torch_model.TorchModel`."""
 
     @property
     def title(self) -> str:
@@ -83,7 +83,7 @@ class Model(Protocol):
         """Gray faces (N, h, w) -> for each masked stage (N, h', w') in [0, 1]; empty where it does not give them."""
 
 
-class Classifier:
+class OnnxModel:
     """Gray faces in, class scores out, with ONNX Runtime.
 
     Args:
@@ -106,7 +106,7 @@ class Classifier:
             self.calibration = Calibration() if stored is None else Calibration.from_dict(stored)
         except ValueError as error:
             raise WeightsError(f"{path} cannot be used: {error}; export it again") from None
-        self._refuse_other_shapes(path)
+        self._check_shapes(path)
 
     @property
     def digest(self) -> str:
@@ -142,7 +142,7 @@ class Classifier:
             parts.append(self._session.run(["logits"], {"images": batch})[0])
         return np.concatenate(parts)
 
-    def _refuse_other_shapes(self, path: Path) -> None:
+    def _check_shapes(self, path: Path) -> None:
         inputs = {value.name: value.shape for value in self._session.get_inputs()}
         outputs = {value.name: value.shape for value in self._session.get_outputs()}
         size = self.preprocessing.size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mien.errors import WeightsError, near, require
 from mien.files import at_home
-from mien.models.onnx_model import Classifier, Model, shipped
+from mien.models.onnx_model import Model, OnnxModel, shipped
 
 
 def open_model(model: str, threads: int | None = None) -> Model:
@@ -20,17 +20,17 @@ def open_model(model: str, threads: int | None = None) -> Model:
         MissingExtraError: It needs torch, which is not installed.
     """
     if model in shipped():
-        return Classifier(model, threads)
+        return OnnxModel(model, threads)
     path = at_home(model)
     if path.suffix == ".onnx":
-        return Classifier(path, threads)
+        return OnnxModel(path, threads)
     if path.is_dir() or path.suffix == ".safetensors":
         torch = require("torch", "train")
-        from mien.models.torch_model import TrainedNetwork
+        from mien.models.torch_model import TorchModel
 
         if threads:
             torch.set_num_threads(threads)
-        return TrainedNetwork.load(path)
+        return TorchModel.load(path)
     raise WeightsError(
         f"there is no model {model}: expected a run folder, a checkpoint, an .onnx file or a shipped model's name; "
         f"{near(model, shipped())}"

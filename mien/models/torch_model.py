@@ -19,7 +19,7 @@ from mien.calibration import Calibration
 from mien.config import Config
 from mien.errors import ConfigError, WeightsError
 from mien.models import checkpoint, onnx_file
-from mien.models.onnx_model import Classifier
+from mien.models.onnx_model import OnnxModel
 from mien.networks import registry
 from mien.networks.masking import Mask
 from mien.preprocess import Preprocessing
@@ -91,7 +91,7 @@ def rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
+class TorchModel:
     """A network in evaluation mode, on the CPU when it is read, with all that belongs to its weights.
 
     Attributes:
@@ -113,7 +113,7 @@ class TrainedNetwork:
     exported: str = ""
 
     @classmethod
-    def load(cls, path: Path) -> TrainedNetwork:
+    def load(cls, path: Path) -> TorchModel:
         """Reads a run folder's BEST, or a checkpoint file of either kind.
 
         Raises:
@@ -141,7 +141,7 @@ class TrainedNetwork:
         return cls(network.eval(), preprocessing, tuple(state["classes"]), config, calibration, row)
 
     @classmethod
-    def of_exported(cls, path: Path) -> TrainedNetwork:
+    def of_exported(cls, path: Path) -> TorchModel:
         """Reads the network of a file that `mien export` or `mien quantize` wrote.
 
         Parts that serve training alone, such as a decoder, are new; see `mien.models.onnx_file.read` for the rest.
@@ -150,7 +150,7 @@ class TrainedNetwork:
             WeightsError: It cannot be used, or does not fit the network that its config names.
             ConfigError: Its config has fields that this version of mien does not know.
         """
-        classifier = Classifier(path)
+        classifier = OnnxModel(path)
         network, preprocessing = build(classifier.config, len(classifier.classes))
         if preprocessing.channels != classifier.preprocessing.channels:
             raise WeightsError(

@@ -69,7 +69,7 @@ def recognize(work: Work, recognizer: Recognizer, workers: int, tell: Callable[[
         MissingExtraError: pyarrow is not installed.
     """
     parquet = require("pyarrow.parquet", "batch")
-    path, *of_a_face = records.columns(recognizer.classifier.classes)
+    path, *of_a_face = records.columns(recognizer.model.classes)
     schema = records.parquet_schema((path, "width", "height", "error", *of_a_face))
     _begin(work)
     starts = range(0, len(work.pictures), PICTURES_A_PART)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detection.base import Detection, Detector, create_detector
-from mien.models.onnx_model import DEFAULT, Classifier, Model
+from mien.models.onnx_model import DEFAULT, Model, OnnxModel
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.types import Expression, Face
@@ -36,7 +37,7 @@ class Recognizer:
         detector: str | Path | Detector = "blazeface",
         threads: int | None = None,
     ) -> None:
-        self.classifier = Classifier(model, threads) if isinstance(model, str | Path) else model
+        self.model = OnnxModel(model, threads) if isinstance(model, str | Path) else model
         self.detector = create_detector(str(detector), threads) if isinstance(detector, str | Path) else detector
 
     def __call__(self, picture: photo.Picture) -> tuple[Face, ...]:
@@ -48,9 +49,9 @@ class Recognizer:
         Raises:
             ImageError: It is no picture that can be read.
         """
-        return self.together([picture])[0]
+        return self.recognize_batch([picture])[0]
 
-    def together(self, pictures: Sequence[photo.Picture]) -> list[tuple[Face, ...]]:
+    def recognize_batch(self, pictures: Sequence[photo.Picture]) -> list[tuple[Face, ...]]:
         """Finds the faces of each picture and classifies all of them in one batch; each picture as `__call__` gives it.
 
         Raises:
@@ -63,18 +64,39 @@ class Recognizer:
             found.append(sorted(self.detector(image_rgb), key=lambda detection: detection.box.x0))
             gray = photo.gray(image_rgb)
             crops += [crop(gray, detection.box) for detection in found[-1]]
-        expressions = iter(self.expressions(crops))
+        expressions = iter(self.classify_crops(crops))
         return [
             tuple(Face(each.box, each.landmarks, each.score, next(expressions)) for each in detections)
             for detections in found
         ]
 
-    def expressions(self, crops: Sequence[NDArray[np.uint8]]) -> list[Expression]:
+    def classify_crops(self, crops: Sequence[NDArray[np.uint8]]) -> list[Expression]:
         """What faces show that are already cut out: gray squares, each (h, w), values 0..255, as `crop` cuts them."""
-        calibration = self.classifier.calibration
-        probabilities = calibration.probabilities(self.classifier.logits(list(crops)))
+        calibration = self.model.calibration
+        probabilities = calibration.probabilities(self.model.logits(list(crops)))
         uncertain = calibration.uncertain(probabilities)
         return [
-            Expression(dict(zip(self.classifier.classes, row, strict=True)), doubtful)
+            Expression(dict(zip(self.model.classes, row, strict=True)), doubtful)
             for row, doubtful in zip(probabilities.tolist(), uncertain.tolist(), strict=True)
         ]
+
+    def together(self, pictures: Sequence[photo.Picture]) -> list[tuple[Face, ...]]:
+        """Deprecated: use `recognize_batch`."""
+        _warn("together", "recognize_batch")
+        return self.recognize_batch(pictures)
+
+    def expressions(self, crops: Sequence[NDArray[np.uint8]]) -> list[Expression]:
+        """Deprecated: use `classify_crops`."""
+        _warn("expressions", "classify_crops")
+        return self.classify_crops(crops)
+
+    @property
+    def classifier(self) -> Model:
+        """Deprecated: use `model`."""
+        _warn("classifier", "model")
+        return self.model
+
+
+def _warn(old: str, new: str) -> None:
+    message = f"Recognizer.{old} is deprecated and will be removed in mien 0.3: use Recognizer.{new}"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)

@@ -399,7 +399,7 @@ async def frames(websocket: WebSocket) -> None:
 async def _frame(service: _Service, encoded: bytes | None) -> dict[str, Any]:
     if encoded is None:
         raise HTTPException(415, "each message must be one encoded picture in binary, got text")
-    messages.refuse_bytes(len(encoded), service.settings.limits.request_bytes, "a picture")
+    messages.check_byte_count(len(encoded), service.settings.limits.request_bytes, "a picture")
     (record,) = await service.recognize([Picture("the frame", encoded)])
     return {key: record[key] for key in ("width", "height", "faces")}
 

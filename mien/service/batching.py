@@ -213,7 +213,7 @@ class Batcher:
     def _recognized(self, images_rgb: Sequence[NDArray[np.uint8]]) -> Sequence[tuple[Face, ...] | Exception]:
         """The faces of each picture; where one cannot be recognised, the others still are."""
         try:
-            return self._recognizer.together(images_rgb)
+            return self._recognizer.recognize_batch(images_rgb)
         except Exception as error:
             if len(images_rgb) == 1:
                 return [error]

@@ -172,7 +172,7 @@ PICTURES_SENT: dict[str, Any] = {
 """The body of a request for /v1/recognize; the example is a picture of 16 x 16 gray pixels."""
 
 
-def refuse_bytes(got: int, limit: int, what: str) -> None:
+def check_byte_count(got: int, limit: int, what: str) -> None:
     """Refuses what is too large.
 
     Raises:
@@ -185,11 +185,11 @@ def refuse_bytes(got: int, limit: int, what: str) -> None:
 async def _body(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     """The body, piece by piece, as long as it is within the limit."""
     declared = request.headers.get("content-length", "")
-    refuse_bytes(int(declared) if declared.isdecimal() else 0, limit, "a request")
+    check_byte_count(int(declared) if declared.isdecimal() else 0, limit, "a request")
     came = 0
     async for chunk in request.stream():
         came += len(chunk)
-        refuse_bytes(came, limit, "a request")
+        check_byte_count(came, limit, "a request")
         yield chunk
 
 

@@ -14,7 +14,7 @@ from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError
 from mien.files import at_home
 from mien.models.open_model import open_model
-from mien.models.torch_model import TrainedNetwork
+from mien.models.torch_model import TorchModel
 from mien.types import mean_logits, softmax
 
 
@@ -74,7 +74,7 @@ class Teachers:
                     f"{name} in data.teachers knows the classes {', '.join(model.classes)}, and the data has "
                     f"{', '.join(classes)}"
                 )
-            if isinstance(model, TrainedNetwork):
+            if isinstance(model, TorchModel):
                 model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property

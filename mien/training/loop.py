@@ -20,7 +20,7 @@ from mien import config as configs
 from mien.calibration import calibrate
 from mien.config import Config, TrainingConfig
 from mien.data.dataset import FaceDataset
-from mien.errors import ConfigError, DataError, TrainingError, WeightsError, said_by
+from mien.errors import ConfigError, DataError, TrainingError, WeightsError, error_text
 from mien.interrupt import Interrupt
 from mien.models import checkpoint
 from mien.models.torch_model import BEST, LAST, build, logits_of, rounded
@@ -266,7 +266,7 @@ class Trainer:
             self._take_up(tensors, state)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise WeightsError(
-                f"{self.folder / LAST} is damaged, or no run's last checkpoint ({said_by(error)}): bring its copy "
+                f"{self.folder / LAST} is damaged, or no run's last checkpoint ({error_text(error)}): bring its copy "
                 "back, or train into another folder"
             ) from None
 

@@ -12,11 +12,11 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from mien.errors import ConfigError, WeightsError, near, said_by
+from mien.errors import ConfigError, WeightsError, error_text, near
 from mien.files import at_home
 from mien.models import checkpoint, onnx_file
 from mien.models.onnx_model import shipped
-from mien.models.torch_model import TrainedNetwork
+from mien.models.torch_model import TorchModel
 from mien.networks.registry import AUXILIARY_HEADS, NetworkSpec
 
 IMAGENET = "imagenet"
@@ -61,7 +61,7 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
             f"there is no {weights}: network.weights takes imagenet, a run folder, a checkpoint, an .onnx file or a "
             f"shipped model's name; {near(weights, shipped())}"
         )
-    trained = TrainedNetwork.of_exported(file) if file.suffix == ".onnx" else TrainedNetwork.load(file)
+    trained = TorchModel.of_exported(file) if file.suffix == ".onnx" else TorchModel.load(file)
     given, wanted = trained.network.state_dict(), network.state_dict()
     if _same(_without(AUXILIARY_HEADS, given), _without(AUXILIARY_HEADS, wanted)):
         given = _last_named(_last(wanted), given)  # dropout before it gives it another name
@@ -146,7 +146,9 @@ def _of_torchvision(model: str) -> dict[str, Tensor]:
     try:
         return dict(torchvision.models.get_model(model, weights=weights, progress=False).state_dict())
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{_place(weights.url)} is damaged ({said_by(error)}): remove it and get it again") from None
+        raise WeightsError(
+            f"{_place(weights.url)} is damaged ({error_text(error)}): remove it and get it again"
+        ) from None
     except (urllib.error.URLError, OSError) as error:
         file = weights.url.rpartition("/")[2]
         raise WeightsError(

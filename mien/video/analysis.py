@@ -114,7 +114,7 @@ def recognize(
         ConfigError: A file that is wanted is the video itself.
     """
     wanted.refuse(source)
-    classes = recognizer.recognizer.classifier.classes
+    classes = recognizer.recognizer.model.classes
     timeline = Timeline(classes)
     files: list[Path] = []
     errors: list[MienError | OSError] = []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.cores import usable_cores
 from mien.detection.base import Detection, Detector, overlap
-from mien.detection.blazeface import BlazeFace, Following
+from mien.detection.blazeface import BlazeFace, BlazeFaceVideo
 from mien.errors import ConfigError, VideoError
 from mien.models.onnx_model import DEFAULT
 from mien.preprocess import crop
@@ -121,7 +121,7 @@ class VideoRecognizer:
     Args:
         model: As `Recognizer` takes it.
         detector: As `Recognizer` takes it; called in a thread of its own for each video. BlazeFace goes on from one
-            picture to the next (`mien.detection.blazeface.Following`): a face below a twentieth of the picture may
+            picture to the next (`mien.detection.blazeface.BlazeFaceVideo`): a face below a twentieth of the picture may
             be found up to 11 looks after it came, and so may one that fills the picture.
         threads: CPU threads of the classifier, and as many of the detector beside it; None is half of the cores each.
         detect_every: Pictures from one look for faces to the next, 1 or more.
@@ -181,7 +181,7 @@ class VideoRecognizer:
         """A video in stretches, each once the next has begun: its own look is done while another is classified."""
         detector = self.recognizer.detector
         if isinstance(detector, BlazeFace):
-            detector = Following(detector)
+            detector = BlazeFaceVideo(detector)
         last: _Stretch | None = None
         with ThreadPoolExecutor(1, "detector") as looks:
             for frame in video:
@@ -205,7 +205,7 @@ class VideoRecognizer:
         for frame, detections in zip(frames, placed, strict=True):
             gray = photo.gray(frame.image_rgb) if detections else None
             crops += [crop(gray, detection.box) for _, detection in detections if gray is not None]
-        expressions = iter(self.recognizer.expressions(crops))
+        expressions = iter(self.recognizer.classify_crops(crops))
         for frame, detections in zip(frames, placed, strict=True):
             faces = []
             for track, detection in detections:
@@ -215,7 +215,7 @@ class VideoRecognizer:
             yield VideoFrame(frame.number, frame.time_s, frame.image_rgb, tuple(faces))
 
     def _steadied(self, face: Face, steady: SteadyExpression, time_s: float) -> Expression:
-        below = self.recognizer.classifier.calibration.uncertain_below
+        below = self.recognizer.model.calibration.uncertain_below
         return steady(face.expression.probabilities, time_s, below)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import VideoError, require, said_by
+from mien.errors import VideoError, error_text, require
 
 AHEAD_BYTES = 64 << 20
 """Decoded frames that wait to be looked at, at most; there are always 2, however large."""
@@ -290,4 +290,4 @@ class VideoSource:
 
 
 def _reason(error: Exception) -> str:
-    return said_by(error).lower()
+    return error_text(error).lower()

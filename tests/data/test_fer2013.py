@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mien.data import FaceDataset, load
-from mien.data.fer2013 import PUBLISHED_COUNTS, refuse_swapped_splits
+from mien.data.fer2013 import PUBLISHED_COUNTS, check_split_sizes
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS, USAGES
 from tests.conftest import Row, WriteRows
@@ -256,9 +256,9 @@ def published(swapped: bool) -> FaceDataset:
 
 
 def test_swapped_splits_are_refused() -> None:
-    refuse_swapped_splits(published(swapped=False), "fer2013.csv")
+    check_split_sizes(published(swapped=False), "fer2013.csv")
     with pytest.raises(DataError, match=r"the splits of fer2013\.csv are swapped: its public rows"):
-        refuse_swapped_splits(published(swapped=True), "fer2013.csv")
+        check_split_sizes(published(swapped=True), "fer2013.csv")
 
 
 def test_swapped_splits_are_refused_in_a_file(

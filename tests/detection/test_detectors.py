@@ -18,7 +18,7 @@ from mien.detection.blazeface import (
     MODEL,
     SIZE,
     BlazeFace,
-    Following,
+    BlazeFaceVideo,
     drop_nested,
     tile_looks,
 )
@@ -159,7 +159,7 @@ def test_small_faces_in_a_large_picture_are_found_by_tiles_alone(
 def test_small_faces_are_followed_from_picture_to_picture(astronaut: NDArray[np.uint8], monkeypatch) -> None:
     patch = resized(astronaut[:260, 90:350], 96, 96)
     detector = BlazeFace(threads=1)
-    following = Following(detector)
+    following = BlazeFaceVideo(detector)
     looks: list[int] = []
     candidates = BlazeFace._candidates
     monkeypatch.setattr(BlazeFace, "_candidates", lambda *given: looks.append(1) or candidates(*given))
@@ -177,7 +177,7 @@ def test_small_faces_are_followed_from_picture_to_picture(astronaut: NDArray[np.
 
 
 def test_a_small_face_that_comes_is_found_when_its_tile_is_at_turn(astronaut: NDArray[np.uint8]) -> None:
-    following = Following(BlazeFace(threads=1))
+    following = BlazeFaceVideo(BlazeFace(threads=1))
     patch = resized(astronaut[:260, 90:350], 96, 96)
     assert following(collage(patch, 1280, 960, [])) == ()
     for x, y in [(20, 20), (600, 430), (1180, 860)]:
@@ -188,7 +188,7 @@ def test_a_small_face_that_comes_is_found_when_its_tile_is_at_turn(astronaut: ND
 
 
 def test_a_small_face_that_hurries_is_followed(astronaut: NDArray[np.uint8]) -> None:
-    following = Following(BlazeFace(threads=1))
+    following = BlazeFaceVideo(BlazeFace(threads=1))
     patch = resized(astronaut[:260, 90:350], 96, 96)  # its face is 40 pixels wide
     for number in range(20):
         found = following(collage(patch, 1280, 960, [(50 + 45 * number, 300)]))
@@ -198,7 +198,7 @@ def test_a_small_face_that_hurries_is_followed(astronaut: NDArray[np.uint8]) -> 
 
 def test_a_large_face_that_rests_has_a_box_that_rests(astronaut: NDArray[np.uint8]) -> None:
     random = np.random.default_rng(0)
-    following = Following(BlazeFace(threads=1))
+    following = BlazeFaceVideo(BlazeFace(threads=1))
     picture = collage(astronaut[:480, :480], 640, 480, [(80, 0)]).astype(int)
     sides = []
     for _ in range(20):
@@ -209,7 +209,7 @@ def test_a_large_face_that_rests_has_a_box_that_rests(astronaut: NDArray[np.uint
 
 
 def test_after_a_cut_no_face_stays(astronaut: NDArray[np.uint8]) -> None:
-    following = Following(BlazeFace(threads=1))
+    following = BlazeFaceVideo(BlazeFace(threads=1))
     patch = resized(astronaut[:260, 90:350], 96, 96)
     assert len(following(collage(patch, 1280, 960, [(100, 200), (600, 500)]))) == 2
     scene = resized(np.asarray(skimage.data.coffee()), 1280, 960)
@@ -220,7 +220,7 @@ def test_after_a_cut_no_face_stays(astronaut: NDArray[np.uint8]) -> None:
 def test_a_video_may_change_its_size(
     before: tuple[int, int], after: tuple[int, int], astronaut: NDArray[np.uint8]
 ) -> None:
-    following = Following(BlazeFace(threads=1))
+    following = BlazeFaceVideo(BlazeFace(threads=1))
     patch = resized(astronaut[:260, 90:350], 96, 96)
     for width, height in (before, after, before):
         for _ in range(2):
@@ -229,11 +229,11 @@ def test_a_video_may_change_its_size(
 
 def test_without_small_faces_none_are_followed(astronaut: NDArray[np.uint8]) -> None:
     picture = collage(resized(astronaut[:260, 90:350], 96, 96), 1280, 960, [(100, 200)])
-    assert Following(BlazeFace(threads=1, small_faces=False))(picture) == ()
+    assert BlazeFaceVideo(BlazeFace(threads=1, small_faces=False))(picture) == ()
 
 
 def test_pictures_too_small_for_tiles_are_followed(astronaut: NDArray[np.uint8]) -> None:
-    following = Following(BlazeFace(threads=1))
+    following = BlazeFaceVideo(BlazeFace(threads=1))
     for _ in range(3):
         assert_is_the_astronaut(following(resized(astronaut, 200, 200)), scale=200 / 512)
 

@@ -31,8 +31,8 @@ def test_a_row_says_what_was_measured_and_how(row):
 def test_rows_of_another_network_of_that_name_are_not_replaced(row, tmp_path):
     table = tmp_path / "results.csv"
     tables.add(table, row)
-    results.refuse_other_network(table, Config(), "small")
+    results.check_same_network(table, Config(), "small")
     longer = replace(Config(), training=replace(Config().training, epochs=90))
-    results.refuse_other_network(table, longer, "longer")
+    results.check_same_network(table, longer, "longer")
     with pytest.raises(DataError, match=r"has rows of another network that is called small .* rename"):
-        results.refuse_other_network(table, longer, "small")
+        results.check_same_network(table, longer, "small")

@@ -59,10 +59,10 @@ def test_every_corruption_in_every_strength(measured):
 def test_another_network_of_that_name_is_refused(measured, tmp_path):
     rows, model, _ = measured
     tables.add(tmp_path / "robustness.csv", *rows)
-    robustness.refuse_other_network(tmp_path / "robustness.csv", "mine", model.digest)
-    robustness.refuse_other_network(tmp_path / "robustness.csv", "yours", "other")
+    robustness.check_same_network(tmp_path / "robustness.csv", "mine", model.digest)
+    robustness.check_same_network(tmp_path / "robustness.csv", "yours", "other")
     with pytest.raises(DataError, match=r"called mine \(weights c0ffee, these are other\): rename the run or file"):
-        robustness.refuse_other_network(tmp_path / "robustness.csv", "mine", "other")
+        robustness.check_same_network(tmp_path / "robustness.csv", "mine", "other")
 
 
 def test_each_split_has_its_picture(measured, tmp_path):

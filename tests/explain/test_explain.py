@@ -17,7 +17,7 @@ from mien.explain import explain as explaining
 from mien.explain.explain import explain
 from mien.labels import EXPRESSIONS
 from mien.models import onnx_file
-from mien.models.torch_model import TrainedNetwork
+from mien.models.torch_model import TorchModel
 from mien.networks import registry
 from mien.networks.outputs import Outputs
 from mien.preprocess import Preprocessing
@@ -68,7 +68,7 @@ def built(name, variant="mini", **parts):
     torch.manual_seed(0)
     network = registry.create(registry.find(name, variant), len(EXPRESSIONS), **parts).eval()
 
-    return TrainedNetwork(network, PREPROCESSING, EXPRESSIONS, Config(), Calibration(), {})
+    return TorchModel(network, PREPROCESSING, EXPRESSIONS, Config(), Calibration(), {})
 
 
 def test_masks_of_a_file_lie_where_they_are(of_brightness, corner):

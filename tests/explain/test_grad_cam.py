@@ -10,7 +10,7 @@ from mien.config import Config
 from mien.errors import WeightsError
 from mien.explain.grad_cam import grad_cam, last_stage
 from mien.labels import EXPRESSIONS
-from mien.models.torch_model import TrainedNetwork
+from mien.models.torch_model import TorchModel
 from mien.networks import registry
 from mien.networks.outputs import Outputs
 from mien.preprocess import Preprocessing
@@ -41,7 +41,7 @@ class LooksAtOneCorner(nn.Module):
 
 def trained(network, size, channels=1, mean=0.5):
     preprocessing = Preprocessing(size=size, channels=channels, mean=mean)
-    return TrainedNetwork(network.eval(), preprocessing, EXPRESSIONS, Config(), Calibration(), {})
+    return TorchModel(network.eval(), preprocessing, EXPRESSIONS, Config(), Calibration(), {})
 
 
 def built(name, variant, **parts):

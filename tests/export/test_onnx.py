@@ -16,14 +16,14 @@ from mien.errors import ConfigError, DataError, WeightsError
 from mien.export import onnx as exports
 from mien.export.onnx import export, recalibrate
 from mien.models import onnx_file
-from mien.models.onnx_model import METADATA, Classifier
-from mien.models.torch_model import TrainedNetwork
+from mien.models.onnx_model import METADATA, OnnxModel
+from mien.models.torch_model import TorchModel
 from mien.types import Predictions
 
 
 @pytest.fixture(scope="module")
 def trained(trained_run):
-    return TrainedNetwork.load(trained_run)
+    return TorchModel.load(trained_run)
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +36,12 @@ def public(trained, trained_run):
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_logits_are_torchs_for_any_batch(exported_run, trained, n):
     faces = np.random.default_rng(1).integers(0, 256, (n, 48, 48), dtype=np.uint8)
-    assert np.abs(Classifier(exported_run, threads=1).logits(faces) - trained.logits(faces)).max() < 1e-4
+    assert np.abs(OnnxModel(exported_run, threads=1).logits(faces) - trained.logits(faces)).max() < 1e-4
 
 
 def test_masks_are_torchs(exported_run, trained):
     faces = np.random.default_rng(2).integers(0, 256, (3, 48, 48), dtype=np.uint8)
-    masks, expected = Classifier(exported_run, threads=1).masks(faces), trained.masks(faces)
+    masks, expected = OnnxModel(exported_run, threads=1).masks(faces), trained.masks(faces)
     assert [mask.shape for mask in masks] == [(3, 24, 24), (3, 12, 12), (3, 6, 6), (3, 3, 3)]
     assert all(np.abs(mask - wanted).max() < 1e-4 for mask, wanted in zip(masks, expected, strict=True))
 
@@ -58,7 +58,7 @@ def test_the_file_says_what_it_is(exported_run, trained):
 
 
 def test_the_file_is_calibrated_as_the_run_is(exported_run, trained, public):
-    assert Classifier(exported_run).calibration == trained.calibration
+    assert OnnxModel(exported_run).calibration == trained.calibration
     # The run's was found with the weights before they were rounded to half precision.
     expected = calibrate(Predictions(public.index, trained.logits(public.images), public.targets))
     assert trained.calibration.faces == len(public)
@@ -68,11 +68,11 @@ def test_the_file_is_calibrated_as_the_run_is(exported_run, trained, public):
 def test_a_file_is_calibrated_again_and_stays_the_same_network(exported_run, public, tmp_path):
     other = replace(public, targets=(public.targets + 1) % 7)
     found, said = recalibrate(str(exported_run), tmp_path / "mine.onnx", other, coverage=0.5)
-    mine = Classifier(tmp_path / "mine.onnx")
+    mine = OnnxModel(tmp_path / "mine.onnx")
     assert np.array_equal(said.targets, other.targets)
     assert mine.calibration == found
     logits = mine.logits(public.images)
-    assert np.array_equal(logits, Classifier(exported_run).logits(public.images))
+    assert np.array_equal(logits, OnnxModel(exported_run).logits(public.images))
     expected = calibrate(Predictions(public.index, logits, other.targets), 0.5)
     assert found.temperature == pytest.approx(expected.temperature, rel=1e-3)
     assert found.coverage >= 0.5
@@ -85,13 +85,13 @@ def test_a_file_is_calibrated_again_and_stays_the_same_network(exported_run, pub
 
 def test_what_several_views_said_is_forgotten_with_the_temperatures(exported_run, public, tmp_path):
     """A mean of other probabilities may have another class first."""
-    classifier = Classifier(exported_run)
+    classifier = OnnxModel(exported_run)
     metrics = classifier.metadata["metrics"] | {"public-flip": {"n": 14, "accuracy": 0.75}}
     onnx_file.restamp(
         exported_run, tmp_path / "both.onnx", {METADATA: json.dumps(classifier.metadata | {"metrics": metrics})}
     )
     recalibrate(str(tmp_path / "both.onnx"), tmp_path / "mine.onnx", public)
-    assert Classifier(tmp_path / "mine.onnx").metadata["metrics"].keys() == {"public-single"}
+    assert OnnxModel(tmp_path / "mine.onnx").metadata["metrics"].keys() == {"public-single"}
 
 
 def test_it_tells_nothing_of_the_machine_it_was_made_on(exported_run):
@@ -110,7 +110,7 @@ def test_a_file_that_differs_is_not_written(exported_run, trained, public, tmp_p
     path = tmp_path / "old.onnx"
     path.write_bytes(b"what stood here before")
     monkeypatch.setattr(exports.onnx_file, "write", lambda *given: shutil.copy(exported_run, given[3]))
-    monkeypatch.setattr(Classifier, "logits", lambda self, faces: trained.logits(faces) + np.float32(1e-3))
+    monkeypatch.setattr(OnnxModel, "logits", lambda self, faces: trained.logits(faces) + np.float32(1e-3))
     with pytest.raises(WeightsError, match=r"differs from torch's by 0\.001 in a logit"):
         export(trained, path, public, {})
     assert path.read_bytes() == b"what stood here before"
@@ -124,7 +124,7 @@ def test_another_kind_of_file_is_refused_at_once(trained, public, tmp_path):
 
 
 def test_a_file_says_nothing_of_the_machine_it_comes_from(exported_run, trained):
-    stored = Classifier(exported_run)
+    stored = OnnxModel(exported_run)
     assert Path(trained.config.data.path).is_absolute()
     assert stored.config.data.path == "fer2013.csv"
     assert stored.digest == trained.digest

@@ -11,7 +11,7 @@ from mien.cli import app
 from mien.errors import ConfigError
 from mien.export import page as page_folder
 from mien.labels import COLOURS
-from mien.models.onnx_model import Classifier
+from mien.models.onnx_model import OnnxModel
 
 VENDOR = page_folder.PAGE / "vendor"
 
@@ -28,7 +28,7 @@ def test_what_comes_from_npm_is_what_is_pinned() -> None:
 def test_the_list_of_models_says_what_their_files_say(masked: Path) -> None:
     listed = page_folder.listed(page_folder.named(["small", str(masked)]))
     small, other = listed["models"]
-    classifier = Classifier("small")
+    classifier = OnnxModel("small")
     assert listed["default"] == small["name"] == "small"
     assert small["classes"] == list(classifier.classes)
     assert small["colours"] == COLOURS

@@ -14,8 +14,8 @@ from mien.export import quantize as quantizing
 from mien.export.onnx import export
 from mien.export.quantize import quantize
 from mien.labels import EXPRESSIONS
-from mien.models.onnx_model import Classifier, find, shipped
-from mien.models.torch_model import TrainedNetwork, build
+from mien.models.onnx_model import OnnxModel, find, shipped
+from mien.models.torch_model import TorchModel, build
 from mien.types import Predictions
 
 
@@ -23,7 +23,7 @@ from mien.types import Predictions
 def dataset(trained_run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(trained_run.parent / "cache"))
-        return load(TrainedNetwork.load(trained_run).config.data.path)
+        return load(TorchModel.load(trained_run).config.data.path)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_no_processor_overflows(quantized, which):
     path = quantized[1] if which == "quantized here" else find(which)
     weights = [numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer if len(each.dims) >= 2]
     products = [2 * 255 * int(np.abs(each.astype(int)).max()) for each in weights if each.dtype == np.int8]
-    assert products or "quantized" not in Classifier(path).metadata
+    assert products or "quantized" not in OnnxModel(path).metadata
     assert max(products, default=0) < 2**15
 
 
@@ -56,7 +56,7 @@ def test_any_number_of_faces_will_do(exported_run, dataset, tmp_path, monkeypatc
 
 def test_it_says_nearly_what_the_original_says(quantized, exported_run, dataset):
     images = dataset.images
-    expected, got = Classifier(exported_run).logits(images), quantized[0].logits(images)
+    expected, got = OnnxModel(exported_run).logits(images), quantized[0].logits(images)
     assert np.abs(got - expected).mean() < 0.1 * expected.std()
     assert not np.array_equal(got, expected)
 
@@ -73,7 +73,7 @@ def test_a_shipped_one_comes_back_as_a_network_of_torch(real_dataset, which):
 
 def _difference(path, images):
     """Mean distance of torch's logits from the file's, as a share of these's spread."""
-    expected, got = Classifier(path).logits(images), TrainedNetwork.of_exported(path).logits(images)
+    expected, got = OnnxModel(path).logits(images), TorchModel.of_exported(path).logits(images)
     return np.abs(got - expected).mean() / expected.std()
 
 
@@ -81,10 +81,10 @@ def test_a_layer_that_is_used_twice_comes_back_too(dataset, tmp_path):
     """CBAM's perceptron sees the mean and the maximum: the quantizer makes two of its biases."""
     config = Config(network=NetworkConfig("cbam_resnet18", "mini", size=24))
     network, preprocessing = build(config, 7)
-    trained = TrainedNetwork(network.eval(), preprocessing, EXPRESSIONS, config, Calibration(), {})
+    trained = TorchModel(network.eval(), preprocessing, EXPRESSIONS, config, Calibration(), {})
     export(trained, tmp_path / "cbam.onnx", dataset.split("public"), {})
     quantize(str(tmp_path / "cbam.onnx"), tmp_path / "integers.onnx", dataset)
-    again = TrainedNetwork.of_exported(tmp_path / "integers.onnx").network.state_dict()
+    again = TorchModel.of_exported(tmp_path / "integers.onnx").network.state_dict()
     name = "backbone.layer1.0.attention.channel.0.bias"
     torch.testing.assert_close(again[name], network.state_dict()[name], rtol=0.05, atol=0.01)
 
@@ -92,14 +92,14 @@ def test_a_layer_that_is_used_twice_comes_back_too(dataset, tmp_path):
 def test_it_is_calibrated_by_what_it_says_itself(quantized, dataset):
     classifier, path = quantized
     public = dataset.split("public")
-    assert Classifier(path).calibration == classifier.calibration
+    assert OnnxModel(path).calibration == classifier.calibration
     expected = calibrate(Predictions(public.index, classifier.logits(public.images), public.targets))
     assert classifier.calibration.temperature == pytest.approx(expected.temperature, rel=1e-3)
     assert classifier.calibration.faces == len(public)
 
 
 def test_its_metadata_says_what_it_is(quantized, exported_run):
-    stored, original = quantized[0].metadata, Classifier(exported_run).metadata
+    stored, original = quantized[0].metadata, OnnxModel(exported_run).metadata
     assert stored["weights"] == f"{original['weights']}-int8"
     assert stored["quantized"] == {"faces": 28, "seed": 0}
     assert "metrics" not in stored  # those were the original's

@@ -6,7 +6,7 @@ import torch
 
 from mien.errors import WeightsError
 from mien.models import checkpoint
-from mien.models.torch_model import TrainedNetwork
+from mien.models.torch_model import TorchModel
 
 
 def test_tensors_and_state_come_back_as_they_were(tmp_path):
@@ -55,7 +55,7 @@ def test_damaged_missing_and_foreign_files_are_told_apart(tmp_path):
             checkpoint.load(path)
     checkpoint.save(path, {"a": torch.zeros(1)}, {"config": {}})
     with pytest.raises(WeightsError, match="is damaged: it has no classes"):
-        TrainedNetwork.load(path)
+        TorchModel.load(path)
     safetensors.torch.save_file({"a": torch.zeros(1)}, path, {"other": json.dumps({})})
     with pytest.raises(WeightsError, match="not a checkpoint of mien"):
         checkpoint.load(path)

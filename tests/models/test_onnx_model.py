@@ -13,7 +13,7 @@ from mien.detection.blazeface import MODEL as BLAZEFACE
 from mien.errors import WeightsError
 from mien.labels import EXPRESSIONS
 from mien.models import onnx_model as module
-from mien.models.onnx_model import Classifier
+from mien.models.onnx_model import OnnxModel
 from mien.preprocess import Preprocessing
 from tests.linear_classifier import SIZE, WriteClassifier
 
@@ -31,8 +31,8 @@ def path(write_classifier: WriteClassifier, weights: NDArray[np.float64]) -> Pat
 
 
 @pytest.fixture(scope="module")
-def classifier(path: Path) -> Classifier:
-    return Classifier(path, threads=1)
+def classifier(path: Path) -> OnnxModel:
+    return OnnxModel(path, threads=1)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def faces() -> NDArray[np.uint8]:
     return np.random.default_rng(1).integers(0, 256, (10, SIZE, SIZE), dtype=np.uint8)
 
 
-def test_what_the_file_says_of_itself(classifier: Classifier) -> None:
+def test_what_the_file_says_of_itself(classifier: OnnxModel) -> None:
     assert classifier.classes == EXPRESSIONS
     assert classifier.preprocessing == Preprocessing(**STORED)
     assert classifier.title == "stub"
@@ -50,7 +50,7 @@ def test_what_the_file_says_of_itself(classifier: Classifier) -> None:
 @pytest.mark.parametrize("at_once", [1, 3, 10, 256])
 def test_logits_in_the_order_of_the_faces(
     at_once: int,
-    classifier: Classifier,
+    classifier: OnnxModel,
     faces: NDArray[np.uint8],
     weights: NDArray[np.float64],
     monkeypatch: pytest.MonkeyPatch,
@@ -62,7 +62,7 @@ def test_logits_in_the_order_of_the_faces(
     assert np.abs(logits - wanted).max() < 1e-4
 
 
-def test_faces_of_many_sizes(classifier: Classifier, faces: NDArray[np.uint8]) -> None:
+def test_faces_of_many_sizes(classifier: OnnxModel, faces: NDArray[np.uint8]) -> None:
     large = faces[1].repeat(5, axis=0).repeat(5, axis=1)
     mixed = classifier.logits([faces[0], large, np.full((3, 2), 70, np.uint8)])
     shown = classifier.preprocessing.resize([large])[0]
@@ -70,7 +70,7 @@ def test_faces_of_many_sizes(classifier: Classifier, faces: NDArray[np.uint8]) -
 
 
 @pytest.mark.parametrize("faces", [[], np.empty((0, SIZE, SIZE), np.uint8)], ids=["list", "array"])
-def test_no_faces_have_no_logits(faces: NDArray[np.uint8], classifier: Classifier) -> None:
+def test_no_faces_have_no_logits(faces: NDArray[np.uint8], classifier: OnnxModel) -> None:
     logits = classifier.logits(faces)
     assert (logits.shape, logits.dtype) == ((0, 7), np.float32)
 
@@ -78,7 +78,7 @@ def test_no_faces_have_no_logits(faces: NDArray[np.uint8], classifier: Classifie
 def test_three_channels_and_other_classes(write_classifier: WriteClassifier, faces: NDArray[np.uint8]) -> None:
     weights = np.random.default_rng(2).normal(size=(3 * SIZE**2, 2))
     path = write_classifier(weights, preprocessing=STORED | {"channels": 3}, classes=["calm", "not calm"])
-    classifier = Classifier(path, threads=1)
+    classifier = OnnxModel(path, threads=1)
     assert classifier.classes == ("calm", "not calm")
     values = (faces.reshape(10, -1) / 255 - STORED["mean"]) / STORED["std"]
     assert np.abs(classifier.logits(faces) - np.tile(values, 3) @ weights).max() < 1e-4
@@ -86,7 +86,7 @@ def test_three_channels_and_other_classes(write_classifier: WriteClassifier, fac
 
 def one_sentence(path: Path) -> str:
     with pytest.raises(WeightsError) as caught:
-        Classifier(path, threads=1)
+        OnnxModel(path, threads=1)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -148,8 +148,8 @@ def test_damaged_and_missing_files(path: Path, tmp_path: Path) -> None:
 
 def test_models_by_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "shipped", lambda: {"small": path, "large": path.parent / "large.onnx"})
-    assert Classifier("small", threads=1).title == "stub"
+    assert OnnxModel("small", threads=1).title == "stub"
     with pytest.raises(WeightsError, match=r"unknown model smal: did you mean small\?; or give the path of an"):
-        Classifier("smal")
+        OnnxModel("smal")
     with pytest.raises(WeightsError, match="unknown model best: known are large, small; or give"):
-        Classifier("best")
+        OnnxModel("best")

@@ -9,7 +9,7 @@ import torch
 from mien.errors import WeightsError
 from mien.labels import EXPRESSIONS
 from mien.models import checkpoint
-from mien.models.onnx_model import Classifier
+from mien.models.onnx_model import OnnxModel
 from mien.models.open_model import open_model
 from mien.models.torch_model import BEST, LAST
 from mien.training.distill import Teachers
@@ -47,7 +47,7 @@ def test_what_is_no_model_is_refused(name, sentence, tmp_path, monkeypatch):
 def test_a_shipped_name_means_the_shipped_network_whatever_folders_there_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
-    assert open_model("tiny").digest == Classifier("tiny").digest
+    assert open_model("tiny").digest == OnnxModel("tiny").digest
     with pytest.raises(WeightsError, match=r"holds no best\.safetensors"):
         open_model("./tiny")
 

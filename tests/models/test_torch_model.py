@@ -10,8 +10,8 @@ import torch
 from mien.config import Config, LossConfig, NetworkConfig
 from mien.errors import ConfigError, WeightsError
 from mien.models import onnx_file
-from mien.models.onnx_model import METADATA, Classifier, find
-from mien.models.torch_model import TrainedNetwork, build
+from mien.models.onnx_model import METADATA, OnnxModel, find
+from mien.models.torch_model import TorchModel, build
 from mien.networks import registry
 
 
@@ -72,7 +72,7 @@ def test_a_depth_needs_masks_that_have_one(spec):
 
 def restamped(folder, **changes):
     """The file of `tiny` with other metadata."""
-    metadata = Classifier("tiny").metadata
+    metadata = OnnxModel("tiny").metadata
     config = metadata["config"] | {"network": metadata["config"]["network"] | changes}
     metadata = {key: value for key, value in metadata.items() if key != "config"} | (
         {"config": config} if changes else {}
@@ -95,8 +95,8 @@ def restamped(folder, **changes):
 )
 def test_a_file_that_is_not_what_its_config_says_is_refused(tmp_path, changes, sentence):
     with pytest.raises(WeightsError, match=sentence):
-        TrainedNetwork.of_exported(restamped(tmp_path, **changes))
+        TorchModel.of_exported(restamped(tmp_path, **changes))
 
 
 def test_a_file_keeps_its_digest():
-    assert TrainedNetwork.of_exported(find("tiny")).digest == Classifier("tiny").digest
+    assert TorchModel.of_exported(find("tiny")).digest == OnnxModel("tiny").digest

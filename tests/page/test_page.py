@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from mien.detection.blazeface import BlazeFace, Following
+from mien.detection.blazeface import BlazeFace, BlazeFaceVideo
 from mien.export import page as page_folder
 from mien.labels import COLOURS, EXPRESSIONS
-from mien.models.onnx_model import Classifier
+from mien.models.onnx_model import OnnxModel
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
@@ -181,7 +181,7 @@ def test_frames_are_looked_at_as_python_does(visited: Page, pictures: list[Path]
         }""",
         content,
     )
-    detector = Following(BlazeFace(threads=1))
+    detector = BlazeFaceVideo(BlazeFace(threads=1))
     image_rgb = photo.read(pictures[0])
     for answer in answers:
         expected = sorted(detector(image_rgb), key=lambda each: each.box.x0)
@@ -192,7 +192,7 @@ def test_frames_are_looked_at_as_python_does(visited: Page, pictures: list[Path]
             assert face["score"] == pytest.approx(detection.score, abs=0.01)
             for name, point in detection.landmarks.items():
                 assert face["landmarks"][name] == pytest.approx(point, abs=0.5)
-        masks = Classifier(masked).masks([crop(photo.gray(image_rgb), expected[0].box)])
+        masks = OnnxModel(masked).masks([crop(photo.gray(image_rgb), expected[0].box)])
         for got, mask in zip(answer["masks"], masks, strict=True):
             np.testing.assert_allclose(got, mask.ravel(), atol=1e-3)
 

@@ -18,7 +18,7 @@ from mien.calibration import Calibration
 from mien.detection.base import Detection
 from mien.errors import ImageError
 from mien.labels import EXPRESSIONS
-from mien.models.onnx_model import Classifier
+from mien.models.onnx_model import OnnxModel
 from mien.preprocess import Preprocessing, crop
 from mien.recognition.recognizer import Recognizer
 from mien.types import Box, Face, softmax
@@ -67,7 +67,7 @@ def test_each_face_is_named_by_its_own_pixels_from_left_to_right(
 def test_probabilities_are_those_of_the_crop(by_brightness: Path, picture: NDArray[np.uint8]) -> None:
     between = Box(30, 10.4, 42, 20)  # not square, half on the bright square
     (face,) = recognise(by_brightness, [between], picture)
-    logits = Classifier(by_brightness, threads=1).logits([crop(picture[:, :, 0], between)])
+    logits = OnnxModel(by_brightness, threads=1).logits([crop(picture[:, :, 0], between)])
     assert list(face.expression.probabilities) == list(EXPRESSIONS)
     assert list(face.expression.probabilities.values()) == pytest.approx(softmax(logits)[0].tolist())
     assert 0.5 < face.expression.confidence < 0.9999
@@ -115,11 +115,11 @@ def test_pictures_together_give_what_each_gives_alone_in_one_batch(
     none, flipped = np.full((60, 100, 3), 128, np.uint8), np.ascontiguousarray(picture[:, ::-1])
     alone = [recognizer(each) for each in (picture, none, flipped)]
     sizes: list[int] = []
-    logits = Classifier.logits
-    monkeypatch.setattr(Classifier, "logits", lambda self, crops: sizes.append(len(crops)) or logits(self, crops))
-    assert recognizer.together([picture, none, flipped]) == alone
+    logits = OnnxModel.logits
+    monkeypatch.setattr(OnnxModel, "logits", lambda self, crops: sizes.append(len(crops)) or logits(self, crops))
+    assert recognizer.recognize_batch([picture, none, flipped]) == alone
     assert sizes == [6]
-    assert recognizer.together([]) == []
+    assert recognizer.recognize_batch([]) == []
     assert alone[0] != alone[2]
 
 
@@ -189,3 +189,14 @@ def test_results_are_frozen(by_brightness: Path, picture: NDArray[np.uint8]) -> 
     for thing, name in ((face, "box"), (face.box, "x0"), (face.expression, "probabilities")):
         with pytest.raises(FrozenInstanceError):
             setattr(thing, name, None)
+
+
+def test_old_names_still_work_with_a_warning(by_brightness):
+    recognizer = Recognizer(by_brightness, "none", threads=1)
+    image = np.full((48, 48), 200, np.uint8)
+    with pytest.warns(DeprecationWarning, match="recognize_batch"):
+        assert recognizer.together([image]) == recognizer.recognize_batch([image])
+    with pytest.warns(DeprecationWarning, match="classify_crops"):
+        assert recognizer.expressions([image]) == recognizer.classify_crops([image])
+    with pytest.warns(DeprecationWarning, match=r"use Recognizer\.model"):
+        assert recognizer.classifier is recognizer.model

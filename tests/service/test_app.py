@@ -34,7 +34,7 @@ from mien import cli
 from mien.detection.blazeface import MODEL
 from mien.errors import ConfigError, WeightsError
 from mien.labels import COLOURS, EXPRESSIONS
-from mien.models.onnx_model import Classifier, shipped
+from mien.models.onnx_model import OnnxModel, shipped
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
 from mien.service import app as serve
@@ -127,7 +127,7 @@ class Held:
 
     def __init__(self, app):
         recognizer = app.state.service.batcher._recognizer
-        self._together, recognizer.together = recognizer.together, self
+        self._together, recognizer.recognize_batch = recognizer.recognize_batch, self
         self.has_pictures, self.go = threading.Event(), threading.Event()
 
     def __call__(self, images_rgb):
@@ -473,7 +473,7 @@ def test_models_say_what_a_page_needs(client):
     assert answer["default"] == "small"
     described = {model["name"]: model for model in answer["models"]}
     assert described.keys() == shipped().keys()
-    network = Classifier("small")
+    network = OnnxModel("small")
     assert described["small"] == {
         "name": "small",
         "network": network.title,
@@ -765,3 +765,11 @@ def test_the_command_has_the_defaults_of_python():
     assert given["timeout"] == limits["seconds"]
     for name in ("model", "detector", "host", "port", "token", "batch", "wait_ms"):
         assert given[name] == settings[name]
+
+
+def test_old_import_path_still_works_with_a_warning():
+    code = "import warnings; warnings.simplefilter('error'); from mien.deploy.serve import create_app"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "DeprecationWarning: mien.deploy.serve is deprecated" in done.stderr
+    code = "from mien.deploy.serve import create_app; from mien.service import app; assert create_app is app.create_app"
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0

@@ -16,8 +16,8 @@ from mien.errors import ConfigError, DataError, WeightsError
 from mien.export.onnx import export
 from mien.interrupt import Interrupt
 from mien.labels import EXPRESSIONS
-from mien.models.onnx_model import Classifier
-from mien.models.torch_model import TrainedNetwork
+from mien.models.onnx_model import OnnxModel
+from mien.models.torch_model import TorchModel
 from mien.preprocess import Preprocessing
 from mien.training.batches import Batches
 from mien.training.distill import Teachers, taught
@@ -66,7 +66,7 @@ def test_a_network_with_no_share_of_labels_says_what_its_teacher_says(faces, con
     trainer = Trainer(config, faces, folder, Log(folder, EPOCHS, Console(quiet=True)))
     assert trainer.fit(Interrupt())
     assert trainer.log.rows[-1]["train_distillation"] < 0.5 * trainer.log.rows[0]["train_distillation"]
-    said = TrainedNetwork.load(folder / "last.safetensors").logits(faces.images).argmax(axis=1)
+    said = TorchModel.load(folder / "last.safetensors").logits(faces.images).argmax(axis=1)
     assert (said == 1 - faces.targets).mean() > 0.9
 
     training = faces.split("training")
@@ -85,7 +85,7 @@ def test_teachers_are_asked_for_each_image_as_it_is_augmented(faces, tmp_path):
     )
     trainer = Trainer(first, faces, tmp_path, Log(tmp_path, EPOCHS, Console(quiet=True)))
     assert trainer.fit(Interrupt())
-    export(TrainedNetwork.load(tmp_path), tmp_path / "teacher.onnx", faces.split("public"), {})
+    export(TorchModel.load(tmp_path), tmp_path / "teacher.onnx", faces.split("public"), {})
 
     turned = replace(faces, targets=np.where(faces.splits == 0, 1 - faces.targets, faces.targets))
     for kind, name in (("run", tmp_path), ("file", tmp_path / "teacher.onnx")):
@@ -121,7 +121,7 @@ def test_several_teachers_say_the_mean_of_their_probabilities(faces, tmp_path):
     assert not torch.allclose(one, other, atol=1e-3)
     torch.testing.assert_close(both, (one + other) / 2)
     for name, said in zip(names, (one, other), strict=True):
-        trained = TrainedNetwork.load(Path(name))
+        trained = TorchModel.load(Path(name))
         expected = softmax(trained.calibration.scaled(trained.logits(faces.images)))
         np.testing.assert_allclose(said.numpy(), expected, atol=1e-5)
     sharp = Teachers(names, faces.classes, 0.5, cpu)(images)
@@ -131,7 +131,7 @@ def test_several_teachers_say_the_mean_of_their_probabilities(faces, tmp_path):
 def test_a_shipped_model_can_teach():
     gray = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
     said = Teachers(["tiny"], EXPRESSIONS, 1.0, torch.device("cpu"))(torch.from_numpy(gray)[:, None].float() / 255)
-    tiny = Classifier("tiny", threads=1)
+    tiny = OnnxModel("tiny", threads=1)
     np.testing.assert_allclose(said.numpy(), softmax(tiny.calibration.scaled(tiny.logits(gray))), atol=1e-5)
 
 

@@ -20,7 +20,7 @@ from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, TrainingError, WeightsError
 from mien.interrupt import Interrupt, interruptible
 from mien.models import checkpoint
-from mien.models.torch_model import BEST, LAST, TrainedNetwork
+from mien.models.torch_model import BEST, LAST, TorchModel
 from mien.training import run
 from mien.training.log import CSV, Log
 from mien.training.loop import Trainer
@@ -131,7 +131,7 @@ def test_it_learns_and_writes_what_others_read(tmp_path):
     assert [int(row["epoch"]) for row in rows] == list(range(1, 16))
     assert float(rows[-1]["train_loss"]) < 0.6 * float(rows[0]["train_loss"])
     assert max(float(row["public_accuracy"]) for row in rows) > 0.9
-    trained = TrainedNetwork.load(tmp_path / "run")
+    trained = TorchModel.load(tmp_path / "run")
     public = made_up_faces().split("public")
     accuracy = (trained.logits(public.images).argmax(axis=1) == public.targets).mean()
     assert accuracy == pytest.approx(trainer.best_accuracy)
@@ -141,10 +141,10 @@ def test_it_learns_and_writes_what_others_read(tmp_path):
 def test_last_and_best_hold_the_averaged_weights(tmp_path):
     trainer = trainer_in(tmp_path / "run")
     trainer.fit(Interrupt())
-    last = TrainedNetwork.load(tmp_path / "run" / LAST)
+    last = TorchModel.load(tmp_path / "run" / LAST)
     expected = trainer.averaged.module.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in last.network.state_dict().items())
-    assert TrainedNetwork.load(tmp_path / "run" / BEST).row["epoch"] == trainer.best_epoch
+    assert TorchModel.load(tmp_path / "run" / BEST).row["epoch"] == trainer.best_epoch
 
 
 def test_another_config_is_not_resumed(tmp_path):

@@ -18,7 +18,7 @@ from mien.errors import ConfigError, WeightsError
 from mien.labels import EXPRESSIONS
 from mien.models import checkpoint
 from mien.models.onnx_model import find, shipped
-from mien.models.torch_model import LAST, TrainedNetwork, rounded
+from mien.models.torch_model import LAST, TorchModel, rounded
 from mien.networks import registry
 from mien.training import run, start
 from mien.training.start import settle_batch_norms, start_from
@@ -177,7 +177,7 @@ def test_its_last_layer_too_where_the_classes_are_the_same(tmp_path):
 
 @pytest.mark.parametrize("name", shipped())
 def test_a_shipped_network_is_begun_from_by_its_name(name):
-    shipped_network = TrainedNetwork.of_exported(find(name))
+    shipped_network = TorchModel.of_exported(find(name))
     config = shipped_network.config.network
     spec = registry.find(config.name, config.variant)
     torch.manual_seed(0)
@@ -223,7 +223,7 @@ def test_training_begins_with_a_shipped_network(fer2013_csv, user_cache, tmp_pat
     )
     assert run.train(config, tmp_path / "runs", False, Console(quiet=True))
     images = np.random.default_rng(0).integers(0, 256, (20, 48, 48), np.uint8)
-    before, after = (TrainedNetwork.of_exported(find("tiny")), TrainedNetwork.load(tmp_path / "runs"))
+    before, after = (TorchModel.of_exported(find("tiny")), TorchModel.load(tmp_path / "runs"))
     assert np.corrcoef(before.logits(images).ravel(), after.logits(images).ravel())[0, 1] > 0.9
 
 

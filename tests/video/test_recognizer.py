@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mien.detection.base import Detection
 from mien.errors import ConfigError, ImageError, VideoError
-from mien.models.onnx_model import Classifier
+from mien.models.onnx_model import OnnxModel
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
@@ -59,7 +59,7 @@ def test_between_two_looks_it_is_where_it_was_going(walked: list[VideoFrame]) ->
 def test_what_a_picture_shows_is_what_a_photograph_would(walked: list[VideoFrame], recognizer: VideoRecognizer) -> None:
     for frame in walked[::7]:
         (tracked,) = frame.faces
-        alone = recognizer.recognizer.expressions([crop(photo.gray(frame.image_rgb), tracked.face.box)])
+        alone = recognizer.recognizer.classify_crops([crop(photo.gray(frame.image_rgb), tracked.face.box)])
         assert tracked.face.expression.probabilities == pytest.approx(dict(alone[0].probabilities), abs=1e-5)
         assert tracked.face.expression.held == ""
 
@@ -79,8 +79,8 @@ def test_faces_from_one_look_to_the_next_go_through_the_network_together(
     recognizer: VideoRecognizer, walk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    logits = Classifier.logits
-    monkeypatch.setattr(Classifier, "logits", lambda self, crops: sizes.append(len(crops)) or logits(self, crops))
+    logits = OnnxModel.logits
+    monkeypatch.setattr(OnnxModel, "logits", lambda self, crops: sizes.append(len(crops)) or logits(self, crops))
     list(recognizer(walk))
     assert [size for size in sizes if size] == [3] * 10 + [1]
 
