@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mien.errors import ConfigError, require
 from mien.files import printable, replaced
-from mien.labels import COLOURS, USAGES
+from mien.labels import USAGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,8 +109,3 @@ def split_name(split: str) -> str:
 def split_and_n(split: str, n: int) -> str:
     """A split by FER2013's own name, with its number of faces."""
     return f"{split_name(split)} n = {n:,}"
-
-
-def class_colour(name: str, k: int) -> str:
-    """The class's colour, or matplotlib's k-th for a class that has none."""
-    return COLOURS.get(name, f"C{k % 10}")

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from mien.labels import COLOURS, EXPRESSIONS, FERPLUS_COLUMNS, FOLDER_NAMES, SPLITS, USAGES, class_of_folder
+from mien.labels import (
+    COLOURS,
+    EXPRESSIONS,
+    FERPLUS_COLUMNS,
+    FOLDER_NAMES,
+    SPLITS,
+    USAGES,
+    class_colours,
+    class_of_folder,
+)
 
 
 def test_order_is_that_of_fer2013() -> None:
@@ -12,9 +23,24 @@ def test_order_is_that_of_fer2013() -> None:
     assert EXPRESSIONS == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 
-def test_every_class_has_a_colour_of_its_own() -> None:
-    assert tuple(COLOURS) == EXPRESSIONS
-    assert len(set(COLOURS.values())) == len(EXPRESSIONS)
+def test_class_colours_gives_known_names_their_assigned_colours() -> None:
+    assert class_colours(("sad", "happy")) == {"sad": COLOURS["sad"], "happy": COLOURS["happy"]}
+
+
+@pytest.mark.parametrize("classes", [("bored", "engaged"), ("happy", *"abcdefghijklmn"), ("caf\udce9", "", "Happy")])
+def test_class_colours_gives_every_name_a_colour_of_its_own(classes: tuple[str, ...]) -> None:
+    colours = class_colours(classes)
+    assert tuple(colours) == classes
+    assert len(set(colours.values())) == len(classes)
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours.values())
+
+
+def test_class_colours_do_not_depend_on_the_other_names_of_the_list() -> None:
+    assert class_colours(("bored", "happy"))["bored"] == class_colours(("bored",))["bored"] == "#17becf"
+
+
+def test_class_colours_repeat_for_more_classes_than_colours() -> None:
+    assert len(class_colours([str(k) for k in range(100)])) == 100
 
 
 def test_every_split_has_one_usage() -> None:

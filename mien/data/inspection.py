@@ -16,7 +16,7 @@ from rich.text import Text
 from mien.data.dataset import FaceDataset
 from mien.data.fer2013 import PUBLISHED_COUNTS
 from mien.data.ferplus import agreement
-from mien.labels import COLOURS, EXPRESSIONS, SPLITS
+from mien.labels import EXPRESSIONS, SPLITS, class_colours
 
 PUBLISHED_SIZE = sum(map(sum, PUBLISHED_COUNTS.values()))
 """Faces in FER2013."""
@@ -184,10 +184,11 @@ def table(inspection: Inspection) -> Table:
     for split, total in inspection.totals.items():
         result.add_column(split, justify="right", footer=f"{total:,}")
     result.add_column("all", justify="right", footer=f"{inspection.n:,}")
+    colours = class_colours(inspection.classes)
     for name in inspection.classes:
         numbers = [row[name] for row in inspection.counts.values()]
         cells = [f"{number:,}" for number in (*numbers, sum(numbers))]
-        result.add_row(Text(name, style=COLOURS.get(name, "")), *cells)
+        result.add_row(Text(name, style=colours[name]), *cells)
     page = Table.grid()
     page.add_row(Text(f"{inspection.path} ({inspection.form})", style="bold"))
     page.add_row(result)
@@ -242,7 +243,7 @@ def contact_sheet(dataset: FaceDataset, faces_a_class: int = 8, seed: int = 0) -
     Returns:
         An RGB picture: a block for each split, in it a row for each class with its name and number of faces.
     """
-    random = np.random.default_rng(seed)
+    random, colours = np.random.default_rng(seed), class_colours(dataset.classes)
     counts = dataset.counts()
     step = FACE_PX + GAP_PX
     block = HEADING_PX + step * len(dataset.classes)
@@ -254,7 +255,7 @@ def contact_sheet(dataset: FaceDataset, faces_a_class: int = 8, seed: int = 0) -
         draw.text((2 * GAP_PX, top + HEADING_PX / 2), f"{split}: {sum(numbers.values()):,} faces", INK, heading, "lm")
         for k, (name, number) in enumerate(numbers.items()):
             y = top + HEADING_PX + k * step
-            draw.rectangle((0, y, GAP_PX, y + FACE_PX - 1), COLOURS.get(name, FAINT))
+            draw.rectangle((0, y, GAP_PX, y + FACE_PX - 1), colours[name])
             draw.text((3 * GAP_PX, y + FACE_PX / 2), name, INK, label, "ld")
             draw.text((3 * GAP_PX, y + FACE_PX / 2 + GAP_PX), f"{number:,}" if number else "none", FAINT, small, "la")
             rows = np.flatnonzero((dataset.splits == SPLITS.index(split)) & (dataset.targets == k))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mien.calibration import risk_coverage
 from mien.errors import DataError
 from mien.evaluation.metrics import confusion_matrix, reliability, roc_curves
+from mien.labels import class_colours
 from mien.plotting import (
     BLUE,
     GRAY,
@@ -25,7 +26,6 @@ from mien.plotting import (
     ORANGE,
     RULE,
     SMALL_PT,
-    class_colour,
     legend,
     new_figure,
     split_and_n,
@@ -128,10 +128,11 @@ def roc_figure(predictions: Predictions, network: str, split: str) -> Figure:
     )
     axes.plot([0, 1], [0, 1], color=RULE, linewidth=1.2, zorder=1)
     faces = np.bincount(predictions.targets, minlength=len(predictions.classes))
+    colours = class_colours(predictions.classes)
     for k, name in enumerate(predictions.classes):
         if curve := curves.classes.get(name):
             label = f"{name}  {curve.auc:.3f}  ({faces[k]:,})"
-            axes.plot(curve.fpr, curve.tpr, color=class_colour(name, k), linewidth=1.5, label=label)
+            axes.plot(curve.fpr, curve.tpr, color=colours[name], linewidth=1.5, label=label)
     if curves.macro:
         label = f"macro  {curves.macro.auc:.3f}"
         axes.plot(curves.macro.fpr, curves.macro.tpr, color=INK, linestyle="--", linewidth=1.8, label=label)

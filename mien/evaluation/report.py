@@ -21,7 +21,7 @@ from mien.evaluation import figures
 from mien.evaluation.metrics import HEADLINES, Metrics
 from mien.explain import sheet
 from mien.files import write_text
-from mien.labels import COLOURS
+from mien.labels import class_colours
 from mien.types import Predictions
 
 METRICS = "metrics.json"
@@ -144,10 +144,11 @@ def table(metrics: Metrics, about: dict[str, Any]) -> Table:
     classes = Table("expression", "faces", "precision", "recall", "F1", "AUC")
     for column in (*headlines.columns[1:], *classes.columns[1:]):
         column.justify = "right"
+    colours = class_colours(tuple(metrics.classes))
     for name, of_class in metrics.classes.items():
         values = (of_class.precision, of_class.recall, of_class.f1, of_class.auc)
         cells = (f"{value:.3f}" if of_class.support else "-" for value in values)
-        classes.add_row(Text(name, style=COLOURS.get(name, "")), f"{of_class.support:,}", *cells)
+        classes.add_row(Text(name, style=colours[name]), f"{of_class.support:,}", *cells)
     page = Table.grid()
     page.add_row(Text(f"{about['network']}, {about['split']}, {about['view']} view, n = {metrics.n:,}", style="bold"))
     page.add_row(headlines)

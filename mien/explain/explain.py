@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from mien.detection.base import Detector
 from mien.errors import ConfigError, require
 from mien.explain.sheet import HEAT, draw_probabilities, overlay, telling
+from mien.labels import class_colours
 from mien.models.onnx_model import DEFAULT, Model, OnnxModel
 from mien.models.open_model import open_model
-from mien.plotting import INK, LABEL_PT, SMALL_PT, class_colour, new_figure, save
+from mien.plotting import INK, LABEL_PT, SMALL_PT, new_figure, save
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
@@ -164,7 +165,7 @@ def figure(explanation: Explanation, title: str, span: tuple[float, float]) -> F
         f"{said.name} {said.confidence:.0%}{', uncertain' if said.uncertain else ''}",
         size=LABEL_PT,
         weight="bold",
-        color=class_colour(said.name, best),
+        color=class_colours(classes)[said.name],
     )
     axes["said"].set_xlabel("probability, %", size=SMALL_PT)
     for name, heat in zip(stages, explanation.heats, strict=True):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.errors import DataError, require
-from mien.plotting import GRAY, INK, LABEL_PT, SMALL_PT, class_colour, new_figure, split_and_n
+from mien.labels import class_colours
+from mien.plotting import GRAY, INK, LABEL_PT, SMALL_PT, new_figure, split_and_n
 from mien.types import Predictions
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ def draw_probabilities(
         probabilities: (K,) in [0, 1].
         marked: The class whose name is bold.
     """
-    colours = [class_colour(name, k) for k, name in enumerate(classes)]
-    axes.barh(range(len(classes)), 100 * np.asarray(probabilities), color=colours, height=0.72)
+    colours = class_colours(classes)
+    axes.barh(range(len(classes)), 100 * np.asarray(probabilities), color=list(colours.values()), height=0.72)
     axes.set_yticks(range(len(classes)), classes, size=SMALL_PT - 1.5)
     axes.get_yticklabels()[marked].set_fontweight("bold")
     axes.set_xlim(0, 100)
@@ -169,11 +170,12 @@ def _draw_face(
 ) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
     axes.set_axis_off()
+    colours = class_colours(classes)
     lines = (
         (25, "label", GRAY, SMALL_PT),
-        (12, classes[target], class_colour(classes[target], target), LABEL_PT),
+        (12, classes[target], colours[classes[target]], LABEL_PT),
         (-7, "says", GRAY, SMALL_PT),
-        (-20, f"{classes[said]} {confidence:.0%}", class_colour(classes[said], said), LABEL_PT),
+        (-20, f"{classes[said]} {confidence:.0%}", colours[classes[said]], LABEL_PT),
     )
     for above_pt, text, colour, size in lines:
         axes.annotate(

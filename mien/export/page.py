@@ -12,7 +12,7 @@ from urllib.parse import quote
 from mien.detection import blazeface
 from mien.errors import ConfigError
 from mien.files import replaced, write_text
-from mien.labels import COLOURS
+from mien.labels import class_colours
 from mien.models import onnx_model as classifier
 from mien.models.onnx_model import OnnxModel
 
@@ -21,7 +21,6 @@ PAGE = Path(__file__).parents[1] / "page"
 
 _SERVICE_LIST = '<meta name="mien-models" content="v1/models">'
 _FOLDER_LIST = '<meta name="mien-models" content="models.json">'
-_OTHER_CLASS = "#808080"
 
 
 def listed(models: Mapping[str, Path]) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def listed(models: Mapping[str, Path]) -> dict[str, Any]:
                 "name": name,
                 "network": opened.title,
                 "classes": list(opened.classes),
-                "colours": {each: COLOURS.get(each, _OTHER_CLASS) for each in opened.classes},
+                "colours": class_colours(opened.classes),
                 "preprocessing": opened.preprocessing.to_dict(),
                 "calibration": opened.calibration.to_dict(),
                 "file": f"models/{quote(name)}.onnx",

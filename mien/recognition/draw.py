@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.files import replaced
-from mien.labels import COLOURS
+from mien.labels import class_colours
 from mien.types import Face
 
 SMALLEST_TEXT = 6
@@ -65,7 +65,7 @@ def save(picture: Image.Image, folder: Path, stem: str, taken: Set[Path]) -> Pat
 
 
 def _colour(face: Face) -> str:
-    return COLOURS.get(face.expression.name, "#ffffff")
+    return class_colours(tuple(face.expression.probabilities))[face.expression.name]
 
 
 def _label(draw: ImageDraw.ImageDraw, picture: Image.Image, face: Face, number: int | None) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.errors import require
-from mien.labels import COLOURS
+from mien.labels import class_colours
 from mien.types import Face
 
 BOX = ("x0", "y0", "x1", "y1")
@@ -122,7 +122,7 @@ def to_table(records: Sequence[dict[str, Any]]) -> Table:
         for number, face in enumerate(record["faces"], start=1):
             corners = " ".join(f"{value:.0f}" for value in face["box"])
             first, second = sorted(face["probabilities"].items(), key=lambda item: -item[1])[:2]
-            colour = COLOURS.get(face["expression"], "")
+            colour = class_colours(tuple(face["probabilities"]))[face["expression"]]
             name = Text(_words(*first), style=colour if face["uncertain"] else f"bold {colour}")
             if face["uncertain"]:
                 name.append(", uncertain", style="dim")

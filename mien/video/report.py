@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mien import plotting as style
 from mien.errors import ConfigError
 from mien.files import printable, write_text
+from mien.labels import class_colours
 from mien.video.timeline import Timeline, Track, clock, nobody
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _figure(timeline: Timeline, tracks: Sequence[Track], title: str) -> Figure:
         axes[0, 0].set_yticks([])
     axes[-1, 0].set_xlabel("time, s")
     axes[-1, 0].set_xlim(0, max(timeline.end_s, 1e-3))
-    handles = [_patch(name, k) for k, name in enumerate(timeline.classes)]
+    handles = [_patch(name, colour) for name, colour in class_colours(timeline.classes).items()]
     axes[0, 0].legend(
         handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(handles), fontsize=style.SMALL_PT,
         frameon=False, handlelength=1, columnspacing=1.2,
@@ -84,16 +85,16 @@ def _figure(timeline: Timeline, tracks: Sequence[Track], title: str) -> Figure:
     return figure
 
 
-def _patch(name: str, k: int) -> Any:
+def _patch(name: str, colour: str) -> Any:
     from matplotlib.patches import Patch
 
-    return Patch(color=style.class_colour(name, k), label=name)
+    return Patch(color=colour, label=name)
 
 
 def _draw(axis: Any, track: Track, end_s: float) -> None:
     times, probabilities, uncertain = _drawable(track, end_s)
-    colours = [style.class_colour(name, k) for k, name in enumerate(track.classes)]
-    axis.stackplot(times, probabilities.T, colors=colours, linewidth=0)
+    colours = class_colours(track.classes)
+    axis.stackplot(times, probabilities.T, colors=list(colours.values()), linewidth=0)
     axis.fill_between(
         times,
         0,
@@ -150,14 +151,14 @@ def _page(timeline: Timeline, drawn: Sequence[Track], title: str) -> str:
         faces=faces or f"<p>{nobody(timeline).capitalize()}.</p>",
         legend="".join(
             f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>'
-            for name, colour in _coloured(timeline.classes)
+            for name, colour in class_colours(timeline.classes).items()
         ),
     )
 
 
 def _section(track: Track, timeline: Timeline) -> str:
     times = track.times_s
-    shares = sorted(zip(track.shares, _coloured(track.classes), strict=True), key=lambda each: -each[0])
+    shares = sorted(zip(track.shares, class_colours(track.classes).items(), strict=True), key=lambda each: -each[0])
     shown = [(share, name, colour) for share, (name, colour) in shares if share >= 0.005]
     bar = "".join(
         f'<b style="width:{100 * share:.2f}%;background:{colour}" title="{html.escape(name)} {share:.0%}"></b>'
@@ -197,12 +198,6 @@ def _svg(track: Track, timeline: Timeline) -> str:
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
     svg = drawn.getvalue()
     return f'<div class=timeline role=img aria-label="probabilities over time">{svg[svg.index("<svg") :]}</div>'
-
-
-def _coloured(classes: Sequence[str]) -> list[tuple[str, str]]:
-    from matplotlib.colors import to_hex
-
-    return [(name, to_hex(style.class_colour(name, k))) for k, name in enumerate(classes)]
 
 
 def _data(content: bytes, kind: str) -> str:

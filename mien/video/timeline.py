@@ -14,7 +14,7 @@ from PIL import Image
 from rich import box
 from rich.table import Table
 
-from mien.labels import COLOURS
+from mien.labels import class_colours
 from mien.preprocess import crop
 from mien.video.recognizer import TrackedFace, VideoFrame
 
@@ -223,13 +223,14 @@ def table(timeline: Timeline) -> Table:
     )
     for column in result.columns:
         column.justify = "left" if column.header == "showed most of the time" else "right"
+    colours = class_colours(timeline.classes)
     for track in timeline.longest_first:
         shares = track.shares
         shown = Text()
         for place in np.argsort(-shares, kind="stable")[:3]:
             if shares[place] >= 0.01:
                 name = timeline.classes[place]
-                shown.append(f"{', ' if shown else ''}{name} {shares[place]:.0%}", style=COLOURS.get(name, ""))
+                shown.append(f"{', ' if shown else ''}{name} {shares[place]:.0%}", style=colours[name])
         times = track.times_s
         result.add_row(
             str(track.number),

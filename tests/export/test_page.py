@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from mien.cli import app
 from mien.errors import ConfigError
 from mien.export import page as page_folder
-from mien.labels import COLOURS
+from mien.labels import EXPRESSIONS, class_colours
 from mien.models.onnx_model import OnnxModel
 
 VENDOR = page_folder.PAGE / "vendor"
@@ -31,7 +31,7 @@ def test_the_list_of_models_says_what_their_files_say(masked: Path) -> None:
     classifier = OnnxModel("small")
     assert listed["default"] == small["name"] == "small"
     assert small["classes"] == list(classifier.classes)
-    assert small["colours"] == COLOURS
+    assert small["colours"] == class_colours(EXPRESSIONS)
     assert small["preprocessing"] == classifier.preprocessing.to_dict()
     assert small["calibration"] == classifier.calibration.to_dict()
     assert other["file"] == "models/masked.onnx"

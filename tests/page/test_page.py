@@ -237,7 +237,7 @@ def test_the_camera_is_followed(engine: str, request: pytest.FixtureRequest, pag
     downloaded_when(moved, page, "the camera to show enough of her")
     page.get_by_role("button", name="Stop camera").click()
     rows = downloaded(page)
-    assert list(rows[0]) == list(video_columns(tuple(COLOURS)))
+    assert list(rows[0]) == list(video_columns(EXPRESSIONS))
     left = page.locator("#stage label").evaluate("button => parseFloat(button.style.left)")
     assert left == pytest.approx(100 - float(rows[-1]["x1"]) / 6.4, abs=0.01)  # as in a mirror, 640 pixels wide
     assert {row["track"] for row in rows} == {"1"}  # she keeps her number, however few frames a busy machine takes
@@ -268,7 +268,7 @@ def test_a_video_is_followed_with_its_own_times(page: Page, site: str, film: Pat
     assert [int(row["frame"]) for row in rows] == list(range(len(rows)))
     left = page.locator("#stage label").evaluate("button => parseFloat(button.style.left)")
     assert left == pytest.approx(float(rows[-1]["x0"]) / 6.4, abs=0.01)
-    for name in COLOURS:
+    for name in EXPRESSIONS:
         steady, raw = ([float(row[column]) for row in rows] for column in (name, f"raw_{name}"))
         assert steady[0] == raw[0]
         assert np.ptp(steady) <= np.ptp(raw)

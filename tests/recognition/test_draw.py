@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from mien.labels import COLOURS, EXPRESSIONS
+from mien.labels import COLOURS, EXPRESSIONS, class_colours
 from mien.recognition.draw import annotate, save
 from mien.types import Box, Expression, Face
 
@@ -67,13 +67,17 @@ def test_the_box_stands_at_its_edge_in_the_colour_of_the_class(name: str) -> Non
 
 
 def test_a_class_that_mien_does_not_know_has_a_colour_too() -> None:
-    mask = of_colour(annotate(plain(300, 300), [face((100, 120, 200, 220), "calm", ("calm", "not calm"))]), "#ffffff")
+    mask = of_colour(
+        annotate(plain(300, 300), [face((100, 120, 200, 220), "calm", ("calm", "not calm"))]),
+        class_colours(("calm", "not calm"))["calm"],
+    )
     assert mask[120:220, 100].all()
     assert mask[110, 100]
 
 
 def test_a_label_holds_text_that_reads_on_its_colour() -> None:
-    for name, colour in COLOURS.items():
+    for name in EXPRESSIONS:
+        colour = COLOURS[name]
         label = np.asarray(annotate(plain(300, 300), [face((100, 120, 200, 220), name)]))[:119, :200]
         brightness = label[drawn(Image.fromarray(label))] @ [0.299, 0.587, 0.114]
         background = np.dot(ImageColor.getrgb(colour), [0.299, 0.587, 0.114])

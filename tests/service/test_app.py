@@ -33,7 +33,7 @@ from websockets.sync.client import connect
 from mien import cli
 from mien.detection.blazeface import MODEL
 from mien.errors import ConfigError, WeightsError
-from mien.labels import COLOURS, EXPRESSIONS
+from mien.labels import EXPRESSIONS, class_colours
 from mien.models.onnx_model import OnnxModel, shipped
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
@@ -478,7 +478,7 @@ def test_models_say_what_a_page_needs(client):
         "name": "small",
         "network": network.title,
         "classes": list(EXPRESSIONS),
-        "colours": COLOURS,
+        "colours": class_colours(EXPRESSIONS),
         "preprocessing": network.preprocessing.to_dict(),
         "calibration": network.calibration.to_dict(),
         "file": "/models/small.onnx",
