@@ -2,6 +2,7 @@
 # make test   installs everything, then runs lint, types and tests
 # make lint   lint and types alone
 # make docs   builds the documentation into site/, warnings are errors
+# make results   writes the generated tables of the documentation from results/
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,6 +22,9 @@ lint: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going docs site
 
+results: $(VENV)/.installed-dev
+	$(BIN)/python tools/write_docs.py
+
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
@@ -31,4 +35,4 @@ $(VENV)/.installed-dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.installed
 
-.PHONY: demo test lint docs
+.PHONY: demo test lint docs results
