@@ -1,4 +1,4 @@
-"""The documentation: its commands and Python code run, its links lead somewhere, and its generated blocks are current."""
+"""The documentation: commands and Python code run, links lead somewhere, and generated blocks are current."""
 
 import contextlib
 import functools
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import films
+from tests.video import films
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
-SLOW_BLOCKS = ("ideas-private", "ideas-public")
+SLOW_BLOCKS = ("fer2013", "ideas-private", "ideas-public")
 
 
 def load_tool(name):
@@ -41,12 +41,12 @@ def commands():
     for page in PAGES:
         for language, block in code_blocks(page):
             if language in ("", "sh"):
-                for line in textwrap_dedent(block).splitlines():
+                for line in dedented(block).splitlines():
                     if line.startswith("mien "):
                         yield pytest.param(line, id=f"{page.name}: {line}")
 
 
-def textwrap_dedent(block):
+def dedented(block):
     return re.sub(r"^    ", "", block, flags=re.MULTILINE)
 
 
@@ -64,7 +64,7 @@ def generated_blocks():
             yield pytest.param(match, id=f"{page.name} {match[2]}", marks=marks)
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", list(commands()))
 def test_command_parses(command):
     from typer.main import get_command
 
@@ -87,7 +87,7 @@ def folder_with_photo_and_film(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("code", python_blocks())
+@pytest.mark.parametrize("code", list(python_blocks()))
 def test_python_code_runs_and_prints(code, folder_with_photo_and_film, monkeypatch):
     monkeypatch.chdir(folder_with_photo_and_film)
     output = io.StringIO()
@@ -114,7 +114,7 @@ def headings(page):
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("block", generated_blocks())
+@pytest.mark.parametrize("block", list(generated_blocks()))
 def test_generated_block_is_current(block):
     assert block[0] == f"{block[1]}{write_docs.generate(block[2])}\n{block[3]}", "run make results"
 
@@ -138,6 +138,7 @@ def test_readme_has_at_most_150_lines():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
+@pytest.mark.slow
 def test_site_is_built_without_warnings(tmp_path):
     docs = ROOT / "docs"
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", docs, tmp_path]

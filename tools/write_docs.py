@@ -69,7 +69,7 @@ def generate(name: str) -> str:
 
 def peers() -> str:
     """The shipped networks beside other classifiers that run offline, best first."""
-    from mien.evaluation.literature import PEERS
+    from mien.experiments.literature import PEERS
 
     speeds = {row["measure"]: f"{float(row['value']):,.0f}" for row in read("speed.csv")}
     rows = []
@@ -120,11 +120,11 @@ def uncertain() -> str:
     """What the confidence of the shipped networks is worth on PrivateTest."""
     from mien import predictions
     from mien.evaluation.metrics import reliability
-    from mien.recognition.classifier import Classifier
+    from mien.models.onnx_model import OnnxModel
 
     rows = []
     for name in SHIPPED:
-        calibration = Classifier(name, threads=1).calibration
+        calibration = OnnxModel(name, threads=1).calibration
         private = predictions.load(RESULTS / "predictions" / f"{name}-private.parquet")
         uncertain = calibration.uncertain(private.probabilities)
         certain_right, uncertain_right = private.right[~uncertain].mean(), private.right[uncertain].mean()
@@ -155,7 +155,7 @@ def robustness() -> str:
 
 def corruptions() -> str:
     """What the five strengths of each corruption mean."""
-    from mien.evaluation.corruptions import CORRUPTIONS
+    from mien.experiments.corruptions import CORRUPTIONS
 
     rows = [[f"{each.name}: {each.unit}", *(f"{value:g}" for value in each.values)] for each in CORRUPTIONS.values()]
     return table(["corruption", *"12345"], rows, right=range(1, 6))
@@ -163,7 +163,7 @@ def corruptions() -> str:
 
 def ideas(split: str) -> str:
     """The sweep of the ideas of the paper, compared with the plain network."""
-    from mien.evaluation import sweep
+    from mien.experiments import sweep
 
     return sweep.comparison(sweep.load(ROOT / "configs" / "sweeps" / "ideas.toml"), RESULTS / "fer2013.csv", split)
 
@@ -259,7 +259,7 @@ def speed() -> str:
 
 def literature() -> str:
     """What the paper reports in its Table 2."""
-    from mien.evaluation.literature import TABLE_2
+    from mien.experiments.literature import TABLE_2
 
     rows = [[f"`{row.network}` {row.variant}".strip(), percent(row.accuracy)] for row in TABLE_2]
     return table(["network", "reported accuracy"], rows, right=(1,))
@@ -352,7 +352,7 @@ def ensemble_row(name: str, split: str) -> dict[str, float]:
 
 def model_file(name: str) -> Path:
     """The file of a shipped network."""
-    from mien.recognition.classifier import shipped
+    from mien.models.onnx_model import shipped
 
     return shipped()[name]
 
