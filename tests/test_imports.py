@@ -10,12 +10,25 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mien"
 ASTRONAUT = PACKAGE.parent / "examples" / "astronaut.jpg"
 
-SMALL = {"cores", "errors", "files", "interrupt", "labels", "types", "pixels", "config", "preprocess", "predictions"}
+SMALL = {
+    "cores",
+    "deprecation",
+    "errors",
+    "files",
+    "interrupt",
+    "labels",
+    "types",
+    "pixels",
+    "config",
+    "preprocess",
+    "predictions",
+}
 FACES = SMALL | {"calibration"}
 MAKING = FACES | {"data", "networks", "models", "training", "plotting"}
 
 MAY_IMPORT = {
     "cores": set(),
+    "deprecation": set(),
     "errors": set(),
     "labels": set(),
     "files": set(),
@@ -30,7 +43,7 @@ MAY_IMPORT = {
     "data": {"errors", "files", "labels", "types", "pixels", "config", "preprocess"},
     "networks": {"errors"},
     "models": {"errors", "files", "config", "preprocess", "calibration", "networks"},
-    "detection": {"errors", "types", "models"},
+    "detection": {"deprecation", "errors", "types", "models"},
     "recognition": FACES | {"models", "detection"},
     "video": FACES | {"models", "detection", "recognition", "plotting"},
     "training": FACES | {"data", "networks", "models"},
@@ -45,6 +58,7 @@ MAY_IMPORT = {
 
 TORCH_FREE = (
     "cores",
+    "deprecation",
     "errors",
     "labels",
     "files",

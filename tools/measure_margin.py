@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.data import load
-from mien.detection.base import Detection, Detector, create_detector, framed
+from mien.detection.base import Detection, Detector
 from mien.detection.blazeface import BlazeFace
+from mien.detection.boxes import to_fer2013_squares
+from mien.detection.registry import create_detector
 from mien.labels import SPLITS
 from mien.models.onnx_model import OnnxModel
 from mien.preprocess import crop
@@ -87,7 +89,7 @@ def print_accuracies(
 
     print(f"accuracy on the {len(rows)} faces found, as they are: {accuracy(list(faces[rows])):.4f}")
     for margin in MARGINS:
-        boxes = framed(boxes_of(found), margin, 0)
+        boxes = to_fer2013_squares(boxes_of(found), margin, 0)
         cut = [
             crop(photograph(faces[row], border)[:, :, 0], Box(*box))
             for row, box in zip(rows, boxes.tolist(), strict=True)

@@ -1,1 +1,4 @@
-"""Detectors: where the faces of an image are."""
+"""Face detectors behind one contract, by name."""
+
+DEFAULT_DETECTOR = "blazeface"
+"""The name of the detector that is used unless another is chosen."""

@@ -1,11 +1,11 @@
-"""BlazeFace, full range (Bazarevsky et al., arXiv:1907.05047, as MediaPipe ships it): the detector inside mien.
+"""BlazeFace full range (Bazarevsky et al., arXiv:1907.05047, as MediaPipe ships it), the detector that mien ships.
 
-The network sees 192 x 192 pixels. One look at the whole picture therefore misses faces that are small in it, and is
-unsure of those that fill it or are cut by its edge. So it looks several times: at the picture edge to edge, at the
-picture with a wide border, and at overlapping tiles. What these show unsurely or small gets one closer look: it
-tells faces from folds in a sleeve better than a high threshold would, and its boxes are better. In a video all looks
-but the first take turns, and a face that is missing in the next picture gets a closer look there, where it was. The
-arithmetic is plain, so that a browser can do the same.
+The network's input is 192 x 192 pixels. A single pass over the whole image misses small faces and is unsure of faces
+that fill the image or are cut off by its edge. The detector therefore searches several square regions: the whole image
+edge to edge, the whole image with a wide border, and overlapping tiles. Each small or uncertain candidate is checked by
+zooming in on it, which separates faces from, say, folds in a sleeve better than a high threshold does, and gives a
+better box. In a video, all regions but the first take turns, and a face that was in the previous frame and is missing
+in this one is searched for by zooming in on its last place. The browser page repeats this arithmetic in JavaScript.
 """
 
 from __future__ import annotations
@@ -20,73 +20,74 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.detection.base import Detection, check_rgb, detections, framed, overlap, suppress_weighted
+from mien.detection.base import Detection, check_rgb
+from mien.detection.boxes import iou, to_detections, to_fer2013_squares, weighted_nms
 from mien.models.download import open_session
 
 MODEL = Path(__file__).parents[1] / "models" / "zoo" / "blazeface_full_range.onnx"
 
 SIZE = 192
-"""Height and width of the network's input, pixels."""
+"""Height and width of the network's input, in pixels."""
 
 STRIDE = 4
-"""Pixels from anchor to anchor: one in the middle of each cell of a 48 x 48 grid, row by row, each one input wide."""
+"""Pixels between anchors: one in the centre of each cell of a 48 x 48 grid, row by row, each one input wide."""
 
 LANDMARKS = ("right_eye", "left_eye", "nose", "mouth", "right_ear", "left_ear")
-"""Its landmarks in the network's order; right and left are the person's own."""
+"""The landmarks in the network's order; left and right are the person's own."""
 
 MIN_SCORE = 0.6
-"""Least score of a face, in [0, 1]: MediaPipe's threshold for this network."""
+"""The lowest score of a face, in [0, 1]: MediaPipe's threshold for this network."""
 
-MIN_UNSURE_SCORE = 0.4
-"""Least score of what gets a closer look. Of some 180 such candidates that were no faces none scored 0.5 there; faces
-score 0.8 and more, unless they are cut off or turned away."""
+MIN_CANDIDATE_SCORE = 0.4
+"""The lowest score of a candidate that is zoomed in on. Of about 180 such candidates that were not faces, none scored
+0.5 when zoomed in; faces score 0.8 and more, unless they are cut off or turned away."""
 
-SURE_SIDE = 1 / 8
-"""Least side of a face that needs no closer look, as a share of the picture's longer side: smaller boxes may be a
-fifth off."""
+MIN_CONFIDENT_SIDE = 1 / 8
+"""The smallest face that is accepted without zooming in, as a fraction of the image's longer side. Smaller boxes can be
+off by a fifth of their side."""
 
-OVERLAP = 0.3
-"""Candidates that overlap more (intersection over union) are the same face: MediaPipe's value."""
+NMS_IOU = 0.3
+"""Candidates with a larger intersection over union are the same face: MediaPipe's value."""
 
 BORDER = 0.2
-"""Width of the border of the second look, as a share of the picture's longer side, on each side."""
+"""Width of the border around the whole image in the second region, as a fraction of the image's longer side."""
 
-NESTED = 0.7
-"""A box that shares more than this of the smaller one of the two with a surer box is no face of its own."""
+MAX_NESTED_FRACTION = 0.7
+"""A box is dropped if its intersection with a better box is more than this fraction of the smaller one of the two."""
 
 MARGIN, LIFT = 0.12, 0.05
-"""How its boxes become FER2013's squares (see `framed`): measured on 2,000 training faces, of which it finds 94 %."""
+"""See `to_fer2013_squares`; measured on 2,000 training faces, of which BlazeFace finds 94 %."""
 
 MAX_TILES = 36
-"""Most tiles of a picture, so that the time of one call is bounded."""
+"""The most tiles per image, which bounds the time of one call."""
 
-ROUND = 11
-"""Pictures of a video within which each look is taken once: a small face that comes is found within so many."""
+FRAMES_PER_CYCLE = 11
+"""Frames of a video within which each region is searched once: a new small face is found within so many frames."""
 
-MAX_CLOSER_LOOKS = 48
-"""Most closer looks at a picture, the best candidates first, for the same reason."""
+MAX_ZOOMS = 48
+"""The most candidates that are zoomed in on per image, best first, which also bounds the time of one call."""
 
-CLOSER_LOOK = 4.0
-"""Side of a closer look, in sides of the candidate's box."""
+ZOOM_SIDES = 4.0
+"""Side of the region around a candidate when zooming in, in sides of the candidate's box."""
 
 TILE_OVERLAP = 0.25
-"""How much of a tile its neighbour repeats at least, as a share of its side."""
+"""The smallest overlap of neighbouring tiles, as a fraction of a tile's side."""
 
 
 Candidates: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""(M, 16) x0, y0, x1, y1 and six landmarks, x before y, of what may be faces, and their (M,) scores in [0, 1]."""
+"""(M, 16) x0, y0, x1, y1 and six landmarks x, y of possible faces, and their (M,) scores in [0, 1]."""
 
-NONE: Candidates = (np.zeros((0, 4 + 2 * len(LANDMARKS))), np.zeros(0))
+NO_CANDIDATES: Candidates = (np.zeros((0, 4 + 2 * len(LANDMARKS))), np.zeros(0))
 
 
 @dataclass(frozen=True)
-class Look:
-    """A square of the picture to show to the network; what lies outside the picture is black.
+class Region:
+    """A square region of an image that the network searches; whatever lies outside the image is black.
 
     Attributes:
-        x0: Left edge, pixels of the picture; may be negative.
+        x0: Left edge, in pixels of the image; may be negative.
         y0: Top edge, likewise.
-        side: Width and height, pixels of the picture.
+        side: Width and height, in pixels of the image.
     """
 
     x0: float
@@ -98,11 +99,11 @@ class BlazeFace:
     """The BlazeFace detector, full range.
 
     Args:
-        threads: Processor threads of one call; None leaves it to ONNX Runtime.
-        small_faces: Whether to look at tiles too.
+        threads: CPU threads; None lets ONNX Runtime use every core.
+        small_faces: Whether to search tiles as well.
 
     Raises:
-        WeightsError: The model file inside the package is missing or damaged.
+        WeightsError: The model file in the package is missing or damaged.
     """
 
     def __init__(self, threads: int | None = None, small_faces: bool = True) -> None:
@@ -113,76 +114,96 @@ class BlazeFace:
         """See `mien.detection.base.Detector`."""
         check_rgb(image_rgb)
         height, width, _ = image_rgb.shape
-        return _detections(self.faces(image_rgb, whole_looks(width, height), self.tiles(width, height)))
+        faces = self.search(image_rgb, whole_image_regions(width, height), self.tile_regions(width, height))
+        return _to_detections(faces)
 
-    def tiles(self, width: int, height: int) -> list[Look]:
-        """The looks at tiles that it takes of a picture of so many pixels."""
-        return tile_looks(width, height) if self.small_faces else []
+    def for_video(self) -> BlazeFaceVideo:
+        """See `mien.detection.base.SupportsVideo`."""
+        return BlazeFaceVideo(self)
 
-    def faces(
-        self, image_rgb: NDArray[np.uint8], looks: Sequence[Look], narrow: Sequence[Look], before: Candidates = NONE
+    def tile_regions(self, width: int, height: int) -> list[Region]:
+        """Returns the tiles to search in an image of this size, in pixels; none if `small_faces` is off."""
+        return tile_regions(width, height) if self.small_faces else []
+
+    def search(
+        self,
+        image_rgb: NDArray[np.uint8],
+        whole: Sequence[Region],
+        parts: Sequence[Region],
+        previous: Candidates = NO_CANDIDATES,
     ) -> Candidates:
-        """The faces of one picture, by descending score; their boxes are not framed yet.
+        """Finds the faces in regions of one image.
 
         Args:
             image_rgb: (H, W, 3), values 0..255.
-            looks: Where to look at the whole; a large and clear face needs no closer look then.
-            narrow: Where else to look; what is seen there always gets one.
-            before: The faces of the picture before: one that is missing gets a closer look where it was, and may have
-                gone as far as that reaches.
-        """
-        picture = Image.fromarray(image_rgb)
-        values, scores = _joined([self._candidates(picture, look, MIN_UNSURE_SCORE) for look in looks])
-        sure = (scores >= MIN_SCORE) & (values[:, 2] - values[:, 0] >= SURE_SIDE * max(picture.size))
-        others = [self._candidates(picture, look, MIN_UNSURE_SCORE) for look in narrow]
-        unsure, _ = suppress_weighted(*_joined([(values[~sure], scores[~sure]), *others]), OVERLAP)
-        closer = self._closer_looks(picture, unsure, values[sure], MAX_CLOSER_LOOKS)
-        known = _joined([(values[sure], scores[sure]), *closer])
-        left = MAX_CLOSER_LOOKS - len(closer)
-        gone_on = self._closer_looks(picture, before[0], known[0], left, moved=True)
-        return drop_nested(*suppress_weighted(*_joined([known, *gone_on]), OVERLAP))
+            whole: Regions that show the whole image. A large face with a good score is accepted at once there.
+            parts: Regions that show parts of the image. Every candidate there is zoomed in on.
+            previous: The faces in the previous frame. If one is missing, the region around it is searched; the face
+                may have moved anywhere within that region.
 
-    def _closer_looks(
+        Returns:
+            The faces with the network's own boxes, in descending order of score.
+        """
+        image = Image.fromarray(image_rgb)
+        values, scores = _concatenate([self._candidates(image, region, MIN_CANDIDATE_SCORE) for region in whole])
+        large = values[:, 2] - values[:, 0] >= MIN_CONFIDENT_SIDE * max(image.size)
+        accepted = (scores >= MIN_SCORE) & large
+        others = [self._candidates(image, region, MIN_CANDIDATE_SCORE) for region in parts]
+        uncertain, _ = weighted_nms(*_concatenate([(values[~accepted], scores[~accepted]), *others]), NMS_IOU)
+        zoomed = self._zoom_in(image, uncertain, values[accepted], MAX_ZOOMS)
+        faces = _concatenate([(values[accepted], scores[accepted]), *zoomed])
+        followed = self._zoom_in(image, previous[0], faces[0], MAX_ZOOMS - len(zoomed), moved=True)
+        return drop_nested(*weighted_nms(*_concatenate([faces, *followed]), NMS_IOU))
+
+    def _zoom_in(
         self,
-        picture: Image.Image,
+        image: Image.Image,
         candidates: NDArray[np.float64],
         known: NDArray[np.float64],
-        most: int,
+        max_zooms: int,
         moved: bool = False,
     ) -> list[Candidates]:
-        """The faces among candidates (N, 16), best first, that are not among the known faces (M, 16) already.
+        """Searches a small region around each candidate that does not overlap a known face.
 
-        At most so many are looked at; `moved` takes a face anywhere in the look for the candidate.
+        Args:
+            image: The image.
+            candidates: (N, 16), best first.
+            known: (M, 16) faces that are already found.
+            max_zooms: The most regions to search.
+            moved: Whether to take any face in the region, instead of only one that overlaps the candidate.
+
+        Returns:
+            The faces in each searched region.
         """
         found: list[Candidates] = []
         for candidate in candidates:
-            if len(found) == most:
+            if len(found) == max_zooms:
                 break
-            if (overlap(known, candidate) > OVERLAP).any():
+            if (iou(known, candidate) > NMS_IOU).any():
                 continue
             x0, y0, x1, y1 = candidate[:4].tolist()
-            side = CLOSER_LOOK * max(x1 - x0, y1 - y0)
-            look = Look((x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side)
-            values, scores = self._candidates(picture, look, MIN_SCORE)
-            same = np.full(len(values), True) if moved else overlap(values, candidate) > OVERLAP
-            found.append((values[same], scores[same]))
+            side = ZOOM_SIDES * max(x1 - x0, y1 - y0)
+            region = Region((x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side)
+            values, scores = self._candidates(image, region, MIN_SCORE)
+            kept = np.full(len(values), True) if moved else iou(values, candidate) > NMS_IOU
+            found.append((values[kept], scores[kept]))
         return found
 
-    def _candidates(self, picture: Image.Image, look: Look, min_score: float) -> Candidates:
-        """What one look shows, in pixels of the picture."""
-        # The part of the picture that the square shows, and where it stands in the input: whole pixels in both.
-        scale = SIZE / look.side
-        x0, y0 = max(0, round(look.x0)), max(0, round(look.y0))
-        x1 = min(picture.width, max(x0 + 1, round(look.x0 + look.side)))
-        y1 = min(picture.height, max(y0 + 1, round(look.y0 + look.side)))
+    def _candidates(self, image: Image.Image, region: Region, min_score: float) -> Candidates:
+        """Runs the network on one region and returns its candidates in pixels of the image."""
+        # The part of the region inside the image, and its place in the input: whole pixels in both.
+        scale = SIZE / region.side
+        x0, y0 = max(0, round(region.x0)), max(0, round(region.y0))
+        x1 = min(image.width, max(x0 + 1, round(region.x0 + region.side)))
+        y1 = min(image.height, max(y0 + 1, round(region.y0 + region.side)))
         columns = min(SIZE, max(1, round((x1 - x0) * scale)))
         rows = min(SIZE, max(1, round((y1 - y0) * scale)))
-        left = min(SIZE - columns, max(0, round((x0 - look.x0) * scale)))
-        top = min(SIZE - rows, max(0, round((y0 - look.y0) * scale)))
+        left = min(SIZE - columns, max(0, round((x0 - region.x0) * scale)))
+        top = min(SIZE - rows, max(0, round((y0 - region.y0) * scale)))
         canvas = np.zeros((SIZE, SIZE, 3), np.uint8)
-        # Pillow's bilinear widens with the reduction, so fine patterns do not alias into faces.
-        shown = picture.resize((columns, rows), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1))
-        canvas[top : top + rows, left : left + columns] = np.asarray(shown)
+        # Pillow's bilinear filter widens when it downscales, so fine patterns do not alias into faces.
+        resized = image.resize((columns, rows), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1))
+        canvas[top : top + rows, left : left + columns] = np.asarray(resized)
         images = (canvas.astype(np.float32) / np.float32(127.5) - 1).transpose(2, 0, 1)[None]
 
         boxes, logits = self._session.run(["boxes", "scores"], {"images": images})
@@ -190,117 +211,117 @@ class BlazeFace:
         values[:, 0::2] = (values[:, 0::2] - left) * ((x1 - x0) / columns) + x0
         values[:, 1::2] = (values[:, 1::2] - top) * ((y1 - y0) / rows) + y0
 
-        # A face at a cut through the picture is seen whole by the neighbouring tile or by the look at everything.
-        whole = np.ones(len(values), np.bool_)
+        # A face that the region cuts off is whole in the neighbouring tile or in the whole image.
+        uncut = np.ones(len(values), np.bool_)
         if x0 > 0:
-            whole &= values[:, 0] > x0
+            uncut &= values[:, 0] > x0
         if y0 > 0:
-            whole &= values[:, 1] > y0
-        if x1 < picture.width:
-            whole &= values[:, 2] < x1
-        if y1 < picture.height:
-            whole &= values[:, 3] < y1
-        return values[whole], scores[whole]
+            uncut &= values[:, 1] > y0
+        if x1 < image.width:
+            uncut &= values[:, 2] < x1
+        if y1 < image.height:
+            uncut &= values[:, 3] < y1
+        return values[uncut], scores[uncut]
 
 
 class BlazeFaceVideo:
-    """BlazeFace as a detector for one video, whose pictures it is given in their order.
+    """BlazeFace for the frames of one video, called in order.
 
-    It takes all looks at the first picture, and at the first of another size. Of each later one it takes the look
-    from edge to edge and a few of the others, in turn, and a closer look where a face of the picture before was that
-    these do not see.
+    It searches all regions of the first frame, and of the first frame of another size. In each later frame it searches
+    the whole image edge to edge, a few of the other regions in turn, and the surroundings of each face of the previous
+    frame that is missing in these.
 
     Args:
-        detector: What looks.
+        detector: The detector for single images.
     """
 
     def __init__(self, detector: BlazeFace) -> None:
         self._detector = detector
         self._size_px = 0, 0
-        self._turn = 0
-        self._before = NONE
+        self._next_region = 0
+        self._previous = NO_CANDIDATES
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.detection.base.Detector`."""
         check_rgb(image_rgb)
         height, width, _ = image_rgb.shape
-        whole, tiles = whole_looks(width, height), self._detector.tiles(width, height)
+        whole, tiles = whole_image_regions(width, height), self._detector.tile_regions(width, height)
         if self._size_px != (width, height):
-            self._size_px, self._turn = (width, height), 0
-            self._before = self._detector.faces(image_rgb, whole, tiles)
+            self._size_px, self._next_region = (width, height), 0
+            self._previous = self._detector.search(image_rgb, whole, tiles)
         else:
-            at_turn = self._at_turn(whole[1:] + tiles)
-            self._before = self._detector.faces(image_rgb, whole[:1], at_turn, self._before)
-        return _detections(self._before)
+            parts = self._regions_of_this_frame(whole[1:] + tiles)
+            self._previous = self._detector.search(image_rgb, whole[:1], parts, self._previous)
+        return _to_detections(self._previous)
 
-    def _at_turn(self, looks: list[Look]) -> list[Look]:
-        turns = range(self._turn, self._turn + math.ceil(len(looks) / ROUND))
-        self._turn = turns.stop
-        return [looks[turn % len(looks)] for turn in turns]
+    def _regions_of_this_frame(self, regions: list[Region]) -> list[Region]:
+        """Takes the next regions in turn, as many as complete a cycle in `FRAMES_PER_CYCLE` frames."""
+        indices = range(self._next_region, self._next_region + math.ceil(len(regions) / FRAMES_PER_CYCLE))
+        self._next_region = indices.stop
+        return [regions[i % len(regions)] for i in indices]
 
 
-def _detections(faces: Candidates) -> tuple[Detection, ...]:
-    """Faces with their boxes framed."""
+def _to_detections(faces: Candidates) -> tuple[Detection, ...]:
     values, scores = faces
-    boxes = framed(values[:, :4], MARGIN, LIFT)
-    return detections(np.concatenate([boxes, values[:, 4:]], axis=1), scores, LANDMARKS)
+    squares = to_fer2013_squares(values[:, :4], MARGIN, LIFT)
+    return to_detections(np.concatenate([squares, values[:, 4:]], axis=1), scores, LANDMARKS)
 
 
-def whole_looks(width: int, height: int) -> list[Look]:
-    """The two looks at everything: edge to edge, and with a border. Width and height are the picture's, pixels."""
-    looks = []
+def whole_image_regions(width: int, height: int) -> list[Region]:
+    """Returns the regions that show a whole image of this size, in pixels: edge to edge, and with a border."""
+    regions = []
     for border in (0.0, BORDER):
         side = max(width, height) * (1 + 2 * border)
-        looks.append(Look((width - side) / 2, (height - side) / 2, side))
-    return looks
+        regions.append(Region((width - side) / 2, (height - side) / 2, side))
+    return regions
 
 
-def tile_looks(width: int, height: int) -> list[Look]:
-    """The looks at tiles, row by row: first of half the longer side, then of a quarter, and so on.
+def tile_regions(width: int, height: int) -> list[Region]:
+    """Returns the tiles of an image of this size, in pixels, row by row.
 
-    A level is left out where its tiles would have to be enlarged, or would be more than MAX_TILES with those before.
-    Each level's overlap is larger than the faces that the level before is too coarse for, so that no face is only
-    ever seen in pieces.
+    The first level of tiles has half the image's longer side, the next a quarter, and so on. The levels end where the
+    tiles would have to be upscaled, or where there would be more than `MAX_TILES` in all. Tiles of each level overlap
+    by more than the size of the faces that are too small for the level before, so every face is whole in some tile.
     """
-    looks: list[Look] = []
+    regions: list[Region] = []
     side = max(width, height) / 2
     while side >= SIZE:
-        columns, rows = _tiles_along(width, side), _tiles_along(height, side)
-        if len(looks) + columns * rows > MAX_TILES:
+        columns, rows = _tile_count(width, side), _tile_count(height, side)
+        if len(regions) + columns * rows > MAX_TILES:
             break
-        looks += [
-            Look((width - side) * _share(column, columns), (height - side) * _share(row, rows), side)
+        regions += [
+            Region((width - side) * _position(column, columns), (height - side) * _position(row, rows), side)
             for row in range(rows)
             for column in range(columns)
         ]
         side /= 2
-    return looks
+    return regions
 
 
-def _tiles_along(length: int, side: float) -> int:
-    """Tiles that cover a length so that neighbours share TILE_OVERLAP of a side or more."""
+def _tile_count(length: int, side: float) -> int:
+    """Returns how many tiles cover a length if neighbours overlap by at least `TILE_OVERLAP` of a side."""
     return max(1, math.ceil((length / side - TILE_OVERLAP) / (1 - TILE_OVERLAP)))
 
 
-def _share(number: int, count: int) -> float:
-    """Where the tile of that number stands, from 0, the near edge, to 1, the far edge; a single one in the middle."""
-    return number / (count - 1) if count > 1 else 0.5
+def _position(index: int, count: int) -> float:
+    """Returns the position of a tile from 0, the near edge, to 1, the far edge; a single tile is in the middle."""
+    return index / (count - 1) if count > 1 else 0.5
 
 
 def decode(boxes: NDArray[np.float32], logits: NDArray[np.float32], min_score: float) -> Candidates:
-    """The network's output -> candidates, as MediaPipe's TensorsToDetectionsCalculator decodes it.
+    """Decodes the network's output, like MediaPipe's TensorsToDetectionsCalculator.
 
     Args:
-        boxes: (2304, 16) of each anchor: centre, width and height of the box, then six points; centre and points are
-            offsets from the anchor. Pixels of the input, x before y.
+        boxes: (2304, 16) for each anchor: centre, width and height of the box, then six points. The centre and the
+            points are offsets from the anchor. All are in pixels of the input, x before y.
         logits: (2304,) scores before the logistic function.
-        min_score: Least score of a candidate, in [0, 1].
+        min_score: The lowest score of a candidate, in [0, 1].
 
     Returns:
         Candidates in pixels of the input.
     """
     scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -100, 100)))
-    # Now and then the network says a negative width; MediaPipe drops such boxes as well.
+    # The network occasionally gives a negative width; MediaPipe drops such boxes as well.
     kept = np.flatnonzero((scores >= min_score) & (boxes[:, 2] > 0) & (boxes[:, 3] > 0))
     cells = SIZE // STRIDE
     anchors = (np.stack([kept % cells, kept // cells], axis=1) + 0.5) * STRIDE
@@ -311,17 +332,22 @@ def decode(boxes: NDArray[np.float32], logits: NDArray[np.float32], min_score: f
 
 
 def drop_nested(values: NDArray[np.float64], scores: NDArray[np.float64]) -> Candidates:
-    """Drops boxes that lie in a surer one or around it. Faces (M, 16) and (M,), by descending score, in and out."""
+    """Drops each box that lies inside or around a box with a better score.
+
+    Args:
+        values: (M, 16) faces in descending order of score.
+        scores: (M,) their scores.
+    """
     kept: list[int] = []
     for i, (x0, y0, x1, y1) in enumerate(values[:, :4]):
-        others = values[kept]
-        shared = np.maximum(np.minimum(others[:, 2], x1) - np.maximum(others[:, 0], x0), 0)
-        shared *= np.maximum(np.minimum(others[:, 3], y1) - np.maximum(others[:, 1], y0), 0)
-        areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
-        if (shared <= NESTED * np.minimum(areas, (x1 - x0) * (y1 - y0))).all():
+        better = values[kept]
+        intersections = np.maximum(np.minimum(better[:, 2], x1) - np.maximum(better[:, 0], x0), 0)
+        intersections *= np.maximum(np.minimum(better[:, 3], y1) - np.maximum(better[:, 1], y0), 0)
+        areas = (better[:, 2] - better[:, 0]) * (better[:, 3] - better[:, 1])
+        if (intersections <= MAX_NESTED_FRACTION * np.minimum(areas, (x1 - x0) * (y1 - y0))).all():
             kept.append(i)
     return values[kept], scores[kept]
 
 
-def _joined(parts: Sequence[Candidates]) -> Candidates:
+def _concatenate(parts: Sequence[Candidates]) -> Candidates:
     return np.concatenate([values for values, _ in parts]), np.concatenate([scores for _, scores in parts])

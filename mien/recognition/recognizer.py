@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detection.base import Detection, Detector, create_detector
+from mien.deprecation import warn_deprecated
+from mien.detection.base import Detection, Detector
+from mien.detection.registry import create_detector
 from mien.models.onnx_model import DEFAULT, Model, OnnxModel
 from mien.preprocess import crop
 from mien.recognition import photo
@@ -82,21 +83,16 @@ class Recognizer:
 
     def together(self, pictures: Sequence[photo.Picture]) -> list[tuple[Face, ...]]:
         """Deprecated: use `recognize_batch`."""
-        _warn("together", "recognize_batch")
+        warn_deprecated("Recognizer.together", "Recognizer.recognize_batch")
         return self.recognize_batch(pictures)
 
     def expressions(self, crops: Sequence[NDArray[np.uint8]]) -> list[Expression]:
         """Deprecated: use `classify_crops`."""
-        _warn("expressions", "classify_crops")
+        warn_deprecated("Recognizer.expressions", "Recognizer.classify_crops")
         return self.classify_crops(crops)
 
     @property
     def classifier(self) -> Model:
         """Deprecated: use `model`."""
-        _warn("classifier", "model")
+        warn_deprecated("Recognizer.classifier", "Recognizer.model")
         return self.model
-
-
-def _warn(old: str, new: str) -> None:
-    message = f"Recognizer.{old} is deprecated and will be removed in mien 0.3: use Recognizer.{new}"
-    warnings.warn(message, DeprecationWarning, stacklevel=3)

@@ -52,7 +52,7 @@ class Settings:
 
     Attributes:
         model: A shipped model's name, or the path of an .onnx file that `mien export` wrote.
-        detector: See `mien.detection.base.create_detector`.
+        detector: See `mien.detection.registry.create_detector`.
         host: The address to bind to.
         port: Its port; 0 takes a free one.
         token: What callers of /v1 must know; visible ASCII characters, or None.

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.cores import usable_cores
-from mien.detection.base import Detection, Detector, overlap
-from mien.detection.blazeface import BlazeFace, BlazeFaceVideo
+from mien.detection.base import Detection, Detector, detector_for_video
+from mien.detection.boxes import iou
 from mien.errors import ConfigError, VideoError
 from mien.models.onnx_model import DEFAULT
 from mien.preprocess import crop
@@ -179,9 +179,7 @@ class VideoRecognizer:
 
     def _stretches(self, video: Iterable[Frame]) -> Iterator[_Stretch]:
         """A video in stretches, each once the next has begun: its own look is done while another is classified."""
-        detector = self.recognizer.detector
-        if isinstance(detector, BlazeFace):
-            detector = BlazeFaceVideo(detector)
+        detector = detector_for_video(self.recognizer.detector)
         last: _Stretch | None = None
         with ThreadPoolExecutor(1, "detector") as looks:
             for frame in video:
@@ -227,7 +225,7 @@ def _confirmed(before: _Look, after: _Look) -> _Look:
         if number is None or number in tracks or not fresh:
             continue
         boxes = np.array([before.detections[place].box.xyxy for place in fresh])
-        overlaps = overlap(boxes, np.array(now.box.xyxy))
+        overlaps = iou(boxes, np.array(now.box.xyxy))
         if overlaps.max() >= LEAST_OVERLAP:
             tracks[fresh[int(overlaps.argmax())]] = number
     return replace(before, tracks=tuple(tracks))

@@ -122,7 +122,7 @@ def test_unreadable_picture_does_not_stop_the_others(mien, unreadable_picture):
     [
         (["--model", "smal"], ["unknown model smal", "small"]),
         (["--model", "gone.onnx"], ["gone.onnx"]),
-        (["--detector", "yunett"], ["there is no detector yunett", "yunet"]),
+        (["--detector", "yunett"], ["unknown detector yunett", "yunet"]),
         (["-o", str(ASTRONAUT)], [str(ASTRONAUT)]),
     ],
 )

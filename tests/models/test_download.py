@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.detection.base import create_detector
-from mien.detection.yunet import YuNet, fetched_yunet
+from mien.detection.registry import create_detector
+from mien.detection.yunet import YuNet, downloaded_yunet
 from mien.errors import WeightsError
 from mien.models.download import fetched, open_session
 
@@ -136,7 +136,7 @@ def test_yunet_is_fetched_from_the_address_in_the_environment(
     monkeypatch.setenv("MIEN_YUNET_URL", f"{server.url}/y.onnx")
     server.files["/y.onnx"] = CONTENT
     with pytest.raises(WeightsError, match=r"yunet_s_dynamic\.onnx from .*/y\.onnx is not the file it should be"):
-        fetched_yunet()
+        downloaded_yunet()
     assert nothing_left(user_cache)
     server.files["/y.onnx"] = yunet_file.read_bytes()
     assert isinstance(create_detector("yunet"), YuNet)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.detection.base import WholePicture
+from mien.detection.whole_image import WholeImage
 from mien.errors import ConfigError, ImageError
 from mien.recognition.recognizer import Recognizer
 from mien.service import batching as module
@@ -33,7 +33,7 @@ def batcher():
 
     def make(detector=None, workers=1, batch=4, wait_ms=200.0, limits=None):
         taken = []
-        recognizer = Recognizer(detector=detector or WholePicture(), threads=1)
+        recognizer = Recognizer(detector=detector or WholeImage(), threads=1)
         made.append(Batcher(recognizer, limits or Limits(), workers, batch, wait_ms, taken.append))
         return made[-1], taken
 
@@ -67,7 +67,7 @@ def test_what_waits_is_shared_among_free_workers(batcher):
 
         def __call__(self, image_rgb):
             both.wait(LONG_S)
-            return WholePicture()(image_rgb)
+            return WholeImage()(image_rgb)
 
     batching, taken = batcher(Meeting(), workers=2, wait_ms=0)
     until(lambda: batching._free == 2, "both workers to be free")
@@ -83,7 +83,7 @@ def test_a_bad_picture_does_not_fail_its_batch(batcher):
         def __call__(self, image_rgb):
             if (image_rgb[0, 0] == (0, 128, 0)).all():
                 raise ZeroDivisionError("green")
-            return WholePicture()(image_rgb)
+            return WholeImage()(image_rgb)
 
     batching, taken = batcher(NoGreen())
     sent = {"gray": png("gray"), "green": png("green"), "text": b"no picture at all", "red": png("red")}
@@ -103,7 +103,7 @@ class Held:
     def __call__(self, image_rgb):
         self.looking.set()
         self.go.wait(2 * LONG_S)
-        return WholePicture()(image_rgb)
+        return WholeImage()(image_rgb)
 
 
 def test_all_of_a_request_is_taken_in_or_nothing(batcher):
@@ -159,7 +159,7 @@ def test_one_worker_that_gets_on_is_enough(batcher):
             if not image_rgb.any():
                 looking.set()
                 go.wait(2 * LONG_S)
-            return WholePicture()(image_rgb)
+            return WholeImage()(image_rgb)
 
     batching, _ = batcher(EndlessWhereBlack(), workers=2, batch=1, wait_ms=0, limits=Limits(seconds=0.05))
     batching.submit([Picture("black", png("black"))])

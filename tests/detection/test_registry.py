@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import mien.detection.base
+from mien.detection import DEFAULT_DETECTOR
+from mien.detection.base import Detection, detector_for_video
+from mien.detection.blazeface import MODEL, BlazeFace, BlazeFaceVideo
+from mien.detection.registry import DETECTORS, create_detector
+from mien.detection.whole_image import WholeImage
+from mien.detection.yunet import YuNet
+from mien.errors import ConfigError, ImageError, WeightsError
+
+
+def test_create_detector_by_name_or_path(yunet_file: Path) -> None:
+    assert isinstance(create_detector("blazeface", threads=1), BlazeFace)
+    assert isinstance(create_detector(str(yunet_file), threads=1), YuNet)
+    assert isinstance(create_detector("none"), WholeImage)
+
+
+def test_default_detector_is_registered() -> None:
+    assert DEFAULT_DETECTOR in DETECTORS
+
+
+def test_create_detector_of_unknown_name_suggests_names() -> None:
+    with pytest.raises(ConfigError, match=r"unknown detector blazface: did you mean blazeface\?"):
+        create_detector("blazface")
+    with pytest.raises(ConfigError, match="known are blazeface, none, yunet"):
+        create_detector("qqq")
+
+
+def test_create_detector_of_missing_or_other_onnx_file_fails(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"missing\.onnx, but there is no such file"):
+        create_detector(str(tmp_path / "missing.onnx"))
+    with pytest.raises(WeightsError, match="is not YuNet for images of any size"):
+        create_detector(str(MODEL))
+
+
+def test_whole_image_is_one_face() -> None:
+    (face,) = WholeImage()(np.zeros((48, 40, 3), np.uint8))
+    assert face.box.xyxy == (0, 0, 40, 48)
+    assert (face.score, dict(face.landmarks)) == (1.0, {})
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((48, 48), np.uint8), np.zeros((48, 48, 4), np.uint8), np.zeros((0, 5, 3), np.uint8), np.zeros((4, 4, 3))],
+    ids=["gray", "four channels", "no pixels", "floats"],
+)
+@pytest.mark.parametrize("name", ["blazeface", "yunet", "none"])
+def test_every_detector_rejects_what_is_not_rgb(
+    name: str, array: NDArray[np.uint8], yunet_file: Path, request: pytest.FixtureRequest
+) -> None:
+    detector = create_detector(str(yunet_file) if name == "yunet" else name, threads=1)
+    with pytest.raises(ImageError, match=r"expected an image of shape \(height, width, 3\) and type uint8"):
+        detector(array)
+
+
+def test_detector_for_video_has_its_own_state_if_the_detector_supports_it(blazeface: BlazeFace) -> None:
+    first, second = detector_for_video(blazeface), detector_for_video(blazeface)
+    assert isinstance(first, BlazeFaceVideo)
+    assert first is not second
+
+
+def test_detector_for_video_is_the_detector_itself_otherwise() -> None:
+    def detector(image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        return ()
+
+    assert detector_for_video(detector) is detector
+
+
+@pytest.mark.parametrize("name", ["DETECTORS", "create_detector", "WholePicture"])
+def test_old_names_in_base_warn(name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"mien\.detection\.base\.{name} is deprecated"):
+        assert getattr(mien.detection.base, name)
+    with pytest.raises(AttributeError, match="has no attribute 'other'"):
+        _ = mien.detection.base.other
