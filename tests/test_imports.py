@@ -82,24 +82,25 @@ TRAIN_ONLY = {"torch", "torchvision", "lightning_fabric", "safetensors", "tensor
 DONE_WITHOUT = {
     "help": (
         "sys.argv = ['mien', '--help']; from mien.cli import main; main()",
-        {"torch", "onnxruntime", "numpy", "PIL", "pyarrow", "matplotlib"},
+        {"torch", "onnxruntime", "numpy", "PIL", "pyarrow", "matplotlib", "pydantic"},
     ),
     "recognising": (
         f"from mien import Recognizer; assert Recognizer(threads=1)({str(ASTRONAUT)!r})",
-        {"torch", "onnx", "pyarrow", "matplotlib", "pandas", "mien.data", "mien.networks", "mien.training"},
+        {"torch", "onnx", "pyarrow", "matplotlib", "pandas", "pydantic"}
+        | {f"mien.{name}" for name in ("config", "data", "networks", "training")},
     ),
     "explaining by masks": (
         "from pathlib import Path; from mien.explain.explain import explain, write\n"
         f"assert write(explain({str(ASTRONAUT)!r}, 'tiny', method='masks'), Path(sys.argv[1]), 'a.jpg')",
-        {"torch", "captum", "onnx", "pyarrow", "imagehash"},
+        {"torch", "captum", "onnx", "pyarrow", "imagehash", "pydantic"},
     ),
     "evaluating a file": (
-        "import mien.evaluation.metrics, mien.evaluation.predict, mien.data\n"
+        "import mien.evaluation.metrics, mien.evaluation.predict, mien.evaluation.results, mien.data\n"
         "from mien.models.open_model import open_model; open_model('tiny')",
-        {"torch"},
+        {"torch", "pydantic"},
     ),
-    "reading faces": ("import mien.data, mien.data.inspection", {"torch"}),
-    "listing networks": ("from mien.networks.registry import NETWORKS; assert NETWORKS", {"torch"}),
+    "reading faces": ("import mien.data, mien.data.inspection", {"torch", "pydantic"}),
+    "listing networks": ("from mien.networks.registry import NETWORKS; assert NETWORKS", {"torch", "pydantic"}),
 }
 """What people do -> how a program does it, and the modules that it must not have imported then."""
 

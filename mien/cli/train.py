@@ -18,10 +18,10 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped.")] = False,
 ) -> None:
     """Train a network."""
-    from mien import config as configs
     from mien.errors import require
 
     require("lightning_fabric", "train")
+    from mien import config as configs
     from mien.training import run as runs
 
     folder = run or Path("runs") / config.stem
@@ -75,11 +75,11 @@ def benchmark_train(
     as_json: AsJson = False,
 ) -> None:
     """Time training steps: with the data path, bare, in plain eager mode, and against a large matrix product."""
-    from mien import config as configs
     from mien.data import load
     from mien.errors import require
 
     require("lightning_fabric", "train")
+    from mien import config as configs
     from mien.models.torch_model import preprocessing_of
     from mien.training import benchmark
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mien import config as configs
-from mien.config import Config
 from mien.errors import DataError, require
 from mien.evaluation import tables
 from mien.evaluation.metrics import Metrics
+
+if TYPE_CHECKING:
+    from mien.config import Config
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def row(metrics: Metrics, config: Config, name: str, split: str, view: str, comm
         MissingExtraError: torch is not installed.
     """
     require("torch", "train")  # a model file is evaluated without it
+    from mien import config as configs
     from mien.models.torch_model import multiply_adds
 
     (low, high), (f1_low, f1_high) = metrics.intervals["accuracy"], metrics.intervals["macro_f1"]
@@ -108,6 +111,8 @@ def check_same_network(path: Path, config: Config, name: str) -> None:
     Raises:
         DataError: It has such rows, or is damaged.
     """
+    from mien import config as configs
+
     settings, seed = configs.digest(config), config.training.seed
     for old in tables.load(path, Result):
         if (old.config, old.seed) == (name, seed) and old.settings != settings:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import config as configs
 from mien.calibration import Calibration
-from mien.config import Config
-from mien.errors import WeightsError, near
+from mien.errors import WeightsError, near, require
 from mien.models.download import open_session
 from mien.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from mien.config import Config
 
 METADATA = "mien"
 """The key of the ONNX metadata that holds mien's JSON: format, mien (the version that wrote it), network, classes,
@@ -120,7 +121,11 @@ class OnnxModel:
         Raises:
             ConfigError: The file's config has fields that this version of mien does not know.
             WeightsError: The file has no config.
+            MissingExtraError: pydantic is not installed.
         """
+        require("pydantic", "train")
+        from mien import config as configs  # recognition never needs it
+
         if "config" not in self.metadata:
             raise WeightsError(f"{self.file} does not say what it was trained with; export it again")
         return configs.from_dict(self.metadata["config"])

@@ -39,7 +39,7 @@ def preprocessing_of(config: Config) -> Preprocessing:
     spec = registry.find(config.network.name, config.network.variant)
     size = config.network.size or spec.size
     if size < spec.min_size:
-        raise ConfigError(f"network.size must be {spec.min_size}..{configs.MOST_SIZE} for {spec.title}, got {size}")
+        raise ConfigError(f"network.size must be {spec.min_size}..{configs.MAX_SIZE} for {spec.title}, got {size}")
     return Preprocessing(size=size, channels=config.network.channels or spec.in_channels)
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mien.config import MOST_EPOCHS, Config
+from mien.config import MAX_EPOCHS, Config
 from mien.data.dataset import FaceDataset
 from mien.training.batches import Batch
 from mien.training.loop import Trainer
@@ -152,7 +152,7 @@ def table(speed: TrainingSpeed) -> Table:
 
 def _trainer(config: Config, dataset: FaceDataset) -> Trainer:
     # Of little data or few epochs the learning rate's schedule would be over before the timing is.
-    config = replace(config, training=replace(config.training, epochs=MOST_EPOCHS))
+    config = replace(config, training=replace(config.training, epochs=MAX_EPOCHS))
     return Trainer.of_steps(config, dataset)
 
 

@@ -335,7 +335,7 @@ def _fabric(training: TrainingConfig) -> Fabric:
     fabric = Fabric(
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
         devices=training.devices,
-        precision=training.precision,  # type: ignore[arg-type]
+        precision=training.precision,
         # A decoder whose loss has weight 0 is no part of the backward pass.
         strategy="ddp_find_unused_parameters_true" if training.devices > 1 else "auto",
     )

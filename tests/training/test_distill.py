@@ -165,10 +165,3 @@ def test_a_teacher_of_other_faces_is_refused(faces, contrary):
     ):
         with pytest.raises(DataError, match=rf"{len(other)} training faces, and {re.escape(str(contrary))} has 32"):
             taught(contrary, other, 1.0)
-
-
-def test_a_share_without_a_teacher_is_refused():
-    with pytest.raises(ConfigError, match=r"loss\.distillation is above 0 but data\.teacher is empty"):
-        Config(loss=LossConfig(distillation=0.5))
-    with pytest.raises(ConfigError, match=r"data\.teacher and data\.teachers both name who teaches"):
-        Config(data=DataConfig(teacher="a.parquet", teachers=("b",)), loss=LossConfig(distillation=0.5))
