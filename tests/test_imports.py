@@ -153,3 +153,9 @@ def test_nothing_is_imported_that_is_not_needed(code, forbidden, tmp_path):
 
 def test_every_room_has_its_line_in_the_table():
     assert {room(path) for path in modules()} == MAY_IMPORT.keys()
+
+
+def test_import_and_recognition_give_no_warning():
+    code = f"import mien; mien.__version__; assert mien.Recognizer(threads=1)({str(ASTRONAUT)!r})"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -19,7 +19,6 @@ app = typer.Typer(
     help="Names the expression on every face in a photograph, and trains the networks that do.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 data_app = typer.Typer(help="Look at labelled faces.", no_args_is_help=True)
 benchmark_app = typer.Typer(help="Time mien on this machine.", no_args_is_help=True)
