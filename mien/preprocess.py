@@ -40,10 +40,10 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.size, int) and self.size > 0 and self.channels in (1, 3) and self.std > 0):
-            raise ValueError(f"a face needs a whole size above 0, 1 or 3 channels and std above 0, got {self}")
+            raise ValueError(f"preprocessing needs a whole size above 0, 1 or 3 channels and std above 0, got {self}")
 
     @property
-    def at_once(self) -> int:
+    def batch_size(self) -> int:
         """Faces that go through a network together: fewer where they are large, since their maps would fill memory."""
         return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // self.size**2))
 

@@ -86,12 +86,14 @@ def test_few_faces_have_the_best_single_temperature(seed):
 def test_one_that_is_too_modest_when_sure_and_too_sure_when_not_is_set_right():
     random = np.random.default_rng(0)
     logits = (random.normal(size=(20_000, 7)) * 3).astype(np.float32)
-    drawn = (softmax(Calibration(0.7, 1.6).scaled(logits)).cumsum(axis=1) < random.random((20_000, 1))).sum(axis=1)
+    drawn = (softmax(Calibration(0.7, 1.6).scale_logits(logits)).cumsum(axis=1) < random.random((20_000, 1))).sum(
+        axis=1
+    )
     predictions = Predictions(np.arange(20_000), logits, drawn)
     assert best_temperatures(predictions) == pytest.approx((0.7, 1.6), rel=0.1)
 
     def error(temperature: float, temperature_unsure: float) -> float:
-        scaled = Calibration(temperature, temperature_unsure).scaled(logits)
+        scaled = Calibration(temperature, temperature_unsure).scale_logits(logits)
         return evaluate(replace(predictions, logits=scaled), resamples=0).ece
 
     assert error(*best_temperatures(predictions)) < min(error(t, t) for t in np.linspace(0.5, 1.5, 11)) / 2
@@ -99,8 +101,8 @@ def test_one_that_is_too_modest_when_sure_and_too_sure_when_not_is_set_right():
 
 def test_the_answer_stays_the_answer():
     logits = sampled(500).logits
-    assert (Calibration(0.5, 3.0).scaled(logits).argmax(axis=1) == logits.argmax(axis=1)).all()
-    assert Calibration(2.0, 2.0).scaled(logits) == pytest.approx(logits / 2, rel=1e-6)
+    assert (Calibration(0.5, 3.0).scale_logits(logits).argmax(axis=1) == logits.argmax(axis=1)).all()
+    assert Calibration(2.0, 2.0).scale_logits(logits) == pytest.approx(logits / 2, rel=1e-6)
 
 
 def test_risk_and_coverage_by_hand():
@@ -115,7 +117,7 @@ def test_the_threshold_leaves_the_coverage_and_no_face_more(coverage):
     predictions = sampled(1000, heat=3.0)
     found = calibrate(predictions, coverage)
     probabilities = found.probabilities(predictions.logits)
-    certain = ~found.uncertain(probabilities)
+    certain = ~found.is_uncertain(probabilities)
     assert certain.mean() == pytest.approx(found.coverage)
     assert coverage <= found.coverage < coverage + 0.002
     right = probabilities.argmax(axis=1) == predictions.targets
@@ -126,7 +128,7 @@ def test_the_threshold_leaves_the_coverage_and_no_face_more(coverage):
 def test_nothing_is_uncertain_without_a_calibration():
     logits = np.zeros((3, 7), np.float32)
     assert Calibration().probabilities(logits) == pytest.approx(np.full((3, 7), 1 / 7))
-    assert not Calibration().uncertain(Calibration().probabilities(logits)).any()
+    assert not Calibration().is_uncertain(Calibration().probabilities(logits)).any()
 
 
 def test_it_is_stored_and_read_back():

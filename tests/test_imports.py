@@ -73,7 +73,7 @@ TORCH_FREE = (
     "recognition",
     "video",
     "service",
-    *("models/onnx_model", "models/download", "export/page"),
+    *("models/model", "models/onnx_model", "models/session", "models/download", "models/zoo/__init__", "export/page"),
 )
 """Rooms and files that must not import torch anywhere, not even inside a function."""
 

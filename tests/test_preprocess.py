@@ -35,7 +35,7 @@ def test_faces_of_many_sizes_become_one(faces: NDArray[np.uint8]) -> None:
 
 @pytest.mark.parametrize(("size", "n"), [(48, 256), (96, 256), (224, 48), (1024, 2), (4000, 1)])
 def test_fewer_large_faces_go_through_a_network_together(size: int, n: int) -> None:
-    assert Preprocessing(size=size).at_once == n
+    assert Preprocessing(size=size).batch_size == n
 
 
 def test_large_faces_do_not_alias() -> None:

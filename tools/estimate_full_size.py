@@ -8,7 +8,7 @@ Nothing is trained, and nothing is measured on a GPU.
 Memory is that of one step: what autograd keeps for the backward pass, counted at the config's batch size on tensors
 without data, in bfloat16 where the config has bf16-mixed; and weights, gradients, both moments of the optimiser, the
 moving average and the copies in bfloat16. CUDA itself and cuDNN's workspaces take about 1 GiB more. Validation needs
-less: `Preprocessing.at_once`.
+less: `Preprocessing.batch_size`.
 
 Time is that of the multiply-adds, three times the forward pass's, at RATE, and of carrying each kept activation MOVES
 times between the GPU and its memory. These values give ResNet-50 2,615 images/s, where NVIDIA publishes 2,470 for mixed

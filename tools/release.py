@@ -33,7 +33,7 @@ from mien.evaluation.metrics import Metrics
 from mien.evaluation.predict import predict
 from mien.files import replaced, write_text
 from mien.models import onnx_file
-from mien.models.onnx_model import METADATA, OnnxModel
+from mien.models.onnx_model import METADATA_KEY, OnnxModel
 from mien.types import Predictions
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +70,7 @@ def main() -> None:
     in_file = {f"{split}-single": _in_file(found[split, "single"]) for split in ("public", "private")}
     with replaced(ZOO / f"{name}.onnx") as part:
         metadata = classifier.metadata | {"metrics": in_file}
-        onnx_file.restamp(arguments.file, part, {METADATA: json.dumps(metadata)})
+        onnx_file.replace_metadata(arguments.file, part, {METADATA_KEY: json.dumps(metadata)})
     shutil.copyfile(arguments.run / "config.toml", ZOO / f"{name}.toml")
     shutil.copyfile(arguments.run / "log.csv", ZOO / f"{name}.csv")
     for (split, view), measured in found.items():

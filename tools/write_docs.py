@@ -126,7 +126,7 @@ def uncertain() -> str:
     for name in SHIPPED:
         calibration = OnnxModel(name, threads=1).calibration
         private = predictions.load(RESULTS / "predictions" / f"{name}-private.parquet")
-        uncertain = calibration.uncertain(private.probabilities)
+        uncertain = calibration.is_uncertain(private.probabilities)
         certain_right, uncertain_right = private.right[~uncertain].mean(), private.right[uncertain].mean()
         error = 100 * reliability(private).ece
         cells = (calibration.uncertain_below, 1 - uncertain.mean(), certain_right, uncertain_right)
@@ -352,9 +352,9 @@ def ensemble_row(name: str, split: str) -> dict[str, float]:
 
 def model_file(name: str) -> Path:
     """The file of a shipped network."""
-    from mien.models.onnx_model import shipped
+    from mien.models.zoo import shipped_models
 
-    return shipped()[name]
+    return shipped_models()[name]
 
 
 def percent(fraction: str | float | Decimal, digits: int = 2) -> str:

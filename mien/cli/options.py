@@ -29,7 +29,7 @@ PredictionFiles = Annotated[
 def model_name(model: Path) -> str:
     """What a table calls a model: its run's name, with the checkpoint's where that is not the best; or a file's own."""
     if model.suffix == ".safetensors":
-        from mien.models.torch_model import BEST
+        from mien.models.checkpoint import BEST
 
         run = model.resolve().parent.name
         return run if model.name == BEST else f"{run}-{model.stem}"

@@ -80,11 +80,11 @@ def benchmark_train(
 
     require("lightning_fabric", "train")
     from mien import config as configs
-    from mien.models.torch_model import preprocessing_of
+    from mien.models.build import preprocessing_for
     from mien.training import benchmark
 
     settings = configs.load(config, tuple(set_ or ()))
-    dataset = load(settings.data.path, settings.data.ferplus or None, preprocessing_of(settings).size)
+    dataset = load(settings.data.path, settings.data.ferplus or None, preprocessing_for(settings).size)
     speed = benchmark.measure(settings, dataset, steps)
     if as_json:
         typer.echo(json.dumps(speed.to_dict(), indent=2))

@@ -22,7 +22,7 @@ from PIL import Image
 
 from mien.detection.base import Detection, check_rgb
 from mien.detection.boxes import iou, to_detections, to_fer2013_squares, weighted_nms
-from mien.models.download import open_session
+from mien.models.session import open_session
 
 MODEL = Path(__file__).parents[1] / "models" / "zoo" / "blazeface_full_range.onnx"
 

@@ -12,7 +12,8 @@ from PIL import Image
 from mien.detection.base import Detection, check_rgb
 from mien.detection.boxes import to_detections, to_fer2013_squares, weighted_nms
 from mien.errors import WeightsError
-from mien.models.download import fetched, open_session
+from mien.models.download import download
+from mien.models.session import open_session
 
 URL = (
     "https://raw.githubusercontent.com/ShiqiYu/libfacedetection.train/"
@@ -47,7 +48,7 @@ def downloaded_yunet() -> Path:
     Raises:
         WeightsError: The file is not in the cache and cannot be downloaded.
     """
-    return fetched(os.environ.get("MIEN_YUNET_URL", URL), SHA256, "yunet_s_dynamic.onnx")
+    return download(os.environ.get("MIEN_YUNET_URL", URL), SHA256, "yunet_s_dynamic.onnx")
 
 
 class YuNet:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, WeightsError, near
 from mien.evaluation.ensemble import ensemble
-from mien.models.onnx_model import Model
+from mien.models.model import Model
 from mien.types import Predictions
 
 CROP = 44 / 48
@@ -39,7 +39,7 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated
     if not all(np.isfinite(each).all() for each in logits):
         raise WeightsError(f"{model.title} gives logits that are not finite: its training diverged, train it again")
     if calibrated:
-        logits = [model.calibration.scaled(each) for each in logits]
+        logits = [model.calibration.scale_logits(each) for each in logits]
     predictions = [Predictions(dataset.index, each, dataset.targets, dataset.classes) for each in logits]
     return predictions[0] if len(predictions) == 1 else ensemble(predictions)
 

@@ -80,13 +80,13 @@ def row(metrics: Metrics, config: Config, name: str, split: str, view: str, comm
     """
     require("torch", "train")  # a model file is evaluated without it
     from mien import config as configs
-    from mien.models.torch_model import multiply_adds
+    from mien.models.build import count_multiply_adds
 
     (low, high), (f1_low, f1_high) = metrics.intervals["accuracy"], metrics.intervals["macro_f1"]
     return Result(
         network=config.network.name,
         variant=config.network.variant,
-        multiply_adds=multiply_adds(config, len(metrics.classes)),
+        multiply_adds=count_multiply_adds(config, len(metrics.classes)),
         config=name,
         seed=config.training.seed,
         split=split,

@@ -52,9 +52,9 @@ def in_torch(spec: NetworkSpec, path: Path, threads: int, batch: int, seconds: f
         found = _timed(runner, batch, seconds)
 
     from mien.models import onnx_file
-    from mien.models.torch_model import rounded
+    from mien.models.checkpoint import to_half_precision
 
-    network.load_state_dict(rounded(network.state_dict()))  # as a trained network's are, for the size of the file
+    network.load_state_dict(to_half_precision(network.state_dict()))  # as a trained one, for the size
     onnx_file.write(network, spec.in_channels, spec.size, path, {})
     return found
 
@@ -65,7 +65,7 @@ def in_onnx(spec: NetworkSpec, path: Path, threads: int, batch: int, seconds: fl
     Returns:
         As `_timed`.
     """
-    from mien.models.download import open_session
+    from mien.models.session import open_session
 
     session = open_session(path, threads)
 

@@ -18,7 +18,7 @@ from mien.evaluation import tables
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.predict import predict
 from mien.experiments.corruptions import CORRUPTIONS, corrupt
-from mien.models.onnx_model import Model
+from mien.models.model import Model
 from mien.plotting import INK, LABEL_PT, legend, new_figure, split_and_n
 
 if TYPE_CHECKING:

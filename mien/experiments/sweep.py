@@ -39,7 +39,8 @@ from mien.evaluation.metrics import evaluate
 from mien.evaluation.predict import predict
 from mien.evaluation.results import Result
 from mien.labels import EXPRESSIONS, SPLITS
-from mien.models.torch_model import TorchModel, build, multiply_adds, preprocessing_of
+from mien.models.build import build_network, count_multiply_adds, preprocessing_for
+from mien.models.torch_model import TorchModel
 from mien.training import run as runs
 from mien.types import Predictions
 
@@ -204,7 +205,7 @@ def _done(trial: Trial, sweep: Sweep, table: Path) -> bool:
 
 
 def _refuse_other_faces(config: Config, sweep: Sweep, table: Path) -> None:
-    dataset = load_data(config.data.path, size=preprocessing_of(config).size)
+    dataset = load_data(config.data.path, size=preprocessing_for(config).size)
     for split in sweep.splits:
         tables.check_same_faces(table, Result, split, len(dataset.split(split)))
 
@@ -270,7 +271,7 @@ def comparison(sweep: Sweep, table: Path, split: str, against: str = "") -> str:
             low, high = 100 * gain.low, 100 * gain.high
             better = f"{100 * gain.accuracy:+.2f} ({low:+.2f} to {high:+.2f}), p {gain.p_said}"
         of_variant = next(trial.config for trial in sweep.trials if trial.variant == variant)
-        cost = f"{multiply_adds(of_variant, len(EXPRESSIONS)) / 1e6:.1f} M"
+        cost = f"{count_multiply_adds(of_variant, len(EXPRESSIONS)) / 1e6:.1f} M"
         accuracy = _mean_and_spread([row.accuracy for row in found])
         f1 = _mean_and_spread([row.macro_f1 for row in found])
         cells = (variant, cost, str(len(found)), accuracy, f1, better)
@@ -365,7 +366,7 @@ def _config(table: dict[str, Any], place: str) -> Config:
         if config.training.devices > 1:
             raise ConfigError("a sweep trains on one device: set training.devices to 1, and run one process a GPU")
         with torch.device("meta"):  # refused now and not after the hours of the variants before it
-            build(config, len(EXPRESSIONS))
+            build_network(config, len(EXPRESSIONS))
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from None
     return config

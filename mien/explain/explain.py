@@ -14,8 +14,10 @@ from mien.detection.base import Detector
 from mien.errors import ConfigError, require
 from mien.explain.sheet import HEAT, draw_probabilities, overlay, telling
 from mien.labels import class_colours
-from mien.models.onnx_model import DEFAULT, Model, OnnxModel
+from mien.models.model import Model
+from mien.models.onnx_model import OnnxModel
 from mien.models.open_model import open_model
+from mien.models.zoo import DEFAULT_MODEL
 from mien.plotting import INK, LABEL_PT, SMALL_PT, new_figure, save
 from mien.preprocess import crop
 from mien.recognition import photo
@@ -52,7 +54,7 @@ class Explanation:
 
 def explain(
     picture: photo.Picture,
-    model: str | Path | Model = DEFAULT,
+    model: str | Path | Model = DEFAULT_MODEL,
     detector: str | Detector = "blazeface",
     method: Method | None = None,
     threads: int | None = None,
@@ -195,7 +197,7 @@ def _grad_cams(
 
     if threads:
         torch.set_num_threads(threads)
-    trained = TorchModel.of_exported(model.file) if isinstance(model, OnnxModel) else model
+    trained = TorchModel.from_onnx(model.path) if isinstance(model, OnnxModel) else model
     assert isinstance(trained, TorchModel)
     said = [trained.classes.index(face.expression.name) for face in faces]
     return [(grad_cam(trained, image, expression),) for image, expression in zip(images, said, strict=True)]

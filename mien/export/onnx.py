@@ -17,8 +17,9 @@ from mien.errors import ConfigError, WeightsError
 from mien.evaluation.predict import predict
 from mien.files import replaced
 from mien.models import onnx_file
-from mien.models.onnx_model import FORMAT, METADATA, OnnxModel, find
+from mien.models.onnx_model import METADATA_FORMAT, METADATA_KEY, OnnxModel
 from mien.models.torch_model import TorchModel
+from mien.models.zoo import find_model
 from mien.types import Predictions
 
 TOLERANCE = 1e-4
@@ -34,7 +35,7 @@ def export(trained: TorchModel, path: Path, public: FaceDataset, metrics: dict[s
 
     The file takes `images`, (batch, C, size, size) as `mien.preprocess.Preprocessing` gives them, and gives `logits`,
     (batch, K), and its masks: see `mien.models.onnx_file.write`. Its metadata holds what a user of the file needs:
-    see `mien.models.onnx_model.METADATA`.
+    see `mien.models.onnx_model.METADATA_KEY`.
 
     Args:
         trained: The network.
@@ -52,7 +53,7 @@ def export(trained: TorchModel, path: Path, public: FaceDataset, metrics: dict[s
     check_onnx_suffix(path)
     preprocessing = trained.preprocessing
     metadata = {
-        "format": FORMAT,
+        "format": METADATA_FORMAT,
         "mien": mien.__version__,
         "network": trained.title,
         "classes": list(trained.classes),
@@ -60,13 +61,13 @@ def export(trained: TorchModel, path: Path, public: FaceDataset, metrics: dict[s
         "calibration": trained.calibration.to_dict(),
         "config": configs.without_folders(trained.config),
         "weights": trained.digest,
-        "log_row": trained.row,
+        "log_row": trained.log_row,
         "metrics": metrics,
         "licence": LICENCE,
     }
     with replaced(path) as part:
         onnx_file.write(
-            trained.network, preprocessing.channels, preprocessing.size, part, {METADATA: json.dumps(metadata)}
+            trained.network, preprocessing.channels, preprocessing.size, part, {METADATA_KEY: json.dumps(metadata)}
         )
         expected = trained.logits(public.images)
         difference = float(np.abs(OnnxModel(part).logits(public.images) - expected).max())
@@ -107,7 +108,7 @@ def recalibrate(
     check_onnx_suffix(path)
     classifier = OnnxModel(model)
     own = predict(classifier, faces, calibrated=False)
-    before = replace(own, logits=classifier.calibration.scaled(own.logits))
+    before = replace(own, logits=classifier.calibration.scale_logits(own.logits))
     calibration = calibrate(own, coverage)
     metrics = {
         name: {key: value for key, value in values.items() if key not in CALIBRATED}
@@ -116,7 +117,7 @@ def recalibrate(
     }
     metadata = classifier.metadata | {"calibration": calibration.to_dict(), "metrics": metrics}
     with replaced(path) as part:
-        onnx_file.restamp(find(model), part, {METADATA: json.dumps(metadata)})
+        onnx_file.replace_metadata(find_model(model), part, {METADATA_KEY: json.dumps(metadata)})
     return calibration, before
 
 

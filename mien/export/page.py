@@ -13,8 +13,8 @@ from mien.detection import blazeface
 from mien.errors import ConfigError
 from mien.files import replaced, write_text
 from mien.labels import class_colours
-from mien.models import onnx_model as classifier
 from mien.models.onnx_model import OnnxModel
+from mien.models.zoo import DEFAULT_MODEL, find_model, shipped_models
 
 PAGE = Path(__file__).parents[1] / "page"
 """The page's own files, as a service gives them out. They find the models through `v1/models` then."""
@@ -64,9 +64,9 @@ def named(models: list[str]) -> dict[str, Path]:
         ConfigError: Two have the same name.
     """
     if not models:
-        shipped = classifier.shipped()
-        return {classifier.DEFAULT: shipped.pop(classifier.DEFAULT), **shipped}
-    paths = {Path(model).stem: classifier.find(model) for model in models}
+        shipped = shipped_models()
+        return {DEFAULT_MODEL: shipped.pop(DEFAULT_MODEL), **shipped}
+    paths = {Path(model).stem: find_model(model) for model in models}
     if len(paths) < len(models):
         raise ConfigError(f"each model needs a name of its own on the page, got {', '.join(models)}; rename a file")
     return paths

@@ -23,7 +23,8 @@ from mien.evaluation.predict import predict
 from mien.export.onnx import check_onnx_suffix
 from mien.files import replaced
 from mien.models import onnx_file
-from mien.models.onnx_model import METADATA, OnnxModel, find
+from mien.models.onnx_model import METADATA_KEY, OnnxModel
+from mien.models.zoo import find_model
 
 FACES = 512
 """Training faces whose activations set the integers' ranges."""
@@ -69,7 +70,7 @@ def quantize(model: str, path: Path, dataset: FaceDataset, faces: int = FACES, s
     metadata |= {"weights": f"{classifier.digest}-int8", "quantized": {"faces": len(rows), "seed": seed}}
     with tempfile.TemporaryDirectory() as folder, replaced(path) as part:
         whole, integers = Path(folder) / "whole.onnx", Path(folder) / "integers.onnx"
-        _fold(find(model), whole)
+        _fold(find_model(model), whole)
         logging.getLogger().addFilter(_no_advice)
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints how its histograms come on
@@ -87,9 +88,11 @@ def quantize(model: str, path: Path, dataset: FaceDataset, faces: int = FACES, s
                 )
         finally:
             logging.getLogger().removeFilter(_no_advice)
-        onnx_file.restamp(integers, part, {METADATA: json.dumps(metadata)})
+        onnx_file.replace_metadata(integers, part, {METADATA_KEY: json.dumps(metadata)})
         calibration = calibrate(predict(OnnxModel(part), public))
-        onnx_file.restamp(integers, part, {METADATA: json.dumps(metadata | {"calibration": calibration.to_dict()})})
+        onnx_file.replace_metadata(
+            integers, part, {METADATA_KEY: json.dumps(metadata | {"calibration": calibration.to_dict()})}
+        )
     return OnnxModel(path)
 
 

@@ -1,7 +1,4 @@
-"""Checkpoints: one safetensors file each, with its JSON in the file's own metadata. Never pickle.
-
-A single file, replaced whole, so that tensors and the numbers that belong to them cannot be of two moments.
-"""
+"""Checkpoints: safetensors files that also hold the training state as JSON."""
 
 from __future__ import annotations
 
@@ -18,59 +15,75 @@ from mien.errors import WeightsError, error_text
 from mien.files import replaced
 
 FORMAT = "mien-checkpoint-1"
+"""The key of the safetensors metadata that holds the JSON state.
+
+Tensors and state are one file, replaced in one step, so that they always belong together. Nothing is pickled.
+"""
+LAST = "last.safetensors"
+"""File name of a run's full training state, from which the run resumes."""
+BEST = "best.safetensors"
+"""File name of a run's averaged weights after the epoch with the best PublicTest accuracy, `to_half_precision`."""
 
 
 def save(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Writes tensors and their state, whole or not at all.
+    """Writes a checkpoint; an existing file is replaced only once the new one is complete.
 
     Args:
         path: The file.
-        tensors: By name, on any device.
-        state: Whatever JSON can hold.
+        tensors: Tensors by name, on any device.
+        state: A JSON object.
 
     Raises:
-        OSError: The disk is full or the folder cannot be written; what stood at `path` is still there.
+        OSError: The disk is full or the folder is not writable; an existing file at `path` is kept.
     """
     with replaced(path) as part:
         try:
             save_file(
                 {name: tensor.contiguous() for name, tensor in tensors.items()}, part, {FORMAT: json.dumps(state)}
             )
-        except safetensors.SafetensorError as error:  # what it makes of the system's errors
+        except safetensors.SafetensorError as error:  # safetensors wraps errors of the operating system in it
             raise OSError(errno.EIO, error_text(error), str(path)) from None
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads what `save` wrote, tensors on the CPU.
+    """Reads the tensors, onto the CPU, and the state of a checkpoint.
 
     Raises:
-        WeightsError: The file is missing, damaged, or no checkpoint of mien.
+        WeightsError: The file is missing or damaged, or mien did not write it.
     """
     if not path.is_file():
         raise WeightsError(f"there is no checkpoint {path}")
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a dict)
     except (safetensors.SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from None
+        raise WeightsError(f"{path} is damaged or is not a safetensors file: {error}") from None
     if FORMAT not in metadata:
         raise WeightsError(f"{path} is not a checkpoint of mien: its metadata has no {FORMAT}")
     try:
         state = json.loads(metadata[FORMAT])
     except ValueError as error:
-        raise WeightsError(f"{path} is damaged: its {FORMAT} is no JSON ({error})") from None
+        raise WeightsError(f"{path} is damaged: its {FORMAT} is not JSON ({error})") from None
     if not isinstance(state, dict):
-        raise WeightsError(f"{path} is damaged: its {FORMAT} is no object")
+        raise WeightsError(f"{path} is damaged: its {FORMAT} is not a JSON object")
     return tensors, state
 
 
-def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors below `name.`, without that prefix."""
+def to_half_precision(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rounds the weights of convolutions and linear layers to half precision; biases and batch norms stay as they are.
+
+    Weights rounded when they are saved have the same values in torch and in an exported file of half the size.
+    """
+    return {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in weights.items()}
+
+
+def strip_prefix(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Selects the tensors whose key starts with `name.`, and removes that prefix."""
     prefix = f"{name}."
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
-def with_prefix(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with `name.` before each key."""
+def add_prefix(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Puts `name.` in front of every key."""
     return {f"{name}.{key}": tensor for key, tensor in tensors.items()}

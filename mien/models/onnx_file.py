@@ -1,4 +1,4 @@
-"""A network as an ONNX file."""
+"""Writes networks as ONNX files, and reads their weights back into torch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from onnxscript import optimizer
 from torch import Tensor, nn
 
 _PARAMETER = re.compile(r"(?P<folded>ConvBnFusion_W_)?network\.(?P<name>.+?)(?:_DequantizeLinear_Output)?")
-"""What the exporter, the optimizer that folds batch norms, and the quantizer make of a parameter's name."""
+"""A parameter's name in the graph: the exporter's, with the prefix of folded batch norms and the quantizer's suffix."""
 
 
-class _Tensors(nn.Module):
-    """A network that gives its logits, and each mask's mean over channels, as plain tensors."""
+class _TensorOutputs(nn.Module):
+    """Returns a network's logits, and the mean of each mask over its channels, as a tuple of tensors."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -33,33 +33,33 @@ class _Tensors(nn.Module):
 
 
 def write(network: nn.Module, channels: int, size: int, path: Path, metadata: dict[str, str]) -> None:
-    """Writes the part of a network that gives logits and masks, as ONNX.
+    """Writes the inference part of a network, without decoder and auxiliary heads, as an ONNX file.
 
-    The file takes `images`, (batch, channels, size, size), any batch, and gives `logits`, (batch, K), and for each
-    masked stage `mask_1`, `mask_2` and so on, (batch, h, w), the mask's mean over channels.
+    The graph takes `images` (batch, channels, size, size) with a dynamic batch size, and returns `logits` (batch, K)
+    and, for each masked stage, `mask_1`, `mask_2` and so on (batch, h, w): the mask's mean over its channels.
 
     Args:
-        network: (N, C, H, W) -> Outputs; it is put into evaluation mode.
+        network: (N, C, H, W) -> Outputs; it is left in evaluation mode.
         channels: C.
-        size: H and W.
+        size: H and W, pixels.
         path: The file.
-        metadata: Texts to be kept in the file.
+        metadata: Strings to store in the file, by key.
     """
     example = torch.zeros(2, channels, size, size)
-    whole = _Tensors(network.eval())
+    wrapper = _TensorOutputs(network.eval())
     with torch.inference_mode():
-        masks = len(whole(example)) - 1
+        masks = len(wrapper(example)) - 1
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own future, nothing the person can act on
+        warnings.simplefilter("ignore")  # they announce changes of the exporter, which the user cannot act on
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            whole,
+            wrapper,
             (example,),
             input_names=["images"],
             output_names=["logits", *(f"mask_{stage}" for stage in range(1, masks + 1))],
             dynamic_shapes={"images": {0: "batch"}},
             dynamo=True,
-            optimize=False,  # it would fold batch norms into weights, which are no half precision numbers then
+            optimize=False,  # it folds batch norms into the weights, which half precision then no longer represents
             verbose=False,
         )
     assert program is not None
@@ -74,70 +74,75 @@ def write(network: nn.Module, channels: int, size: int, path: Path, metadata: di
 
 
 def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
-    """The weights of a file that `write` wrote, also after batch norms were folded and weights made 8-bit integers.
+    """Reads the weights of a file that `write` wrote, even after batch norms were folded and weights quantized.
 
-    A batch norm that was folded comes back as one that only shifts, behind a convolution that has its scale: in
-    evaluation mode the network gives what the file gives, to the rounding of its maps. To train from there, see
-    `only_shifts`.
+    A folded batch norm is read as one that only shifts, behind a convolution that holds its scale: in evaluation mode
+    the network returns the same logits as the file, up to rounding. Before training from such weights, the batch norms
+    need the statistics of real images; `is_folded` finds them.
 
     Args:
         path: The file.
-        network: Of the kind that was written.
+        network: A network with the same architecture as the exported one.
 
     Returns:
-        A tensor for each parameter and buffer that is in the file, by the network's names. What `write` leaves out
-        is not: decoders, auxiliary heads.
+        A tensor for each parameter and buffer in the file, by its name in the network. Decoders and auxiliary heads
+        are missing, since `write` leaves them out.
     """
     graph = onnx.load(path).graph
-    stored = _constants(graph)
-    norms = _norms_behind(network, [axis.dim_value or 1 for axis in graph.input[0].type.tensor_type.shape.dim])
-    known = network.state_dict().keys()
+    constants = _evaluate_constants(graph)
+    shape = [axis.dim_value or 1 for axis in graph.input[0].type.tensor_type.shape.dim]
+    norm_after = _find_batch_norms(network, shape)
+    parameters = network.state_dict().keys()
     weights: dict[str, Tensor] = {}
     for node in graph.node:
-        if node.output[0] in stored:
+        if node.output[0] in constants:
             continue
-        for place, given in enumerate(node.input):
-            parameter = _PARAMETER.fullmatch(given)
-            if parameter is None or given not in stored:
+        for position, input_name in enumerate(node.input):
+            match = _PARAMETER.fullmatch(input_name)
+            if match is None or input_name not in constants:
                 continue
-            name = parameter["name"]
-            if name not in known and (copied := name.rstrip("0123456789")) in known:
-                name = copied  # of a layer that is used twice the quantizer makes two, and numbers the second
-            weights[name] = torch.tensor(stored[given])
+            name = match["name"]
+            if name not in parameters and (original := name.rstrip("0123456789")) in parameters:
+                name = original  # the quantizer copies a layer that is used twice, and numbers the copy
+            weights[name] = torch.tensor(constants[input_name])
             convolution = name.removesuffix(".weight")
-            if parameter["folded"] and convolution in norms:
-                # By its place, for its name may be another's: the optimizer keeps equal ones once.
-                shift = torch.tensor(stored[node.input[place + 1]])
-                weights |= _unfolded(convolution, norms[convolution], shift, network)
+            if match["folded"] and convolution in norm_after:
+                # The shift is found by its position: the optimizer merges equal constants, so its name may be another.
+                shift = torch.tensor(constants[node.input[position + 1]])
+                weights |= _unfold_batch_norm(convolution, norm_after[convolution], shift, network)
     return weights
 
 
-def only_shifts(norm: nn.BatchNorm2d) -> bool:
-    """Whether a batch norm is one that `read` found folded: it knows nothing of the maps before it.
+def is_folded(norm: nn.BatchNorm2d) -> bool:
+    """Whether `read` restored this batch norm from a folded one, so that it lacks the statistics of its input.
 
-    A new one has a variance of 1, not of 1 less eps.
+    Such a batch norm has a running variance of 1 - eps, a new one of 1.
     """
     variance = norm.running_var
     return variance is not None and bool((variance == torch.full_like(variance, 1 - norm.eps)).all())
 
 
-def _norms_behind(network: nn.Module, shape: list[int]) -> dict[str, str]:
-    """The batch norm that takes what a convolution gives, for each convolution that has one, by name."""
-    maps: list[tuple[Tensor, str]] = []  # kept, lest another tensor takes a lost one's place
+def _find_batch_norms(network: nn.Module, shape: list[int]) -> dict[str, str]:
+    """Finds the batch norm that directly follows each convolution, by running the network once.
+
+    Returns:
+        Name of the convolution -> name of its batch norm.
+    """
+    outputs: list[tuple[Tensor, str]] = []  # keeps the tensors alive, so that `is` cannot match reused memory
     norms: dict[str, str] = {}
 
     def remember(name: str, output: Tensor) -> None:
-        maps.append((output, name))
+        outputs.append((output, name))
 
-    def look_up(name: str, taken: Tensor) -> None:
-        norms.update({convolution: name for output, convolution in maps if output is taken})
+    def look_up(name: str, norm_input: Tensor) -> None:
+        norms.update({convolution: name for output, convolution in outputs if output is norm_input})
 
     hooks = []
-    for name, part in network.named_modules():
-        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
-            hooks.append(part.register_forward_hook(lambda _, __, output, name=name: remember(name, output)))
-        elif isinstance(part, nn.BatchNorm2d):
-            hooks.append(part.register_forward_pre_hook(lambda _, inputs, name=name: look_up(name, inputs[0])))
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            hooks.append(module.register_forward_hook(lambda _, __, output, name=name: remember(name, output)))
+        elif isinstance(module, nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(lambda _, inputs, name=name: look_up(name, inputs[0])))
     with torch.no_grad():
         network.eval()(torch.zeros(shape))
     for hook in hooks:
@@ -145,22 +150,22 @@ def _norms_behind(network: nn.Module, shape: list[int]) -> dict[str, str]:
     return norms
 
 
-def _unfolded(convolution: str, norm: str, shift: Tensor, network: nn.Module) -> dict[str, Tensor]:
-    """What else belongs to a convolution with its batch norm's scale: no bias, and a batch norm that only shifts."""
+def _unfold_batch_norm(convolution: str, norm: str, shift: Tensor, network: nn.Module) -> dict[str, Tensor]:
+    """The weights of a batch norm that only shifts, and a zero bias for its convolution if that has one."""
     variance = 1 - cast(nn.BatchNorm2d, network.get_submodule(norm)).eps
-    parts = {
+    weights = {
         f"{norm}.weight": torch.ones_like(shift),
         f"{norm}.bias": shift,
         f"{norm}.running_mean": torch.zeros_like(shift),
         f"{norm}.running_var": torch.full_like(shift, variance),
     }
     if network.get_submodule(convolution).bias is not None:
-        parts[f"{convolution}.bias"] = torch.zeros_like(shift)
-    return parts
+        weights[f"{convolution}.bias"] = torch.zeros_like(shift)
+    return weights
 
 
-def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
-    """What does not depend on the input: initializers, as they are, cast, and as integers stand for."""
+def _evaluate_constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
+    """The values that do not depend on the input: initializers, and their casts and dequantized forms."""
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if not node.input or node.input[0] not in values:
@@ -168,25 +173,31 @@ def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
         if node.op_type == "Cast":
             values[node.output[0]] = values[node.input[0]].astype(np.float32)
         elif node.op_type == "DequantizeLinear":
-            integers, scale, *zeros = (values[name] for name in node.input)
+            integers, scale, *zero_points = (values[name] for name in node.input)
             axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
             shape = [-1 if dimension == axis else 1 for dimension in range(integers.ndim)] if scale.ndim else []
-            zero = zeros[0].reshape(shape) if zeros else 0
-            values[node.output[0]] = (integers.astype(np.float32) - zero) * scale.reshape(shape)
+            zero_point = zero_points[0].reshape(shape) if zero_points else 0
+            values[node.output[0]] = (integers.astype(np.float32) - zero_point) * scale.reshape(shape)
     return values
 
 
-def restamp(source: Path, path: Path, metadata: dict[str, str]) -> None:
-    """Copies a file with other texts kept in it; the network stays as it is, to the bit."""
+def replace_metadata(source: Path, path: Path, metadata: dict[str, str]) -> None:
+    """Writes a copy of an ONNX file with other metadata; the graph stays the same.
+
+    Args:
+        source: The file to copy.
+        path: The file to write.
+        metadata: Strings to store, by key; they replace all of the source's.
+    """
     model = onnx.load(source)
     onnx.helper.set_model_props(model, metadata)
     path.write_bytes(model.SerializeToString())
 
 
 def _halve_lossless(graph: onnx.GraphProto) -> None:
-    """Stores weights in half precision where each is the same number there, with a Cast back to single.
+    """Stores the weights that half precision represents exactly as such, with a Cast back to single precision.
 
-    ONNX Runtime casts them once, when it opens the file: half the size, and nothing lost.
+    This halves the file without loss. ONNX Runtime evaluates the casts once, when it opens the file.
     """
     casts = []
     for tensor in graph.initializer:
@@ -206,7 +217,7 @@ def _halve_lossless(graph: onnx.GraphProto) -> None:
 
 
 def _strip_traces(model: onnx.ModelProto) -> None:
-    """Takes out the exporter's notes on each node: source lines of the machine it ran on, and a third of the file."""
+    """Removes the exporter's notes on each node: source lines of the exporting machine, a third of the file's size."""
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]

@@ -1,25 +1,27 @@
-"""A trained network, in any of its forms, opened; without torch where the form needs none."""
+"""Opens a trained network in any form; imports torch only for run folders and checkpoints."""
 
 from __future__ import annotations
 
 from mien.errors import WeightsError, near, require
 from mien.files import at_home
-from mien.models.onnx_model import Model, OnnxModel, shipped
+from mien.models.model import Model
+from mien.models.onnx_model import OnnxModel
+from mien.models.zoo import shipped_models
 
 
 def open_model(model: str, threads: int | None = None) -> Model:
-    """Opens any form of a trained network.
+    """Opens a trained network in any form.
 
     Args:
-        model: A run folder, a checkpoint (.safetensors), an .onnx file, or a shipped model's name; the last two work
-            without torch. A folder of a shipped model's name is ./NAME.
-        threads: CPU threads; None takes all cores.
+        model: The name of a shipped model, an .onnx file, a run folder or a checkpoint (.safetensors); the first two
+            work without torch. To open a run folder that has the name of a shipped model, write ./NAME.
+        threads: CPU threads; None uses all cores.
 
     Raises:
-        WeightsError: It is none of these, or damaged.
+        WeightsError: There is no such model, or it is damaged.
         MissingExtraError: It needs torch, which is not installed.
     """
-    if model in shipped():
+    if model in shipped_models():
         return OnnxModel(model, threads)
     path = at_home(model)
     if path.suffix == ".onnx":
@@ -32,6 +34,6 @@ def open_model(model: str, threads: int | None = None) -> Model:
             torch.set_num_threads(threads)
         return TorchModel.load(path)
     raise WeightsError(
-        f"there is no model {model}: expected a run folder, a checkpoint, an .onnx file or a shipped model's name; "
-        f"{near(model, shipped())}"
+        f"there is no model {model:.80}: expected a run folder, a checkpoint, an .onnx file or the name of a shipped "
+        f"model; {near(model, shipped_models())}"
     )

@@ -1,4 +1,4 @@
-"""From a config to a network, and from a checkpoint to a trained one."""
+"""A trained network in torch, read from a checkpoint or from an exported file."""
 
 from __future__ import annotations
 
@@ -12,96 +12,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from mien import config as configs
 from mien.calibration import Calibration
 from mien.config import Config
-from mien.errors import ConfigError, WeightsError
+from mien.errors import WeightsError
 from mien.models import checkpoint, onnx_file
+from mien.models.build import build_network
+from mien.models.checkpoint import BEST
 from mien.models.onnx_model import OnnxModel
 from mien.networks import registry
-from mien.networks.masking import Mask
 from mien.preprocess import Preprocessing
-
-LAST = "last.safetensors"
-"""The whole state of a run, to go on from."""
-BEST = "best.safetensors"
-"""The averaged weights of the epoch with the best PublicTest accuracy, `rounded`: to evaluate and export."""
-
-
-def preprocessing_of(config: Config) -> Preprocessing:
-    """How faces become the input of a config's network.
-
-    Raises:
-        ConfigError: There is no such network, or it cannot be had with such images.
-    """
-    spec = registry.find(config.network.name, config.network.variant)
-    size = config.network.size or spec.size
-    if size < spec.min_size:
-        raise ConfigError(f"network.size must be {spec.min_size}..{configs.MAX_SIZE} for {spec.title}, got {size}")
-    return Preprocessing(size=size, channels=config.network.channels or spec.in_channels)
-
-
-def build(config: Config, num_classes: int) -> tuple[nn.Module, Preprocessing]:
-    """The network of a config, with new weights from torch's global random state, and its preprocessing.
-
-    Raises:
-        ConfigError: There is no such network, or it cannot be had with such images, classes or masks.
-    """
-    spec = registry.find(config.network.name, config.network.variant)
-    preprocessing = preprocessing_of(config)
-    parts: dict[str, Any] = {"dropout": config.network.dropout}
-    for name, nothing in (("mask_activation", "empty"), ("mask_depth", "0")):
-        if value := getattr(config.network, name):
-            if not spec.has_u_nets:
-                raise ConfigError(
-                    f"network.{name} must be {nothing} for {spec.title}, which has no masks that it could be of, "
-                    f"got {value}"
-                )
-            parts[name] = value
-    network = registry.create(spec, num_classes, preprocessing.channels, **parts)
-    fits_masks = config.loss.margin and config.loss.margin_reading == "mask"
-    if fits_masks and any(isinstance(part, Mask) and part.softmax for part in network.modules()):
-        raise ConfigError(
-            "loss.margin_reading = mask fits the masks' mean over channels to the image's saliency, and a softmax's is "
-            f"always the same: set network.mask_activation to sigmoid for {spec.title}, or the reading to labels"
-        )
-    return network, preprocessing
-
-
-def multiply_adds(config: Config, num_classes: int) -> int:
-    """Of one face: counted, since a config may change its network's masks and size, but nothing is computed.
-
-    Raises:
-        ConfigError: As `build`.
-    """
-    with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network, preprocessing = build(config, num_classes)
-        network.eval()(torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size))
-    return int(counter.get_total_flops() // 2)
-
-
-def rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of convolutions and linear layers in half precision, all else as it is.
-
-    Rounded once, where they are kept, they are the same numbers in torch and in an exported file of half the size.
-    """
-    return {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in weights.items()}
 
 
 @dataclass(frozen=True)
 class TorchModel:
-    """A network in evaluation mode, on the CPU when it is read, with all that belongs to its weights.
+    """A trained network in torch, in evaluation mode, with everything that belongs to its weights.
 
     Attributes:
-        network: (N, C, H, W) -> Outputs.
-        preprocessing: What its images go through.
-        classes: K class names.
-        config: What it was trained with.
-        calibration: Found on PublicTest; none in LAST, whose weights are not chosen.
-        row: The log's row of the epoch that the weights are from.
-        exported: Digest of the exported file that it was read from, whose new parts would change its own.
+        network: (N, C, H, W) -> Outputs, on the CPU when it is read from a file.
+        preprocessing: How gray faces become the network's input.
+        classes: K class names, in the order of the logits.
+        config: The config that the network was trained with.
+        calibration: Fitted on PublicTest; the identity for `LAST` checkpoints, which are not calibrated.
+        log_row: The row of the training log of the epoch that the weights are from.
+        exported_digest: Digest stored in the exported file that the network was read from, otherwise empty. Parts that
+            the file lacks are new, so that the weights themselves would have another digest.
     """
 
     network: nn.Module
@@ -109,25 +45,28 @@ class TorchModel:
     classes: tuple[str, ...]
     config: Config
     calibration: Calibration
-    row: dict[str, Any]
-    exported: str = ""
+    log_row: dict[str, Any]
+    exported_digest: str = ""
 
     @classmethod
     def load(cls, path: Path) -> TorchModel:
-        """Reads a run folder's BEST, or a checkpoint file of either kind.
+        """Reads the best weights of a run folder, or a checkpoint file.
+
+        Args:
+            path: A run folder, whose `BEST` is read, or a `BEST` or `LAST` file.
 
         Raises:
-            WeightsError: There is none, it is damaged, or it does not fit the network that its config names.
+            WeightsError: The file is missing or damaged, or does not fit the network that its config describes.
         """
         file = path / BEST if path.is_dir() else path
         if path.is_dir() and not file.exists():
             raise WeightsError(f"{path} holds no {BEST}: train it for at least one epoch")
         tensors, state = checkpoint.load(file)
-        weights = checkpoint.part(tensors, "averaged.module") or tensors  # LAST holds more than the weights
+        weights = checkpoint.strip_prefix(tensors, "averaged.module") or tensors  # LAST also holds the optimizer
         if missing := next((name for name in ("config", "classes") if name not in state), ""):
             raise WeightsError(f"{file} is damaged: it has no {missing}")
         config = configs.from_dict(state["config"])
-        network, preprocessing = build(config, len(state["classes"]))
+        network, preprocessing = build_network(config, len(state["classes"]))
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
@@ -137,54 +76,54 @@ class TorchModel:
             calibration = Calibration.from_dict(state["calibration"]) if "calibration" in state else Calibration()
         except ValueError as error:
             raise WeightsError(f"{file} is damaged: {error}") from None
-        row = state["log"][-1] if state.get("log") else state.get("row", {})
-        return cls(network.eval(), preprocessing, tuple(state["classes"]), config, calibration, row)
+        log_row = state["log"][-1] if state.get("log") else state.get("row", {})
+        return cls(network.eval(), preprocessing, tuple(state["classes"]), config, calibration, log_row)
 
     @classmethod
-    def of_exported(cls, path: Path) -> TorchModel:
-        """Reads the network of a file that `mien export` or `mien quantize` wrote.
+    def from_onnx(cls, path: Path) -> TorchModel:
+        """Reads a network from a file that `mien export` or `mien quantize` wrote.
 
-        Parts that serve training alone, such as a decoder, are new; see `mien.models.onnx_file.read` for the rest.
+        The parts that only training uses, such as a decoder, are not in the file and get new weights. See
+        `mien.models.onnx_file.read` for folded batch norms and 8-bit weights.
 
         Raises:
-            WeightsError: It cannot be used, or does not fit the network that its config names.
+            WeightsError: The file cannot be used, or does not fit the network that its config describes.
             ConfigError: Its config has fields that this version of mien does not know.
         """
-        classifier = OnnxModel(path)
-        network, preprocessing = build(classifier.config, len(classifier.classes))
-        if preprocessing.channels != classifier.preprocessing.channels:
+        model = OnnxModel(path)
+        network, preprocessing = build_network(model.config, len(model.classes))
+        if preprocessing.channels != model.preprocessing.channels:
             raise WeightsError(
-                f"{path} does not fit {classifier.title}: its images have other channels than its config"
+                f"{path} does not fit {model.title}: its preprocessing has channels = {model.preprocessing.channels}, "
+                f"and the network of its config takes {preprocessing.channels}"
             )
-        given = onnx_file.read(path, network)
-        wanted = {
+        stored = onnx_file.read(path, network)
+        expected = {
             name: tensor
             for name, tensor in network.state_dict().items()
-            if not registry.used_in_training_only(name) and tensor.ndim  # all but batch norms' counts of batches
+            if not registry.is_training_only(name) and tensor.ndim  # scalars are the batch counts of batch norms
         }
-        if misfit := next(
-            (name for name in wanted if name not in given or given[name].shape != wanted[name].shape), ""
-        ):
-            raise WeightsError(f"{path} does not fit {classifier.title}: its {misfit} is missing or of another size")
-        if extra := next((name for name in given if name not in wanted), ""):
-            raise WeightsError(f"{path} does not fit {classifier.title}, which has no {extra}")
-        network.load_state_dict(given, strict=False)
-        row = classifier.metadata.get("log_row", {})
+        for name, tensor in expected.items():
+            if name not in stored or stored[name].shape != tensor.shape:
+                raise WeightsError(f"{path} does not fit {model.title}: its {name} is missing or has another shape")
+        if unknown := next((name for name in stored if name not in expected), ""):
+            raise WeightsError(f"{path} does not fit {model.title}, which has no {unknown}")
+        network.load_state_dict(stored, strict=False)
         return cls(
             network.eval(),
-            classifier.preprocessing,
-            classifier.classes,
-            classifier.config,
-            classifier.calibration,
-            row,
-            classifier.digest,
+            model.preprocessing,
+            model.classes,
+            model.config,
+            model.calibration,
+            model.metadata.get("log_row", {}),
+            model.digest,
         )
 
     @cached_property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that say which weights these are; more where they are of a file in 8 bits."""
-        if self.exported:
-            return self.exported
+        """Identifies the weights by sixteen hexadecimal digits; 8-bit files add a suffix to those of the original."""
+        if self.exported_digest:
+            return self.exported_digest
         hashed = hashlib.blake2b(digest_size=8)
         for name, tensor in sorted(self.network.state_dict().items()):
             hashed.update(name.encode() + tensor.contiguous().cpu().numpy().tobytes())
@@ -196,27 +135,39 @@ class TorchModel:
         return registry.find(self.config.network.name, self.config.network.variant).title
 
     def logits(self, images: list[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Gray faces, each (h, w), values 0..255 -> (N, K)."""
-        return logits_of(self.network, self.preprocessing, images)
+        """Gray faces, each (h, w), values 0..255 -> (N, K) class scores before softmax."""
+        return compute_logits(self.network, self.preprocessing, images)
 
     @torch.inference_mode()
-    def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """Gray faces (N, h, w) -> for each masked stage (N, h', w'), the mask's mean over channels, in [0, 1]."""
+    def masks(self, images: list[NDArray[np.uint8]] | NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Gray faces, each (h, w), values 0..255 -> (N, h', w') in [0, 1] for each masked stage.
+
+        Each mask is averaged over its channels. The tuple is empty for a network without masks.
+        """
         outputs = self.network(torch.from_numpy(self.preprocessing(images)))
         return tuple(mask.mean(dim=1).numpy() for mask in outputs.masks)
 
 
 @torch.inference_mode()
-def logits_of(
+def compute_logits(
     network: nn.Module,
     preprocessing: Preprocessing,
     images: list[NDArray[np.uint8]] | NDArray[np.uint8],
 ) -> NDArray[np.float32]:
-    """Logits of gray faces, each (h, w), values 0..255, in order; the network is in evaluation mode -> (N, K)."""
+    """Computes the logits of gray faces, in batches.
+
+    Args:
+        network: (N, C, H, W) -> Outputs, in evaluation mode, on any device.
+        preprocessing: How gray faces become its input.
+        images: N gray faces, each (h, w), values 0..255.
+
+    Returns:
+        (N, K), in the order of the faces.
+    """
     device = next(network.parameters()).device
-    parts: list[Tensor] = []
-    n = preprocessing.at_once
-    for start in range(0, max(1, len(images)), n):  # no faces go through, too, and give (0, K)
-        batch = torch.from_numpy(preprocessing(images[start : start + n])).to(device)
-        parts.append(network(batch).logits.float().cpu())
-    return np.asarray(torch.cat(parts).numpy(), np.float32)
+    batches: list[Tensor] = []
+    batch_size = preprocessing.batch_size
+    for start in range(0, max(1, len(images)), batch_size):  # an empty batch runs too, so that K is known
+        batch = torch.from_numpy(preprocessing(images[start : start + batch_size])).to(device)
+        batches.append(network(batch).logits.float().cpu())
+    return np.asarray(torch.cat(batches).numpy(), np.float32)

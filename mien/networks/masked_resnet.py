@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from mien.networks.attention import BAM, CBAMBlock, SoftMask
 from mien.networks.backbones import BasicBlock, ResNet, convolution, initialise
-from mien.networks.masking import Mask
+from mien.networks.masking import UNetMask
 from mien.networks.outputs import Outputs
 
 
@@ -149,7 +149,7 @@ def masked_resnet(
 
 def _mask(channels: int, activation: str, kind: str = "u-net", **parts: Any) -> nn.Module:
     if kind == "u-net":
-        return Mask(channels, **parts, activation=activation)
+        return UNetMask(channels, **parts, activation=activation)
     if kind == "soft":
         return SoftMask(channels, **parts)
     return BAM(channels)

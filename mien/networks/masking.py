@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mien.networks.backbones import BasicBlock, initialise
 
 
-class Mask(nn.Module):
+class UNetMask(nn.Module):
     """Computes a mask M(P) in [0, 1] for a feature map P, to be used as P * (1 + M).
 
     Pham, Vu and Tran (ICPR 2020), Eq. 1, and Shen and Li, section 3.1 and Fig. 3. 0 leaves a value as it is, 1

@@ -27,7 +27,7 @@ class NetworkSpec:
         multiply_adds: Of one forward pass at `size`, evaluation mode. Counted by a test.
         source: Where it is published.
         builder: What builds it, `module:function` in mien.networks.
-        parts: What that builds it from.
+        arguments: What that builds it from.
         imagenet: The model whose published ImageNet weights fit its backbone, by torchvision's name, or
             efficientnet_lite0; empty where there is none.
     """
@@ -41,7 +41,7 @@ class NetworkSpec:
     multiply_adds: int
     source: str
     builder: str
-    parts: dict[str, Any] = field(repr=False)
+    arguments: dict[str, Any] = field(repr=False)
     imagenet: str = ""
 
     @property
@@ -52,11 +52,11 @@ class NetworkSpec:
     @property
     def has_u_nets(self) -> bool:
         """Whether its masks are U-Nets, whose activation can be chosen."""
-        return any(mask.get("kind", "u-net") == "u-net" for mask in self.parts.get("masks", ()))
+        return any(mask.get("kind", "u-net") == "u-net" for mask in self.arguments.get("masks", ()))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, without what it is built from."""
-        return {name: value for name, value in vars(self).items() if name not in ("builder", "parts")}
+        return {name: value for name, value in vars(self).items() if name not in ("builder", "arguments")}
 
 
 RESNET18 = (2, 2, 2, 2)
@@ -268,7 +268,7 @@ def find(name: str, variant: str = "") -> NetworkSpec:
 
 
 def create(
-    spec: NetworkSpec, num_classes: int = 7, in_channels: int | None = None, dropout: float = 0.0, **parts: Any
+    spec: NetworkSpec, num_classes: int = 7, in_channels: int | None = None, dropout: float = 0.0, **arguments: Any
 ) -> nn.Module:
     """Builds a network with new weights from torch's global random state.
 
@@ -277,7 +277,7 @@ def create(
         num_classes: K, 2 or more.
         in_channels: Channels of the images, 1 or 3, where they are not the row's.
         dropout: Share of the pooled features that is dropped in training.
-        parts: Replaces single parts of the row, such as `mask_activation`.
+        arguments: Replaces single parts of the row, such as `mask_activation`.
 
     Returns:
         A module (N, C, H, W) -> `mien.networks.outputs.Outputs`.
@@ -292,7 +292,10 @@ def create(
     module, _, name = spec.builder.partition(":")
     builder = getattr(importlib.import_module(f"mien.networks.{module}"), name)
     network: nn.Module = builder(
-        num_classes=num_classes, in_channels=in_channels or spec.in_channels, dropout=dropout, **(spec.parts | parts)
+        num_classes=num_classes,
+        in_channels=in_channels or spec.in_channels,
+        dropout=dropout,
+        **(spec.arguments | arguments),
     )
     return network
 
@@ -301,6 +304,6 @@ AUXILIARY_HEADS = frozenset({"aux1", "aux2", "AuxLogits"})
 """GoogLeNet's and Inception's, which know the classes and serve training alone."""
 
 
-def used_in_training_only(parameter: str) -> bool:
+def is_training_only(parameter: str) -> bool:
     """Whether a parameter of that name belongs to a decoder or an auxiliary head, which are never exported."""
     return not (AUXILIARY_HEADS | {"decoder"}).isdisjoint(parameter.split("."))

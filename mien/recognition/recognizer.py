@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from mien.deprecation import warn_deprecated
 from mien.detection.base import Detection, Detector
 from mien.detection.registry import create_detector
-from mien.models.onnx_model import DEFAULT, Model, OnnxModel
+from mien.models.model import Model
+from mien.models.onnx_model import OnnxModel
+from mien.models.zoo import DEFAULT_MODEL
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.types import Expression, Face
@@ -34,7 +36,7 @@ class Recognizer:
 
     def __init__(
         self,
-        model: str | Path | Model = DEFAULT,
+        model: str | Path | Model = DEFAULT_MODEL,
         detector: str | Path | Detector = "blazeface",
         threads: int | None = None,
     ) -> None:
@@ -75,7 +77,7 @@ class Recognizer:
         """What faces show that are already cut out: gray squares, each (h, w), values 0..255, as `crop` cuts them."""
         calibration = self.model.calibration
         probabilities = calibration.probabilities(self.model.logits(list(crops)))
-        uncertain = calibration.uncertain(probabilities)
+        uncertain = calibration.is_uncertain(probabilities)
         return [
             Expression(dict(zip(self.model.classes, row, strict=True)), doubtful)
             for row, doubtful in zip(probabilities.tolist(), uncertain.tolist(), strict=True)

@@ -35,7 +35,7 @@ from mien.cores import usable_cores
 from mien.detection import blazeface
 from mien.errors import ConfigError, ImageError
 from mien.export.page import PAGE, listed
-from mien.models.onnx_model import DEFAULT, find, shipped
+from mien.models.zoo import DEFAULT_MODEL, find_model, shipped_models
 from mien.recognition.recognizer import Recognizer
 from mien.service import messages
 from mien.service.access import Access, Guard, is_loopback, names_of, sentence
@@ -66,7 +66,7 @@ class Settings:
         ConfigError: A value is out of range, or other machines would reach a service without a token.
     """
 
-    model: str | Path = DEFAULT
+    model: str | Path = DEFAULT_MODEL
     detector: str = "blazeface"
     host: str = "127.0.0.1"
     port: int = 8000
@@ -147,7 +147,7 @@ class _Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = _Metrics()
-        self.name = find(settings.model).stem
+        self.name = find_model(settings.model).stem
         self.batcher = Batcher(
             Recognizer(settings.model, settings.detector, threads=1),
             settings.limits,
@@ -165,7 +165,7 @@ class _Service:
     @cached_property
     def networks(self) -> dict[str, Path]:
         """The classifiers that a browser may fetch: name -> file."""
-        return shipped() | {self.name: find(self.settings.model)}
+        return shipped_models() | {self.name: find_model(self.settings.model)}
 
     @cached_property
     def files(self) -> dict[str, Path]:
@@ -265,7 +265,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(router)
     app.mount("/", _Files(directory=PAGE, html=True))
     app.add_exception_handler(StarletteHTTPException, _refused)
-    own = () if find(settings.model) == shipped().get(service.name) else (f"/models/{service.name}.onnx",)
+    own = () if find_model(settings.model) == shipped_models().get(service.name) else (f"/models/{service.name}.onnx",)
     access = Access(names_of(settings.host), settings.token, ("/v1/", *own))
     app.add_middleware(Guard, access=access, tell=service.metrics.answered)
     return app

@@ -92,5 +92,5 @@ class Teachers:
             (N, K) the mean of their probabilities, at the temperature; each row sums to 1.
         """
         faces = (images[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
-        said = [softmax(model.calibration.scaled(model.logits(faces))) for model in self._models]
+        said = [softmax(model.calibration.scale_logits(model.logits(faces))) for model in self._models]
         return torch.from_numpy(softmax(mean_logits(said) / np.float32(self.temperature))).float().to(images.device)

@@ -23,7 +23,9 @@ from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, TrainingError, WeightsError, error_text
 from mien.interrupt import Interrupt
 from mien.models import checkpoint
-from mien.models.torch_model import BEST, LAST, build, logits_of, rounded
+from mien.models.build import build_network
+from mien.models.checkpoint import BEST, LAST
+from mien.models.torch_model import compute_logits
 from mien.training.allocator import keep_freed_memory
 from mien.training.batches import Batch, Batches, digest_of, seed_for
 from mien.training.bfloat16 import FastDepthwiseGradients, InSinglePrecision, is_depthwise, multiplies_bfloat16
@@ -90,7 +92,7 @@ class Trainer:
         self.config, self.folder, self.log = config, folder, log
         self.fabric = _fabric(training)
         torch.manual_seed(training.seed)
-        self.network, self.preprocessing = build(config, len(dataset.classes))
+        self.network, self.preprocessing = build_network(config, len(dataset.classes))
         self.network.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedModel(self.network, multi_avg_fn=_moving_average(training.ema_decay), use_buffers=True)
         self.optimizer = _optimizer(self.network, training)
@@ -224,7 +226,7 @@ class Trainer:
             TrainingError: The logits are not finite.
         """
         self.averaged.eval()
-        logits = logits_of(self.averaged, self.preprocessing, self.public.images)
+        logits = compute_logits(self.averaged, self.preprocessing, self.public.images)
         if not np.isfinite(logits).all():
             raise self._diverged()
         return Predictions(self.public.index, logits, self.public.targets, self.public.classes)
@@ -233,10 +235,10 @@ class Trainer:
         """Writes the run's whole state to LAST."""
         if not self.fabric.is_global_zero:
             return
-        tensors = checkpoint.with_prefix("network", self.network.state_dict())
-        tensors |= checkpoint.with_prefix("averaged", self.averaged.state_dict())
+        tensors = checkpoint.add_prefix(self.network.state_dict(), "network")
+        tensors |= checkpoint.add_prefix(self.averaged.state_dict(), "averaged")
         for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= checkpoint.with_prefix(f"optimizer.{index}", values)
+            tensors |= checkpoint.add_prefix(values, f"optimizer.{index}")
         state = {
             "config": configs.to_dict(self.config),
             "classes": list(self.public.classes),
@@ -281,11 +283,11 @@ class Trainer:
                 f"{self.folder} was trained on other faces, or by another teacher, than its config's files hold now: "
                 "bring the old ones back, or train into another folder"
             )
-        self.network.load_state_dict(checkpoint.part(tensors, "network"))
-        self.averaged.load_state_dict(checkpoint.part(tensors, "averaged"))
+        self.network.load_state_dict(checkpoint.strip_prefix(tensors, "network"))
+        self.averaged.load_state_dict(checkpoint.strip_prefix(tensors, "averaged"))
         optimizer = self.optimizer.state_dict()
         values: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in checkpoint.part(tensors, "optimizer").items():
+        for key, tensor in checkpoint.strip_prefix(tensors, "optimizer").items():
             index, _, name = key.partition(".")
             values.setdefault(int(index), {})[name] = tensor
         self.optimizer.load_state_dict({"state": values, "param_groups": optimizer["param_groups"]})
@@ -322,7 +324,7 @@ class Trainer:
             "calibration": calibrate(public).to_dict(),
             "row": row,
         }
-        checkpoint.save(self.folder / BEST, rounded(self.averaged.module.state_dict()), state)
+        checkpoint.save(self.folder / BEST, checkpoint.to_half_precision(self.averaged.module.state_dict()), state)
 
 
 def _fabric(training: TrainingConfig) -> Fabric:

@@ -18,7 +18,8 @@ from mien.data import load
 from mien.errors import ConfigError, TrainingError
 from mien.files import write_text
 from mien.interrupt import interruptible
-from mien.models.torch_model import BEST, LAST, preprocessing_of
+from mien.models.build import preprocessing_for
+from mien.models.checkpoint import BEST, LAST
 from mien.networks import registry
 from mien.training.log import Log
 from mien.training.loop import CONFIG, Trainer
@@ -53,7 +54,7 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
             f"remove {BEST} to train anew"
         )
     ferplus = config.data.ferplus if config.loss.ferplus else None
-    dataset = load(config.data.path, ferplus, preprocessing_of(config).size)
+    dataset = load(config.data.path, ferplus, preprocessing_for(config).size)
     with Log(folder, config.training.epochs, console) as log, interruptible() as interrupt, ExitStack() as alone:
         trainer = Trainer(config, dataset, folder, log)
         if begun:
@@ -61,7 +62,7 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
         elif config.network.weights:
             spec = registry.find(config.network.name, config.network.variant)
             faces = dataset.split("training").images
-            some = faces[:: math.ceil(len(faces) / trainer.preprocessing.at_once)]
+            some = faces[:: math.ceil(len(faces) / trainer.preprocessing.batch_size)]
             images = torch.from_numpy(trainer.preprocessing(some)).to(trainer.fabric.device)
             start_from(trainer.network, spec, config.network.weights, dataset.classes, images)
         folder.mkdir(parents=True, exist_ok=True)  # not before: what cannot be trained leaves nothing behind

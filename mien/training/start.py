@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from mien.errors import ConfigError, WeightsError, error_text, near
 from mien.files import at_home
 from mien.models import checkpoint, onnx_file
-from mien.models.onnx_model import shipped
 from mien.models.torch_model import TorchModel
+from mien.models.zoo import shipped_models
 from mien.networks.registry import AUXILIARY_HEADS, NetworkSpec
 
 IMAGENET = "imagenet"
@@ -55,20 +55,20 @@ def start_from(network: nn.Module, spec: NetworkSpec, weights: str, classes: tup
         published = _of_package() if spec.imagenet == LITE else _of_torchvision(spec.imagenet)
         _load(_backbone(network, spec, weights), published, AUXILIARY_HEADS | ADDED, spec, weights)
         return
-    file = shipped().get(weights, at_home(weights))
+    file = shipped_models().get(weights, at_home(weights))
     if not file.exists():
         raise WeightsError(
             f"there is no {weights}: network.weights takes imagenet, a run folder, a checkpoint, an .onnx file or a "
-            f"shipped model's name; {near(weights, shipped())}"
+            f"shipped model's name; {near(weights, shipped_models())}"
         )
-    trained = TorchModel.of_exported(file) if file.suffix == ".onnx" else TorchModel.load(file)
+    trained = TorchModel.from_onnx(file) if file.suffix == ".onnx" else TorchModel.load(file)
     given, wanted = trained.network.state_dict(), network.state_dict()
     if _same(_without(AUXILIARY_HEADS, given), _without(AUXILIARY_HEADS, wanted)):
         given = _last_named(_last(wanted), given)  # dropout before it gives it another name
         _load(network, given, AUXILIARY_HEADS, spec, weights, new_last=trained.classes != classes)
     else:
         _load(_backbone(network, spec, weights), _backbone_of(given, weights), AUXILIARY_HEADS | ADDED, spec, weights)
-    settle_batch_norms(network, [norm for norm in _batch_norms(network) if onnx_file.only_shifts(norm)], images)
+    settle_batch_norms(network, [norm for norm in _batch_norms(network) if onnx_file.is_folded(norm)], images)
 
 
 def settle_batch_norms(network: nn.Module, norms: list[nn.BatchNorm2d], images: Tensor) -> None:
@@ -180,7 +180,7 @@ def _place(url: str) -> Path:
 
 def _backbone_of(network: dict[str, Tensor], path: str) -> dict[str, Tensor]:
     for name in BACKBONES:
-        if given := checkpoint.part(network, name):
+        if given := checkpoint.strip_prefix(network, name):
             return given
     raise WeightsError(f"{path} holds no backbone to start from, only {', '.join(list(network)[:SHOWN])}, ...")
 

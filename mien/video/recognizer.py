@@ -16,7 +16,7 @@ from mien.cores import usable_cores
 from mien.detection.base import Detection, Detector, detector_for_video
 from mien.detection.boxes import iou
 from mien.errors import ConfigError, VideoError
-from mien.models.onnx_model import DEFAULT
+from mien.models.zoo import DEFAULT_MODEL
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
@@ -135,7 +135,7 @@ class VideoRecognizer:
 
     def __init__(
         self,
-        model: str | Path = DEFAULT,
+        model: str | Path = DEFAULT_MODEL,
         detector: str | Detector = "blazeface",
         threads: int | None = None,
         detect_every: int = DETECT_EVERY,

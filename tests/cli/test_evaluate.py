@@ -11,7 +11,8 @@ from PIL import Image
 
 from mien import predictions
 from mien.labels import EXPRESSIONS
-from mien.models.onnx_model import OnnxModel, shipped
+from mien.models.onnx_model import OnnxModel
+from mien.models.zoo import shipped_models
 from tests.cli.conftest import assert_sentence, write_random_predictions
 
 
@@ -168,7 +169,10 @@ def test_robustness_writes_a_table_and_a_figure(mien, fer2013_csv, user_cache, t
     again = table.read_bytes()
     for other, words in (
         (tmp_path / "nosuch.onnx", ("nosuch.onnx",)),
-        (shutil.copy(shipped()["tiny"], tmp_path / "small.onnx"), ("rows of another network that is called small",)),
+        (
+            shutil.copy(shipped_models()["tiny"], tmp_path / "small.onnx"),
+            ("rows of another network that is called small",),
+        ),
     ):
         code, out, err = mien("robustness", "tiny", other, "--data", fer2013_csv, "-o", table)
         assert code == 2

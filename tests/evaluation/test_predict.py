@@ -55,7 +55,7 @@ def test_logits_are_divided_by_the_models_temperatures():
     data, model = quartered(9), Corners()
     model.calibration = Calibration(2.0, 3.0)
     logits = Corners().logits(data.images)
-    assert np.allclose(predict(model, data).logits, model.calibration.scaled(logits))
+    assert np.allclose(predict(model, data).logits, model.calibration.scale_logits(logits))
     assert (logits / 3 <= predict(model, data).logits).all()
     assert (predict(model, data).logits <= logits / 2).all()
 

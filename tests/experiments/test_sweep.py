@@ -20,7 +20,7 @@ from mien.errors import ConfigError, DataError, TrainingError
 from mien.evaluation import tables
 from mien.evaluation.results import Result
 from mien.experiments import sweep
-from mien.models.torch_model import LAST
+from mien.models.checkpoint import LAST
 from mien.training import run as runs
 from mien.training.loop import Trainer
 

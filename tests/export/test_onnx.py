@@ -16,7 +16,7 @@ from mien.errors import ConfigError, DataError, WeightsError
 from mien.export import onnx as exports
 from mien.export.onnx import export, recalibrate
 from mien.models import onnx_file
-from mien.models.onnx_model import METADATA, OnnxModel
+from mien.models.onnx_model import METADATA_KEY, OnnxModel
 from mien.models.torch_model import TorchModel
 from mien.types import Predictions
 
@@ -48,7 +48,7 @@ def test_masks_are_torchs(exported_run, trained):
 
 def test_the_file_says_what_it_is(exported_run, trained):
     properties = {entry.key: entry.value for entry in onnx.load(exported_run).metadata_props}
-    stored = json.loads(properties[METADATA])
+    stored = json.loads(properties[METADATA_KEY])
     assert stored["classes"] == list(trained.classes)
     assert stored["preprocessing"] == trained.preprocessing.to_dict()
     assert stored["network"] == "resnet18_masking_reconstruction small"
@@ -87,8 +87,8 @@ def test_what_several_views_said_is_forgotten_with_the_temperatures(exported_run
     """A mean of other probabilities may have another class first."""
     classifier = OnnxModel(exported_run)
     metrics = classifier.metadata["metrics"] | {"public-flip": {"n": 14, "accuracy": 0.75}}
-    onnx_file.restamp(
-        exported_run, tmp_path / "both.onnx", {METADATA: json.dumps(classifier.metadata | {"metrics": metrics})}
+    onnx_file.replace_metadata(
+        exported_run, tmp_path / "both.onnx", {METADATA_KEY: json.dumps(classifier.metadata | {"metrics": metrics})}
     )
     recalibrate(str(tmp_path / "both.onnx"), tmp_path / "mine.onnx", public)
     assert OnnxModel(tmp_path / "mine.onnx").metadata["metrics"].keys() == {"public-single"}
@@ -128,4 +128,4 @@ def test_a_file_says_nothing_of_the_machine_it_comes_from(exported_run, trained)
     assert Path(trained.config.data.path).is_absolute()
     assert stored.config.data.path == "fer2013.csv"
     assert stored.digest == trained.digest
-    assert stored.metadata["log_row"]["epoch"] == trained.row["epoch"]
+    assert stored.metadata["log_row"]["epoch"] == trained.log_row["epoch"]

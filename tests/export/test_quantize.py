@@ -14,8 +14,10 @@ from mien.export import quantize as quantizing
 from mien.export.onnx import export
 from mien.export.quantize import quantize
 from mien.labels import EXPRESSIONS
-from mien.models.onnx_model import OnnxModel, find, shipped
-from mien.models.torch_model import TorchModel, build
+from mien.models.build import build_network
+from mien.models.onnx_model import OnnxModel
+from mien.models.torch_model import TorchModel
+from mien.models.zoo import find_model, shipped_models
 from mien.types import Predictions
 
 
@@ -39,10 +41,10 @@ def test_it_has_integer_weights_and_half_the_size(quantized, exported_run):
     assert kinds == {onnx.TensorProto.INT8}
 
 
-@pytest.mark.parametrize("which", ["quantized here", *shipped()])
+@pytest.mark.parametrize("which", ["quantized here", *shipped_models()])
 def test_no_processor_overflows(quantized, which):
     """Two products of activation and weight fit into 16 bits: AVX2 without VNNI adds them there."""
-    path = quantized[1] if which == "quantized here" else find(which)
+    path = quantized[1] if which == "quantized here" else find_model(which)
     weights = [numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer if len(each.dims) >= 2]
     products = [2 * 255 * int(np.abs(each.astype(int)).max()) for each in weights if each.dtype == np.int8]
     assert products or "quantized" not in OnnxModel(path).metadata
@@ -65,26 +67,26 @@ def test_it_comes_back_as_a_network_of_torch(quantized, dataset):
     assert _difference(quantized[1], dataset.images) < 0.05
 
 
-@pytest.mark.parametrize("which", shipped())
+@pytest.mark.parametrize("which", shipped_models())
 def test_a_shipped_one_comes_back_as_a_network_of_torch(real_dataset, which):
     """Asked of faces: noise leaves the ranges that were set by faces, so that 8 bits cut it off and torch does not."""
-    assert _difference(find(which), real_dataset.split("public").images[:200]) < 0.05
+    assert _difference(find_model(which), real_dataset.split("public").images[:200]) < 0.05
 
 
 def _difference(path, images):
     """Mean distance of torch's logits from the file's, as a share of these's spread."""
-    expected, got = OnnxModel(path).logits(images), TorchModel.of_exported(path).logits(images)
+    expected, got = OnnxModel(path).logits(images), TorchModel.from_onnx(path).logits(images)
     return np.abs(got - expected).mean() / expected.std()
 
 
 def test_a_layer_that_is_used_twice_comes_back_too(dataset, tmp_path):
     """CBAM's perceptron sees the mean and the maximum: the quantizer makes two of its biases."""
     config = Config(network=NetworkConfig("cbam_resnet18", "mini", size=24))
-    network, preprocessing = build(config, 7)
+    network, preprocessing = build_network(config, 7)
     trained = TorchModel(network.eval(), preprocessing, EXPRESSIONS, config, Calibration(), {})
     export(trained, tmp_path / "cbam.onnx", dataset.split("public"), {})
     quantize(str(tmp_path / "cbam.onnx"), tmp_path / "integers.onnx", dataset)
-    again = TorchModel.of_exported(tmp_path / "integers.onnx").network.state_dict()
+    again = TorchModel.from_onnx(tmp_path / "integers.onnx").network.state_dict()
     name = "backbone.layer1.0.attention.channel.0.bias"
     torch.testing.assert_close(again[name], network.state_dict()[name], rtol=0.05, atol=0.01)
 

@@ -1,3 +1,5 @@
+"""Tests of checkpoints: saving, loading and damaged files."""
+
 import json
 
 import pytest
@@ -9,53 +11,75 @@ from mien.models import checkpoint
 from mien.models.torch_model import TorchModel
 
 
-def test_tensors_and_state_come_back_as_they_were(tmp_path):
+def test_load_returns_saved_tensors_and_state(tmp_path):
     tensors = {"a.weight": torch.randn(3, 4), "a.count": torch.tensor(7), "b": torch.randn(2, 3, 4).permute(2, 0, 1)}
     state = {"epoch": 3, "loss": 0.1 + 0.2, "best": float("inf"), "rows": [{"x": 1}]}
     checkpoint.save(tmp_path / "c.safetensors", tensors, state)
-    loaded, same = checkpoint.load(tmp_path / "c.safetensors")
-    assert same == state
+    loaded, loaded_state = checkpoint.load(tmp_path / "c.safetensors")
+    assert loaded_state == state
     assert loaded.keys() == tensors.keys()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
-def test_prefixes_are_put_on_and_taken_off():
+def test_strip_prefix_undoes_add_prefix_and_drops_other_keys():
     tensors = {"x.y": torch.zeros(1)}
-    assert checkpoint.part(checkpoint.with_prefix("net", tensors) | {"network.z": torch.ones(1)}, "net") == tensors
+    prefixed = checkpoint.add_prefix(tensors, "net")
+    assert prefixed.keys() == {"net.x.y"}
+    assert checkpoint.strip_prefix(prefixed | {"network.z": torch.ones(1)}, "net") == tensors
+
+
+def test_to_half_precision_leaves_biases_in_single_precision():
+    weights = checkpoint.to_half_precision({"weight": torch.zeros(2, 3), "bias": torch.zeros(2)})
+    assert (weights["weight"].dtype, weights["bias"].dtype) == (torch.float16, torch.float32)
 
 
 @pytest.mark.parametrize(
     "error", [OSError("No space left on device"), safetensors.SafetensorError("I/O error: No space left on device")]
 )
-def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch, error):
+def test_failed_save_keeps_the_old_checkpoint(tmp_path, monkeypatch, error):
     path = tmp_path / "c.safetensors"
     checkpoint.save(path, {"a": torch.zeros(1)}, {"epoch": 1})
 
-    def full(*_args, **_kwargs):
+    def fail(*_args, **_kwargs):
         raise error
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "save_file", fail)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(path, {"a": torch.ones(1)}, {"epoch": 2})
     assert checkpoint.load(path)[1] == {"epoch": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["c.safetensors"]
 
 
-def test_damaged_missing_and_foreign_files_are_told_apart(tmp_path):
+def test_load_names_a_missing_file(tmp_path):
     with pytest.raises(WeightsError, match="there is no checkpoint"):
         checkpoint.load(tmp_path / "none.safetensors")
+
+
+def test_load_names_a_truncated_file(tmp_path):
     path = tmp_path / "c.safetensors"
     checkpoint.save(path, {"a": torch.zeros(1000)}, {})
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(WeightsError, match="is damaged"):
         checkpoint.load(path)
-    for text in ('{"epoch":', "3"):
-        safetensors.torch.save_file({"a": torch.zeros(1)}, path, {checkpoint.FORMAT: text})
-        with pytest.raises(WeightsError, match="is damaged: its mien-checkpoint-1 is no"):
-            checkpoint.load(path)
-    checkpoint.save(path, {"a": torch.zeros(1)}, {"config": {}})
-    with pytest.raises(WeightsError, match="is damaged: it has no classes"):
-        TorchModel.load(path)
+
+
+@pytest.mark.parametrize(("text", "reason"), [('{"epoch":', "is not JSON"), ("3", "is not a JSON object")])
+def test_load_names_an_invalid_state(text, reason, tmp_path):
+    path = tmp_path / "c.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path, {checkpoint.FORMAT: text})
+    with pytest.raises(WeightsError, match=f"is damaged: its mien-checkpoint-1 {reason}"):
+        checkpoint.load(path)
+
+
+def test_load_rejects_a_safetensors_file_of_another_program(tmp_path):
+    path = tmp_path / "c.safetensors"
     safetensors.torch.save_file({"a": torch.zeros(1)}, path, {"other": json.dumps({})})
     with pytest.raises(WeightsError, match="not a checkpoint of mien"):
         checkpoint.load(path)
+
+
+def test_torch_model_names_a_checkpoint_without_classes(tmp_path):
+    path = tmp_path / "c.safetensors"
+    checkpoint.save(path, {"a": torch.zeros(1)}, {"config": {}})
+    with pytest.raises(WeightsError, match="is damaged: it has no classes"):
+        TorchModel.load(path)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mien.errors import ConfigError
 from mien.networks import registry
 from mien.networks.attention import BAM, CBAM, SoftMask
-from mien.networks.masking import Mask
+from mien.networks.masking import UNetMask
 from mien.networks.registry import NETWORKS, NetworkSpec
 
 
@@ -67,7 +67,7 @@ def test_parameters_and_multiply_adds_are_those_of_the_table(spec):
         network = registry.create(spec).eval()
         with FlopCounterMode(display=False) as counter:
             network(torch.empty(1, spec.in_channels, spec.size, spec.size))
-    counted = sum(p.numel() for name, p in network.named_parameters() if not registry.used_in_training_only(name))
+    counted = sum(p.numel() for name, p in network.named_parameters() if not registry.is_training_only(name))
     assert counted == spec.parameters
     assert counter.get_total_flops() == 2 * spec.multiply_adds
 
@@ -77,7 +77,7 @@ def test_shapes_and_ranges(spec, network):
     outputs = network.train()(images)
     assert outputs.logits.shape == (2, 7)
     assert torch.isfinite(outputs.logits).all()
-    assert len(outputs.masks) == (3 if spec.name == "resattnet56" else len(spec.parts.get("masks", ())))
+    assert len(outputs.masks) == (3 if spec.name == "resattnet56" else len(spec.arguments.get("masks", ())))
     assert len(outputs.auxiliary_logits) == {"googlenet": 2, "inception_v3": 1}.get(spec.name, 0)
     assert all(mask.min() >= 0 and mask.max() <= 1 for mask in outputs.masks)
     if "masking_reconstruction" not in spec.name:
@@ -164,7 +164,7 @@ def test_every_parameter_receives_a_gradient(spec, network):
 @torch.inference_mode()
 def test_masks_matter(spec, network, monkeypatch):
     """The logits change when a mask does: masks re-weight features rather than stand beside them."""
-    masks = [part for part in network.modules() if isinstance(part, (Mask, BAM, CBAM, SoftMask))]
+    masks = [part for part in network.modules() if isinstance(part, (UNetMask, BAM, CBAM, SoftMask))]
     assert bool(masks) == any(word in spec.name for word in ("mask", "bam", "att"))
     images = small_images(spec)
     before = network.eval()(images).logits

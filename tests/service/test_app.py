@@ -34,7 +34,8 @@ from mien import cli
 from mien.detection.blazeface import MODEL
 from mien.errors import ConfigError, WeightsError
 from mien.labels import EXPRESSIONS, class_colours
-from mien.models.onnx_model import OnnxModel, shipped
+from mien.models.onnx_model import OnnxModel
+from mien.models.zoo import shipped_models
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
 from mien.service import app as serve
@@ -204,7 +205,7 @@ def test_documented_curl_commands_send_large_pictures(client, tmp_path):
 
 def test_another_model_and_detector(tmp_path):
     mine = tmp_path / "mine.onnx"
-    mine.write_bytes(shipped()["small"].read_bytes())
+    mine.write_bytes(shipped_models()["small"].read_bytes())
     with client_of(model=str(mine), detector="none", token="open-sesame", workers=1) as client:
         knows = {"Authorization": "Bearer open-sesame"}
         answer = client.post("/v1/recognize", **face(), headers=knows).json()
@@ -212,7 +213,7 @@ def test_another_model_and_detector(tmp_path):
         assert answer["pictures"][0]["faces"][0]["box"] == [0, 0, 512, 512]
         listed = client.get("/v1/models", headers=knows).json()
         assert listed["default"] == "mine"
-        assert [model["name"] for model in listed["models"]] == [*shipped(), "mine"]
+        assert [model["name"] for model in listed["models"]] == [*shipped_models(), "mine"]
         assert_sentence(client.get("/models/mine.onnx"), 401)
         assert client.get("/models/mine.onnx", headers=knows).content == mine.read_bytes()
         assert client.get("/models/small.onnx").status_code == 200
@@ -472,7 +473,7 @@ def test_models_say_what_a_page_needs(client):
     answer = client.get("/v1/models").json()
     assert answer["default"] == "small"
     described = {model["name"]: model for model in answer["models"]}
-    assert described.keys() == shipped().keys()
+    assert described.keys() == shipped_models().keys()
     network = OnnxModel("small")
     assert described["small"] == {
         "name": "small",
@@ -486,7 +487,7 @@ def test_models_say_what_a_page_needs(client):
 
 
 def test_model_files_are_served_and_kept(client):
-    for path in (MODEL, *shipped().values()):
+    for path in (MODEL, *shipped_models().values()):
         answer = client.get(f"/models/{path.name}")
         assert hashlib.sha256(answer.content).digest() == hashlib.sha256(path.read_bytes()).digest()
         assert answer.headers["Cache-Control"] == "no-cache"

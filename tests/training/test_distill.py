@@ -122,7 +122,7 @@ def test_several_teachers_say_the_mean_of_their_probabilities(faces, tmp_path):
     torch.testing.assert_close(both, (one + other) / 2)
     for name, said in zip(names, (one, other), strict=True):
         trained = TorchModel.load(Path(name))
-        expected = softmax(trained.calibration.scaled(trained.logits(faces.images)))
+        expected = softmax(trained.calibration.scale_logits(trained.logits(faces.images)))
         np.testing.assert_allclose(said.numpy(), expected, atol=1e-5)
     sharp = Teachers(names, faces.classes, 0.5, cpu)(images)
     torch.testing.assert_close(sharp, (2 * both.log()).softmax(dim=1))
@@ -132,7 +132,7 @@ def test_a_shipped_model_can_teach():
     gray = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
     said = Teachers(["tiny"], EXPRESSIONS, 1.0, torch.device("cpu"))(torch.from_numpy(gray)[:, None].float() / 255)
     tiny = OnnxModel("tiny", threads=1)
-    np.testing.assert_allclose(said.numpy(), softmax(tiny.calibration.scaled(tiny.logits(gray))), atol=1e-5)
+    np.testing.assert_allclose(said.numpy(), softmax(tiny.calibration.scale_logits(tiny.logits(gray))), atol=1e-5)
 
 
 def test_teachers_of_other_classes_are_refused(faces, tmp_path):

@@ -20,7 +20,8 @@ from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError, TrainingError, WeightsError
 from mien.interrupt import Interrupt, interruptible
 from mien.models import checkpoint
-from mien.models.torch_model import BEST, LAST, TorchModel
+from mien.models.checkpoint import BEST, LAST
+from mien.models.torch_model import TorchModel
 from mien.training import run
 from mien.training.log import CSV, Log
 from mien.training.loop import Trainer
@@ -144,7 +145,7 @@ def test_last_and_best_hold_the_averaged_weights(tmp_path):
     last = TorchModel.load(tmp_path / "run" / LAST)
     expected = trainer.averaged.module.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in last.network.state_dict().items())
-    assert TorchModel.load(tmp_path / "run" / BEST).row["epoch"] == trainer.best_epoch
+    assert TorchModel.load(tmp_path / "run" / BEST).log_row["epoch"] == trainer.best_epoch
 
 
 def test_another_config_is_not_resumed(tmp_path):

@@ -17,8 +17,9 @@ from mien.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from mien.errors import ConfigError, WeightsError
 from mien.labels import EXPRESSIONS
 from mien.models import checkpoint
-from mien.models.onnx_model import find, shipped
-from mien.models.torch_model import LAST, TorchModel, rounded
+from mien.models.checkpoint import LAST, to_half_precision
+from mien.models.torch_model import TorchModel
+from mien.models.zoo import find_model, shipped_models
 from mien.networks import registry
 from mien.training import run, start
 from mien.training.start import settle_batch_norms, start_from
@@ -131,14 +132,14 @@ def test_a_backbone_trained_here(tmp_path, plain, masked):
     torch.manual_seed(0)
     source = registry.create(registry.find(*plain))
     path = tmp_path / "plain.safetensors"
-    save(path, plain, rounded(source.state_dict()))  # as BEST is written
+    save(path, plain, to_half_precision(source.state_dict()))  # as BEST is written
     network = registry.create(registry.find(*masked))
     others = {key: tensor.clone() for key, tensor in network.state_dict().items() if not key.startswith("backbone.")}
     begin(network, registry.find(*masked), str(path))
     given = (source.backbone if hasattr(source, "backbone") else source.network).state_dict()
     after = network.backbone.state_dict()
     assert after.keys() == {key for key in given if not key.startswith("fc.")}
-    assert all(torch.equal(tensor, rounded({key: given[key]})[key].float()) for key, tensor in after.items())
+    assert all(torch.equal(tensor, to_half_precision({key: given[key]})[key].float()) for key, tensor in after.items())
     assert {key.partition(".")[0] for key in others} >= {"masks", "fc"}
     assert all(torch.equal(network.state_dict()[key], tensor) for key, tensor in others.items())
 
@@ -175,9 +176,9 @@ def test_its_last_layer_too_where_the_classes_are_the_same(tmp_path):
     assert torch.equal(network.fc.weight, source.fc.weight)
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_models())
 def test_a_shipped_network_is_begun_from_by_its_name(name):
-    shipped_network = TorchModel.of_exported(find(name))
+    shipped_network = TorchModel.from_onnx(find_model(name))
     config = shipped_network.config.network
     spec = registry.find(config.name, config.variant)
     torch.manual_seed(0)
@@ -223,7 +224,7 @@ def test_training_begins_with_a_shipped_network(fer2013_csv, user_cache, tmp_pat
     )
     assert run.train(config, tmp_path / "runs", False, Console(quiet=True))
     images = np.random.default_rng(0).integers(0, 256, (20, 48, 48), np.uint8)
-    before, after = (TorchModel.of_exported(find("tiny")), TorchModel.load(tmp_path / "runs"))
+    before, after = (TorchModel.from_onnx(find_model("tiny")), TorchModel.load(tmp_path / "runs"))
     assert np.corrcoef(before.logits(images).ravel(), after.logits(images).ravel())[0, 1] > 0.9
 
 
@@ -266,8 +267,8 @@ def test_the_same_network_of_other_channels_gives_its_backbone(tmp_path):
 def test_a_whole_run_gives_its_averaged_weights(tmp_path):
     spec = registry.find("resnet18", "mini")
     network, averaged, target = (registry.create(spec) for _ in range(3))
-    tensors = checkpoint.with_prefix("network", network.state_dict())
-    tensors |= checkpoint.with_prefix("averaged.module", averaged.state_dict())
+    tensors = checkpoint.add_prefix(network.state_dict(), "network")
+    tensors |= checkpoint.add_prefix(averaged.state_dict(), "averaged.module")
     save(tmp_path / LAST, (spec.name, spec.variant), tensors)
     begin(target, spec, str(tmp_path / LAST))
     assert torch.equal(target.backbone.layer4[1].conv2.weight, averaged.backbone.layer4[1].conv2.weight)

@@ -1,0 +1,38 @@
+"""The classifiers that ship with mien, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mien.errors import WeightsError, near
+
+DEFAULT_MODEL = "small"
+"""The shipped model that is used unless another one is chosen."""
+
+_CLASSIFIERS = Path(__file__).parent / "classifiers"
+
+
+def shipped_models() -> dict[str, Path]:
+    """The .onnx file of each shipped classifier, by name."""
+    return {path.stem: path for path in sorted(_CLASSIFIERS.glob("*.onnx"))}
+
+
+def find_model(model: str | Path) -> Path:
+    """Returns the file of a model.
+
+    Args:
+        model: The name of a shipped model, or the path of an .onnx file; the path is returned as it is.
+
+    Raises:
+        WeightsError: It is neither.
+    """
+    path = Path(model)
+    if path.suffix == ".onnx":
+        return path
+    models = shipped_models()
+    if str(model) not in models:
+        raise WeightsError(
+            f"expected the name of a shipped model or the path of an .onnx file, got {model!s:.80}: "
+            f"{near(str(model), models)}"
+        )
+    return models[str(model)]
