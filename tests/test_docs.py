@@ -96,7 +96,7 @@ def test_python_code_runs_and_prints(code, folder_with_photo_and_film, monkeypat
     assert output.getvalue() or "print" not in code
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted({*PAGES, *write_docs.PAGES}), ids=lambda page: page.name)
 def test_links_lead_to_files_and_headings(page):
     text = page.read_text(encoding="utf-8")
     targets = re.findall(r"\]\((?!https?:)([^)\s]+)\)", text) + re.findall(r'src="(?!https?:)([^"]+)"', text)

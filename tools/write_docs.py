@@ -22,12 +22,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+ZOO = ROOT / "mien" / "models" / "zoo" / "classifiers"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ZOO.glob("*.md")))
 BLOCK = re.compile(r"(<!-- begin generated: ([\w-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
 
 SHIPPED = ("small", "tiny")
@@ -37,6 +38,8 @@ ENSEMBLES: Mapping[str, tuple[str, ...]] = {
     "ensemble-of-five": ("small-taught", "small", *("efficientnet_lite0",) * 3),
 }
 """File in results/predictions/ without split and view -> the configs of its members."""
+MISTAKES = 4
+"""How many of the most frequent mistakes a model card shows."""
 SPEED_OF_PEERS = {"fer 25.10.3 (TFLite)": "fer 25.10.3 (LiteRT)"}
 """Name in the table of peers -> name in results/speed.csv. The other peers were not timed beside mien."""
 
@@ -265,6 +268,54 @@ def literature() -> str:
     return table(["network", "reported accuracy"], rows, right=(1,))
 
 
+def card(name: str) -> str:
+    """What the model card of a shipped network says about its accuracy."""
+    from mien import predictions
+    from mien.evaluation.metrics import confusion_matrix, evaluate
+
+    unseen = {(row["split"], row["view"]): row for row in read("unseen.csv") if row["config"] == name}
+    accuracies = []
+    for row in fer2013_rows():
+        if row["config"] == name:
+            auc, error = (f"{float(row[key]):.3f}" for key in ("macro_auc", "ece"))
+            split = "PublicTest, used for choosing" if row["split"] == "public" else "PrivateTest"
+            cells = interval(row), interval(row, "macro_f1"), auc, error
+            accuracies.append([split, row["view"], f"{int(row['n']):,}", *cells])
+            if row["split"] == "private":
+                new = unseen["private", row["view"]]
+                cells = f"{int(new['n']):,}", interval(new), "", "", ""
+                accuracies.append(["PrivateTest, faces not in Training", row["view"], *cells])
+    private = predictions.load(RESULTS / "predictions" / f"{name}-private.parquet")
+    classes = [
+        [
+            label,
+            f"{each.support}",
+            *(percent(value, 1) for value in (each.precision, each.recall, each.f1)),
+            f"{each.auc:.3f}",
+        ]
+        for label, each in evaluate(private, resamples=0).classes.items()
+    ]
+    counts = confusion_matrix(private)
+    fractions = counts / counts.sum(axis=1, keepdims=True)
+    pairs = [(row, column) for row in range(len(counts)) for column in range(len(counts)) if row != column]
+    pairs.sort(key=lambda pair: -fractions[pair])
+    mistakes = [
+        [private.classes[target], private.classes[predicted], percent(fractions[target, predicted], 0)]
+        for target, predicted in pairs[:MISTAKES]
+    ]
+    header = ["split", "view", "faces", "accuracy", "macro F1", "macro AUC", "calibration error"]
+    return "\n\n".join(
+        [
+            "With 95 % bootstrap intervals over the faces; *flip* averages the face and its mirror image:",
+            table(header, accuracies, right=range(2, 7)),
+            "By expression, on PrivateTest, single view:",
+            table(["expression", "faces", "precision", "recall", "F1", "AUC"], classes, right=range(1, 6)),
+            "The most frequent mistakes:",
+            table(["expression", "predicted", "of its faces"], mistakes, right=(2,)),
+        ]
+    )
+
+
 def demo() -> str:
     """The command of `make demo` and its output."""
     command = ["recognize", "examples/astronaut.jpg"]
@@ -305,13 +356,14 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "uncertain": uncertain,
     "robustness": robustness,
     "corruptions": corruptions,
-    "ideas-private": lambda: ideas("private"),
-    "ideas-public": lambda: ideas("public"),
+    "ideas-private": partial(ideas, "private"),
+    "ideas-public": partial(ideas, "public"),
     "parameters": parameters,
     "cost": cost,
     "short-training": short_training,
     "speed": speed,
     "literature": literature,
+    **{f"card-{name}": partial(card, name) for name in SHIPPED},
     "demo": demo,
     "files": files,
 }
@@ -362,10 +414,10 @@ def percent(fraction: str | float | Decimal, digits: int = 2) -> str:
     return f"{rounded(fraction, digits)} %"
 
 
-def interval(row: Mapping[str, str | float]) -> str:
-    """An accuracy with its interval."""
-    low, high = (rounded(row[name], 1) for name in ("accuracy_low", "accuracy_high"))
-    return f"{percent(row['accuracy'])} ({low} to {high})"
+def interval(row: Mapping[str, str | float], name: str = "accuracy") -> str:
+    """A metric with its interval."""
+    low, high = (rounded(row[end], 1) for end in (f"{name}_low", f"{name}_high"))
+    return f"{percent(row[name])} ({low} to {high})"
 
 
 def rounded(fraction: str | float | Decimal, digits: int) -> Decimal:
