@@ -99,7 +99,7 @@ def offline(encoded: bytes, pictures: int, workers: int) -> float:
         folder.mkdir()
         for number in range(pictures):
             (folder / f"{number:06}.jpg").write_bytes(encoded)
-        work = batch.Work(find_pictures([folder]), Path(name) / "faces.parquet", {})
+        work = batch.BatchJob(find_pictures([folder]), Path(name) / "faces.parquet", {})
         started = time.perf_counter()
         batch.recognize(work, recognizer, workers, lambda done: None)
         return pictures / (time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""mien recognize: the faces of photographs."""
+"""`mien recognize`: the faces in photographs."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import AsJson, DetectorName, Model, Threads, console
+from mien.detection import DEFAULT_DETECTOR
 
 
 def recognize(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Pictures of any kind, or folders of them.")],
+    photos: Annotated[
+        list[Path], typer.Argument(metavar="PHOTO...", help="Pictures of any format, or folders of pictures.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--output",
             metavar="DIR|FILE.parquet",
-            help="Where annotated copies go; or a Parquet file of all faces, for any number of pictures, which goes on "
-            "where it was stopped.",
+            help="Folder for annotated copies; or a Parquet file of all faces, for any number of pictures; it resumes "
+            "after an interruption.",
         ),
     ] = None,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line a face, instead of a table.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per face, instead of a table.")] = False,
     model: Model = "small",
-    detector: DetectorName = "blazeface",
+    detector: DetectorName = DEFAULT_DETECTOR,
     threads: Threads = None,
 ) -> None:
-    """Name the expression on every face of photographs."""
-    from mien.errors import ImageError
-    from mien.recognition import draw, photo, records
-    from mien.recognition.recognizer import Recognizer
-
+    """Recognise the expression on every face in photographs."""
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
     if any(path.is_dir() for path in photos):
@@ -42,15 +41,20 @@ def recognize(
         photos = list(find_pictures(photos))
     if output and output.suffix == ".parquet":
         if as_json or as_csv:
-            raise typer.BadParameter(f"all goes into {output}: leave out --json and --csv")
-        _recognize_into(output, photos, model, detector, threads)
+            raise typer.BadParameter(f"all results are written to {output}: leave out --json and --csv")
+        _recognize_to_parquet(output, photos, model, detector, threads)
         return
+
+    from mien.errors import ImageError
+    from mien.recognition import draw, photo, records
+    from mien.recognition.recognizer import Recognizer
+
     recognizer = Recognizer(model, detector, threads)
     if output:
         output.mkdir(parents=True, exist_ok=True)
-    found, failed = [], False
-    written: list[Path] = []
-    kept = {path.parent.resolve() / path.name for path in photos}
+    results, failed = [], False
+    copies: list[Path] = []
+    reserved = {path.parent.resolve() / path.name for path in photos}  # a copy never overwrites a given photo
     for path in photos:
         try:
             image_rgb = photo.read(path)
@@ -59,29 +63,32 @@ def recognize(
             typer.echo(f"mien: {error}", err=True)
             failed = True
             continue
-        found.append(records.to_record(str(path), image_rgb, faces))
+        results.append(records.to_record(str(path), image_rgb, faces))
         if output:
             try:
-                copy = draw.save(draw.annotate(image_rgb, faces), output, path.stem, kept)
+                copy = draw.save(draw.annotate(image_rgb, faces), output, path.stem, reserved)
             except OSError as error:
-                typer.echo(f"mien: {path} has no copy in {output}: {error.strerror or error}", err=True)
+                typer.echo(
+                    f"mien: the annotated copy of {path} cannot be written to {output}: {error.strerror or error}",
+                    err=True,
+                )
                 failed = True
                 continue
-            written.append(copy)
-            kept.add(output.resolve() / copy.name)
+            copies.append(copy)
+            reserved.add(output.resolve() / copy.name)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(results, indent=2, ensure_ascii=False))
     elif as_csv:
-        typer.echo(records.to_csv(found, recognizer.model.classes), nl=False)
-    elif found:
-        console().print(records.to_table(found))
-        for picture in written:
-            typer.echo(f"written: {picture}")
+        typer.echo(records.to_csv(results, recognizer.model.classes), nl=False)
+    elif results:
+        console().print(records.to_table(results))
+        for copy in copies:
+            typer.echo(f"written: {copy}")
     if failed:
         raise typer.Exit(2)
 
 
-def _recognize_into(output: Path, photos: list[Path], model: str, detector: str, threads: int | None) -> None:
+def _recognize_to_parquet(output: Path, photos: list[Path], model: str, detector: str, threads: int | None) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from mien.cores import usable_cores
@@ -89,9 +96,9 @@ def _recognize_into(output: Path, photos: list[Path], model: str, detector: str,
     from mien.recognition.recognizer import Recognizer
 
     recognizer = Recognizer(model, detector, threads=1)
-    made_by = {"model": model, "detector": detector, "weights": recognizer.model.digest}
-    made_by["calibration"] = str(recognizer.model.calibration)
-    work = batch.Work(tuple(photos), output, made_by)
+    settings = {"model": model, "detector": detector, "weights": recognizer.model.digest}
+    settings["calibration"] = str(recognizer.model.calibration)
+    job = batch.BatchJob(tuple(photos), output, settings)
     terminal = console()
     progress = Progress(BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn(), console=terminal)
     progress.disable = not terminal.is_terminal
@@ -99,9 +106,9 @@ def _recognize_into(output: Path, photos: list[Path], model: str, detector: str,
     try:
         with progress:
             batch.recognize(
-                work, recognizer, threads or usable_cores(), lambda done: progress.update(task, completed=done)
+                job, recognizer, threads or usable_cores(), lambda finished: progress.update(task, completed=finished)
             )
     except KeyboardInterrupt:
-        typer.echo(f"stopped; the same command goes on from {work.parts}")
+        typer.echo(f"interrupted; run the same command again to resume from {job.parts_folder}")
         raise typer.Exit(130) from None
     typer.echo(f"written: {output}, {len(photos):,} pictures")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,11 +76,12 @@ def check_rgb(image_rgb: NDArray[np.uint8]) -> None:
         )
 
 
-__getattr__ = moved_names(
-    __name__,
-    {
-        "DETECTORS": "mien.detection.registry.DETECTORS",
-        "WholePicture": "mien.detection.whole_image.WholeImage",
-        "create_detector": "mien.detection.registry.create_detector",
-    },
-)
+if not TYPE_CHECKING:
+    __getattr__ = moved_names(
+        __name__,
+        {
+            "DETECTORS": "mien.detection.registry.DETECTORS",
+            "WholePicture": "mien.detection.whole_image.WholeImage",
+            "create_detector": "mien.detection.registry.create_detector",
+        },
+    )

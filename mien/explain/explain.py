@@ -19,8 +19,8 @@ from mien.models.onnx_model import OnnxModel
 from mien.models.open_model import open_model
 from mien.models.zoo import DEFAULT_MODEL
 from mien.plotting import INK, LABEL_PT, SMALL_PT, new_figure, save
-from mien.preprocess import crop
 from mien.recognition import photo
+from mien.recognition.crops import crop_faces
 from mien.recognition.recognizer import Recognizer
 from mien.types import Face
 
@@ -82,8 +82,7 @@ def explain(
     opened = open_model(str(model), threads) if isinstance(model, str | Path) else model
     image_rgb = photo.read(picture)
     faces = Recognizer(opened, detector, threads)(image_rgb)
-    gray = photo.gray(image_rgb)
-    images = opened.preprocessing.resize([crop(gray, face.box) for face in faces])
+    images = opened.preprocessing.resize(crop_faces(image_rgb, faces))
     heats = [] if method == "grad-cam" else [_masks(opened, image) for image in images]
     if method is None:
         method = "masks" if any(heats) else "grad-cam"

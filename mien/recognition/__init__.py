@@ -1,1 +1,1 @@
-"""From a picture to the expression on each face in it, without torch."""
+"""Recognition of the faces in pictures."""

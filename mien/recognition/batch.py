@@ -1,4 +1,4 @@
-"""The faces of any number of pictures as one Parquet file, which is the same however often the work was interrupted."""
+"""Recognises any number of pictures into one Parquet file, and resumes after an interruption."""
 
 from __future__ import annotations
 
@@ -17,95 +17,98 @@ from mien.files import printable, replaced, write_text
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
 
-PICTURES_A_PART = 256
-"""What is done again after an interruption, at most."""
+PICTURES_PER_PART = 256
+"""The most pictures that an interruption causes to be recognised again."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is to be recognised, and where it goes.
+class BatchJob:
+    """The pictures to recognise and the file to write.
 
     Attributes:
         pictures: Paths, in the order of the rows.
         output: The Parquet file.
-        made_by: Says which model and detector; work is not gone on with by others.
+        settings: The model and the detector, by name and digest. A job is resumed only with the same settings.
     """
 
     pictures: tuple[Path, ...]
     output: Path
-    made_by: dict[str, str]
+    settings: dict[str, str]
 
     @property
-    def parts(self) -> Path:
-        """The folder of what is done so far."""
+    def parts_folder(self) -> Path:
+        """The folder of the parts that are finished."""
         return self.output.with_name(f"{self.output.name}.parts")
 
     @property
     def plan(self) -> str:
-        """The same text where the same pictures are recognised by the same networks."""
+        """A text that is the same for the same pictures and settings; it is stored with the parts."""
         names = hashlib.sha256("\0".join(map(os.fspath, self.pictures)).encode("utf-8", "surrogateescape"))
-        plan = {"pictures": len(self.pictures), "names": names.hexdigest(), "a_part": PICTURES_A_PART}
-        return json.dumps(plan | self.made_by, indent=2) + "\n"
+        plan = {"pictures": len(self.pictures), "names": names.hexdigest(), "a_part": PICTURES_PER_PART}
+        return json.dumps(plan | self.settings, indent=2) + "\n"
 
 
-def recognize(work: Work, recognizer: Recognizer, workers: int, tell: Callable[[int], object]) -> Path:
-    """Recognises all pictures, or those that an interrupted call has left.
+def recognize(job: BatchJob, recognizer: Recognizer, workers: int, on_progress: Callable[[int], object]) -> Path:
+    """Recognises all pictures of a job, or those that an interrupted call has not recognised.
 
-    The file has a row a face with the columns of `mien recognize --csv`, and `width`, `height` and `error`. A picture
-    without faces has one row, whose `face` is empty; one that cannot be read has one whose `error` says why.
+    The file has one row per face, with the columns of `mien recognize --csv` and `width`, `height` and `error`. A
+    picture without faces has one row with an empty `face`. An unreadable picture has one row, and its `error` gives
+    the reason. The file is the same whether or not the job was interrupted.
 
     Args:
-        work: What to do.
-        recognizer: Of one thread: the pictures are shared out among the workers.
+        job: The pictures and the output file.
+        recognizer: A recogniser with one thread, because the workers share the pictures.
         workers: Threads.
-        tell: Called with the number of pictures done so far.
+        on_progress: Called with the number of pictures that are finished.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        ConfigError: Other work was begun there.
-        OSError: The disk is full, or the folder cannot be written; what is done so far stays.
+        ConfigError: The folder of parts belongs to another job.
+        OSError: The disk is full or the folder is not writable; finished parts are kept.
         MissingExtraError: pyarrow is not installed.
     """
     parquet = require("pyarrow.parquet", "batch")
-    path, *of_a_face = records.columns(recognizer.model.classes)
-    schema = records.parquet_schema((path, "width", "height", "error", *of_a_face))
-    _begin(work)
-    starts = range(0, len(work.pictures), PICTURES_A_PART)
+    path_column, *face_columns = records.column_names(recognizer.model.classes)
+    schema = records.parquet_schema((path_column, "width", "height", "error", *face_columns))
+    _start(job)
+    starts = range(0, len(job.pictures), PICTURES_PER_PART)
     with ThreadPoolExecutor(workers) as pool:
         for start in starts:
-            part = _part(work, start)
-            pictures = work.pictures[start : start + PICTURES_A_PART]
+            part = _part_path(job, start)
+            pictures = job.pictures[start : start + PICTURES_PER_PART]
             if not part.exists():
-                found = pool.map(lambda picture: _rows(picture, recognizer), pictures)
-                _write(part, [row for rows in found for row in rows], schema)
-            tell(start + len(pictures))
-    with replaced(work.output) as whole, parquet.ParquetWriter(whole, schema, compression="zstd") as writer:
+                rows_of_pictures = pool.map(lambda picture: _rows(picture, recognizer), pictures)
+                _write_part(part, [row for rows in rows_of_pictures for row in rows], schema)
+            on_progress(start + len(pictures))
+    with replaced(job.output) as whole, parquet.ParquetWriter(whole, schema, compression="zstd") as writer:
         for start in starts:
-            writer.write_table(parquet.read_table(_part(work, start), partitioning=None))
-    shutil.rmtree(work.parts)
-    return work.output
+            writer.write_table(parquet.read_table(_part_path(job, start), partitioning=None))
+    shutil.rmtree(job.parts_folder)
+    return job.output
 
 
-def _begin(work: Work) -> None:
-    plan = work.parts / "plan.json"
+def _start(job: BatchJob) -> None:
+    """Creates the folder of parts, or checks that it belongs to this job."""
+    plan = job.parts_folder / "plan.json"
     if not plan.exists():
-        shutil.rmtree(work.parts, ignore_errors=True)  # parts of no plan may be of other pictures
-        work.parts.mkdir(parents=True, exist_ok=True)
-        write_text(plan, work.plan)
-    elif plan.read_text(encoding="utf-8") != work.plan:
+        shutil.rmtree(job.parts_folder, ignore_errors=True)  # parts without a plan may belong to other pictures
+        job.parts_folder.mkdir(parents=True, exist_ok=True)
+        write_text(plan, job.plan)
+    elif plan.read_text(encoding="utf-8") != job.plan:
         raise ConfigError(
-            f"{work.parts} was begun with other pictures, another model or another detector: remove it to begin anew, "
-            "or name another file"
+            f"{job.parts_folder} was started with other pictures, another model or another detector: remove it to "
+            "start again, or choose another file"
         )
 
 
-def _part(work: Work, start: int) -> Path:
-    return work.parts / f"{start:09}.parquet"
+def _part_path(job: BatchJob, start: int) -> Path:
+    return job.parts_folder / f"{start:09}.parquet"
 
 
 def _rows(picture: Path, recognizer: Recognizer) -> list[dict[str, Any]]:
+    """Recognises a picture and returns its rows, of which there is always at least one."""
     path = printable(os.fspath(picture))
     try:
         image_rgb = photo.read(picture)
@@ -114,10 +117,10 @@ def _rows(picture: Path, recognizer: Recognizer) -> list[dict[str, Any]]:
         return [{"path": path, "error": printable(str(error))}]
     record = records.to_record(path, image_rgb, faces)
     size = {"width": record["width"], "height": record["height"]}
-    return [size | row for row in records.flat(record)] or [size | {"path": path}]
+    return [size | row for row in records.to_rows(record)] or [size | {"path": path}]
 
 
-def _write(path: Path, rows: list[dict[str, Any]], schema: Any) -> None:
+def _write_part(path: Path, rows: list[dict[str, Any]], schema: Any) -> None:
     pyarrow, parquet = require("pyarrow", "batch"), require("pyarrow.parquet", "batch")
     with replaced(path) as part:
         parquet.write_table(pyarrow.Table.from_pylist(rows, schema), part, compression="zstd")

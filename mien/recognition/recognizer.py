@@ -1,4 +1,4 @@
-"""From a picture to its faces: find, cut out, classify."""
+"""Recognises the faces in a picture: detect, crop, classify."""
 
 from __future__ import annotations
 
@@ -9,78 +9,88 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.deprecation import warn_deprecated
+from mien.detection import DEFAULT_DETECTOR
 from mien.detection.base import Detection, Detector
 from mien.detection.registry import create_detector
 from mien.models.model import Model
 from mien.models.onnx_model import OnnxModel
 from mien.models.zoo import DEFAULT_MODEL
-from mien.preprocess import crop
 from mien.recognition import photo
+from mien.recognition.crops import crop_faces
 from mien.types import Expression, Face
 
 
 class Recognizer:
-    """Names the expression on every face of a picture.
+    """Finds the faces in a picture and classifies their expressions.
 
     Args:
-        model: A shipped model's name, the path of an .onnx file that `mien export` wrote, or any object of the `Model`
-            protocol, such as a trained network of torch.
-        detector: `blazeface` (shipped), `yunet` (fetched on first use), the path of a YuNet file, `none` where each
-            picture is one face already cut out, or any object of the `Detector` protocol.
-        threads: CPU threads of the classifier and the detector; None leaves the choice to ONNX Runtime.
+        model: The name of a shipped model, the path of an .onnx file that `mien export` wrote, or any object that
+            implements `mien.models.model.Model`, such as a network in torch.
+        detector: A name in `mien.detection.registry.DETECTORS`, the path of a YuNet .onnx file, or any object that
+            implements `mien.detection.base.Detector`. `none` takes each picture as one cropped face.
+        threads: CPU threads of the model and of the detector; None lets ONNX Runtime use every core.
 
     Raises:
-        WeightsError: The model or the detector cannot be had.
-        ConfigError: There is no such detector.
+        WeightsError: The model or the detector is missing, damaged, or cannot be downloaded.
+        ConfigError: There is no detector of that name.
     """
 
     def __init__(
         self,
         model: str | Path | Model = DEFAULT_MODEL,
-        detector: str | Path | Detector = "blazeface",
+        detector: str | Path | Detector = DEFAULT_DETECTOR,
         threads: int | None = None,
     ) -> None:
         self.model = OnnxModel(model, threads) if isinstance(model, str | Path) else model
         self.detector = create_detector(str(detector), threads) if isinstance(detector, str | Path) else detector
 
     def __call__(self, picture: photo.Picture) -> tuple[Face, ...]:
-        """Finds the faces of a picture, from left to right, and classifies them in one batch.
+        """Recognises the faces in a picture.
 
         Args:
-            picture: A path, a file's bytes, a Pillow image, or an array: (H, W, 3) RGB or (H, W) gray, 0..255.
+            picture: A path, the bytes of a file, a Pillow image, or an array: (H, W, 3) RGB or (H, W) gray, 0..255.
+
+        Returns:
+            The faces from left to right, in pixels of the upright picture.
 
         Raises:
-            ImageError: It is no picture that can be read.
+            ImageError: The picture cannot be read.
         """
         return self.recognize_batch([picture])[0]
 
     def recognize_batch(self, pictures: Sequence[photo.Picture]) -> list[tuple[Face, ...]]:
-        """Finds the faces of each picture and classifies all of them in one batch; each picture as `__call__` gives it.
+        """Recognises the faces in several pictures, and classifies all of them in one batch.
+
+        Returns:
+            The faces in each picture, as `__call__` returns them.
 
         Raises:
-            ImageError: One of them is no picture that can be read.
+            ImageError: One of the pictures cannot be read.
         """
-        found: list[list[Detection]] = []
+        detections: list[list[Detection]] = []
         crops: list[NDArray[np.uint8]] = []
         for picture in pictures:
             image_rgb = photo.read(picture)
-            found.append(sorted(self.detector(image_rgb), key=lambda detection: detection.box.x0))
-            gray = photo.gray(image_rgb)
-            crops += [crop(gray, detection.box) for detection in found[-1]]
+            detections.append(sorted(self.detector(image_rgb), key=lambda detection: detection.box.x0))
+            crops += crop_faces(image_rgb, detections[-1])
         expressions = iter(self.classify_crops(crops))
         return [
-            tuple(Face(each.box, each.landmarks, each.score, next(expressions)) for each in detections)
-            for detections in found
+            tuple(Face(each.box, each.landmarks, each.score, next(expressions)) for each in of_picture)
+            for of_picture in detections
         ]
 
     def classify_crops(self, crops: Sequence[NDArray[np.uint8]]) -> list[Expression]:
-        """What faces show that are already cut out: gray squares, each (h, w), values 0..255, as `crop` cuts them."""
+        """Classifies cropped faces in one batch.
+
+        Args:
+            crops: Gray squares, each (side, side), values 0..255, as `mien.recognition.crops.crop_faces` makes them.
+        """
         calibration = self.model.calibration
         probabilities = calibration.probabilities(self.model.logits(list(crops)))
         uncertain = calibration.is_uncertain(probabilities)
         return [
-            Expression(dict(zip(self.model.classes, row, strict=True)), doubtful)
-            for row, doubtful in zip(probabilities.tolist(), uncertain.tolist(), strict=True)
+            Expression(dict(zip(self.model.classes, row, strict=True)), is_uncertain)
+            for row, is_uncertain in zip(probabilities.tolist(), uncertain.tolist(), strict=True)
         ]
 
     def together(self, pictures: Sequence[photo.Picture]) -> list[tuple[Face, ...]]:

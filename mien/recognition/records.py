@@ -1,11 +1,11 @@
-"""What was recognised in pictures and videos, as records for JSON, CSV and a table in the terminal."""
+"""Recognised faces as plain values: JSON records, CSV rows, a Parquet schema and a table for the terminal."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,122 +13,130 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from mien.deprecation import moved_names
 from mien.errors import require
 from mien.labels import class_colours
 from mien.types import Face
 
-BOX = ("x0", "y0", "x1", "y1")
-SAID = ("score", "expression", "confidence", "uncertain")
-"""What a row says of a face besides its box and its probabilities."""
+BOX_COLUMNS = ("x0", "y0", "x1", "y1")
+"""The columns of a face's box, in pixels."""
+
+PREDICTION_COLUMNS = ("score", "expression", "confidence", "uncertain")
+"""The columns between a face's box and its probabilities."""
 
 
 def to_record(path: str, image_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> dict[str, Any]:
-    """One picture and its faces as plain values.
+    """Converts a picture and its faces to a record.
 
     Args:
-        path: As the person gave it.
-        image_rgb: (H, W, 3); only its size is kept.
-        faces: In pixels of that picture.
+        path: The path as the user gave it.
+        image_rgb: (H, W, 3); only its size is used.
+        faces: Faces in pixels of this image.
 
     Returns:
-        path, width and height in pixels, and faces, each with box (x0, y0, x1, y1) and landmarks in pixels, score,
-        expression, confidence and probabilities, in [0, 1], and whether it is uncertain.
+        `path`, `width` and `height` in pixels, and `faces`; each face has `box` (x0, y0, x1, y1) in pixels, `score`,
+        `expression`, `confidence`, `uncertain`, `probabilities` in [0, 1], and `landmarks` in pixels.
     """
     height, width = image_rgb.shape[:2]
     return {"path": path, "width": width, "height": height, "faces": [face_record(face) for face in faces]}
 
 
 def face_record(face: Face) -> dict[str, Any]:
-    """One face as plain values; see `to_record`."""
+    """Converts a face to a record; see `to_record`."""
     return {
         "box": [round(value, 2) for value in face.box.xyxy],
         "score": round(face.score, 6),
         "expression": face.expression.name,
         "confidence": round(face.expression.confidence, 6),
         "uncertain": face.expression.uncertain,
-        "probabilities": rounded(face.expression.probabilities),
+        "probabilities": round_probabilities(face.expression.probabilities),
         "landmarks": {name: [round(x, 2), round(y, 2)] for name, (x, y) in face.landmarks.items()},
     }
 
 
-def rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
-    """Probabilities with six digits after the point."""
+def round_probabilities(probabilities: Mapping[str, float]) -> dict[str, float]:
+    """Rounds probabilities to six digits after the point."""
     return {name: round(value, 6) for name, value in probabilities.items()}
 
 
-def columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """Names of what `flat` gives."""
-    return ("path", "face", *BOX, *SAID, *classes)
+def column_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of the rows that `to_rows` makes, for a model with these classes."""
+    return ("path", "face", *BOX_COLUMNS, *PREDICTION_COLUMNS, *classes)
 
 
-def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """A picture's record as one row a face: path, face from 1, box, score, what was said, and each probability."""
+def to_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Converts a picture's record to one row per face; `face` counts from 1."""
     return [
-        {
-            "path": record["path"],
-            "face": number,
-            **cells(face),
-        }
+        {"path": record["path"], "face": number, **face_cells(face)}
         for number, face in enumerate(record["faces"], start=1)
     ]
 
 
-def cells(face: dict[str, Any]) -> dict[str, Any]:
-    """What the rows of pictures and of videos share."""
+def face_cells(face: dict[str, Any]) -> dict[str, Any]:
+    """Returns the cells of a face's record that the rows of pictures and of videos have in common."""
     return {
-        **dict(zip(BOX, face["box"], strict=True)),
-        **{name: face[name] for name in SAID},
+        **dict(zip(BOX_COLUMNS, face["box"], strict=True)),
+        **{name: face[name] for name in PREDICTION_COLUMNS},
         **face["probabilities"],
     }
 
 
 def to_csv(records: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
-    """One line a face; a picture without faces has none."""
-    return csv_line(columns(classes)) + "".join(csv_line(row.values()) for record in records for row in flat(record))
-
-
-def parquet_schema(columns: Sequence[str]) -> Any:
-    """The schema of a Parquet file with these columns: those of `flat` or `flat_frame`, and `width`, `height`, `error`.
-
-    Raises:
-        MissingExtraError: pyarrow is not installed.
-    """
-    pyarrow = require("pyarrow", "batch")
-    kinds = dict.fromkeys(("path", "expression", "error"), pyarrow.string())
-    kinds |= dict.fromkeys(("face", "frame", "track", "width", "height"), pyarrow.int32())
-    kinds |= {"uncertain": pyarrow.bool_(), "time_s": pyarrow.float64()}
-    return pyarrow.schema([(name, kinds.get(name, pyarrow.float32())) for name in columns])
+    """Converts records to CSV with one line per face; a picture without faces has no line."""
+    lines = [csv_line(row.values()) for record in records for row in to_rows(record)]
+    return csv_line(column_names(classes)) + "".join(lines)
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """One line of CSV: true and false in small letters, nothing for None."""
+    """Formats one line of CSV: booleans in lower case, None as an empty cell."""
     line = io.StringIO()
     cells = [str(value).lower() if isinstance(value, bool) else value for value in values]
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 
+def parquet_schema(columns: Sequence[str]) -> Any:
+    """Returns the Parquet schema for columns of pictures or of videos, and `width`, `height` and `error`.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    pyarrow = require("pyarrow", "batch")
+    types = dict.fromkeys(("path", "expression", "error"), pyarrow.string())
+    types |= dict.fromkeys(("face", "frame", "track", "width", "height"), pyarrow.int32())
+    types |= {"uncertain": pyarrow.bool_(), "time_s": pyarrow.float64()}
+    return pyarrow.schema([(name, types.get(name, pyarrow.float32())) for name in columns])
+
+
 def to_table(records: Sequence[dict[str, Any]]) -> Table:
-    """One row a face, with its two most probable expressions."""
+    """Makes a table for the terminal: one row per face, with its two most probable expressions."""
     table = Table("picture", "face", "box, px", "expression", "then", box=box.SIMPLE, pad_edge=False)
     table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.no_wrap = True
         column.justify = "left" if column.header in ("expression", "then") else "right"
     for record in records:
-        picture = Text(record["path"])
+        path = Text(record["path"])
         if not record["faces"]:
-            table.add_row(picture, "-", "", "no face", "")
+            table.add_row(path, "-", "", "no face", "")
         for number, face in enumerate(record["faces"], start=1):
             corners = " ".join(f"{value:.0f}" for value in face["box"])
-            first, second = sorted(face["probabilities"].items(), key=lambda item: -item[1])[:2]
+            first, *others = sorted(face["probabilities"].items(), key=lambda item: -item[1])
             colour = class_colours(tuple(face["probabilities"]))[face["expression"]]
-            name = Text(_words(*first), style=colour if face["uncertain"] else f"bold {colour}")
+            name = Text(_percentage(*first), style=colour if face["uncertain"] else f"bold {colour}")
             if face["uncertain"]:
                 name.append(", uncertain", style="dim")
-            table.add_row(picture if number == 1 else "", str(number), corners, name, _words(*second))
+            second = _percentage(*others[0]) if others else ""
+            table.add_row(path if number == 1 else "", str(number), corners, name, second)
     return table
 
 
-def _words(name: str, probability: float) -> str:
+def _percentage(name: str, probability: float) -> str:
     return f"{name} {probability:.0%}"
+
+
+if not TYPE_CHECKING:
+    __getattr__ = moved_names(
+        __name__,
+        {"columns": "mien.recognition.records.column_names", "flat": "mien.recognition.records.to_rows"},
+    )

@@ -17,8 +17,7 @@ from mien.detection.base import Detection, Detector, detector_for_video
 from mien.detection.boxes import iou
 from mien.errors import ConfigError, VideoError
 from mien.models.zoo import DEFAULT_MODEL
-from mien.preprocess import crop
-from mien.recognition import photo
+from mien.recognition.crops import crop_faces
 from mien.recognition.recognizer import Recognizer
 from mien.types import Box, Expression, Face
 from mien.video.source import Frame, VideoSource
@@ -199,10 +198,9 @@ class VideoRecognizer:
     ) -> Iterator[VideoFrame]:
         """The pictures from one look up to the next, with the faces that both found, classified in one batch."""
         placed = [_between(before, after, frame.time_s) for frame in frames]
-        crops = []
+        crops: list[NDArray[np.uint8]] = []
         for frame, detections in zip(frames, placed, strict=True):
-            gray = photo.gray(frame.image_rgb) if detections else None
-            crops += [crop(gray, detection.box) for _, detection in detections if gray is not None]
+            crops += crop_faces(frame.image_rgb, [detection for _, detection in detections])
         expressions = iter(self.recognizer.classify_crops(crops))
         for frame, detections in zip(frames, placed, strict=True):
             faces = []

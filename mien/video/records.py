@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mien.recognition.records import BOX, SAID, cells, face_record, rounded
+from mien.recognition.records import BOX_COLUMNS, PREDICTION_COLUMNS, face_cells, face_record, round_probabilities
 from mien.video.recognizer import VideoFrame
 
 
@@ -20,7 +20,7 @@ def of_frame(frame: VideoFrame) -> dict[str, Any]:
         {
             "track": face.track,
             **face_record(face.steady_face),
-            "raw_probabilities": rounded(face.face.expression.probabilities),
+            "raw_probabilities": round_probabilities(face.face.expression.probabilities),
         }
         for face in frame.faces
     ]
@@ -29,7 +29,15 @@ def of_frame(frame: VideoFrame) -> dict[str, Any]:
 
 def video_columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Names of what `flat_frame` gives."""
-    return ("time_s", "frame", "track", *BOX, *SAID, *classes, *(f"raw_{name}" for name in classes))
+    return (
+        "time_s",
+        "frame",
+        "track",
+        *BOX_COLUMNS,
+        *PREDICTION_COLUMNS,
+        *classes,
+        *(f"raw_{name}" for name in classes),
+    )
 
 
 def flat_frame(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -39,7 +47,7 @@ def flat_frame(record: dict[str, Any]) -> list[dict[str, Any]]:
             "time_s": record["time_s"],
             "frame": record["frame"],
             "track": face["track"],
-            **cells(face),
+            **face_cells(face),
             **{f"raw_{name}": value for name, value in face["raw_probabilities"].items()},
         }
         for face in record["faces"]

@@ -15,7 +15,7 @@ from rich import box
 from rich.table import Table
 
 from mien.labels import class_colours
-from mien.preprocess import crop
+from mien.recognition.crops import crop_face
 from mien.video.recognizer import TrackedFace, VideoFrame
 
 GAP_S = 0.5
@@ -191,8 +191,9 @@ class Timeline:
 
 
 def _picture(frame: VideoFrame, face: TrackedFace) -> bytes:
-    channels = [crop(np.ascontiguousarray(frame.image_rgb[:, :, c]), face.face.box) for c in range(3)]
-    picture = Image.fromarray(np.stack(channels, axis=2)).resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BILINEAR)
+    picture = Image.fromarray(crop_face(frame.image_rgb, face.face)).resize(
+        (PICTURE_PX, PICTURE_PX), Image.Resampling.BILINEAR
+    )
     jpeg = io.BytesIO()
     picture.save(jpeg, "JPEG", quality=85)
     return jpeg.getvalue()

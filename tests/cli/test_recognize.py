@@ -103,7 +103,7 @@ def test_unwritable_copy_does_not_stop_the_other_pictures(mien, tmp_path):
     Image.new("L", (70_000, 1)).save(tmp_path / "wide.png")
     code, out, err = mien("recognize", tmp_path / "wide.png", ASTRONAUT, "-o", tmp_path / "copies", "--json")
     assert code == 2
-    assert_sentence(err, "wide.png has no copy in")
+    assert_sentence(err, "the annotated copy of", "wide.png cannot be written to")
     assert [len(picture["faces"]) for picture in json.loads(out)] == [0, 1]
     assert [path.name for path in (tmp_path / "copies").iterdir()] == ["astronaut-faces.jpg"]
 

@@ -192,7 +192,7 @@ def test_frames_are_looked_at_as_python_does(visited: Page, pictures: list[Path]
             assert face["score"] == pytest.approx(detection.score, abs=0.01)
             for name, point in detection.landmarks.items():
                 assert face["landmarks"][name] == pytest.approx(point, abs=0.5)
-        masks = OnnxModel(masked).masks([crop(photo.gray(image_rgb), expected[0].box)])
+        masks = OnnxModel(masked).masks([crop(photo.to_gray(image_rgb), expected[0].box)])
         for got, mask in zip(answer["masks"], masks, strict=True):
             np.testing.assert_allclose(got, mask.ravel(), atol=1e-3)
 

@@ -1,4 +1,4 @@
-"""Boxes and labels: in the class's colour, inside the picture, and on a copy of it."""
+"""Boxes and labels that are drawn on an image, and the file they are written to."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def plain(width: int, height: int) -> NDArray[np.uint8]:
     return np.full((height, width, 3), GRAY, np.uint8)
 
 
-def of_colour(picture: Image.Image, colour: str) -> NDArray[np.bool_]:
-    return (np.asarray(picture) == ImageColor.getrgb(colour)).all(axis=2)
+def pixels_of_colour(image: Image.Image, colour: str) -> NDArray[np.bool_]:
+    return (np.asarray(image) == ImageColor.getrgb(colour)).all(axis=2)
 
 
-def drawn(picture: Image.Image) -> NDArray[np.bool_]:
-    return (np.asarray(picture) != GRAY).any(axis=2)
+def changed_pixels(image: Image.Image) -> NDArray[np.bool_]:
+    return (np.asarray(image) != GRAY).any(axis=2)
 
 
 def bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
@@ -38,24 +38,24 @@ def bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def test_the_picture_itself_is_left_alone() -> None:
+def test_annotate_does_not_change_the_image() -> None:
     image_rgb = plain(200, 200)
     for faces in ([], [face((50, 50, 120, 120))]):
-        picture = annotate(image_rgb, faces)
-        picture.putpixel((0, 0), (1, 2, 3))
+        image = annotate(image_rgb, faces)
+        image.putpixel((0, 0), (1, 2, 3))
         assert (image_rgb == GRAY).all()
     image_rgb[:] = 0
-    assert picture.getpixel((199, 199)) == (GRAY,) * 3
+    assert image.getpixel((199, 199)) == (GRAY,) * 3
 
 
-def test_without_faces_it_is_a_plain_copy() -> None:
+def test_annotate_without_faces_is_a_copy() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     assert np.array_equal(annotate(noise, []), noise)
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_the_box_stands_at_its_edge_in_the_colour_of_the_class(name: str) -> None:
-    mask = of_colour(annotate(plain(300, 300), [face((100, 120, 200, 220), name)]), COLOURS[name])
+def test_box_has_the_colour_of_the_class_and_is_at_its_edge(name: str) -> None:
+    mask = pixels_of_colour(annotate(plain(300, 300), [face((100, 120, 200, 220), name)]), COLOURS[name])
     assert mask[120:220, 100].all()
     assert mask[120:220, 199].all()
     assert mask[120, 100:200].all()
@@ -66,8 +66,8 @@ def test_the_box_stands_at_its_edge_in_the_colour_of_the_class(name: str) -> Non
     assert not mask[125:215, 105:195].any()
 
 
-def test_a_class_that_mien_does_not_know_has_a_colour_too() -> None:
-    mask = of_colour(
+def test_box_of_a_class_without_an_assigned_colour_has_its_own_colour() -> None:
+    mask = pixels_of_colour(
         annotate(plain(300, 300), [face((100, 120, 200, 220), "calm", ("calm", "not calm"))]),
         class_colours(("calm", "not calm"))["calm"],
     )
@@ -75,33 +75,33 @@ def test_a_class_that_mien_does_not_know_has_a_colour_too() -> None:
     assert mask[110, 100]
 
 
-def test_a_label_holds_text_that_reads_on_its_colour() -> None:
+def test_label_text_differs_in_brightness_from_its_background() -> None:
     for name in EXPRESSIONS:
         colour = COLOURS[name]
         label = np.asarray(annotate(plain(300, 300), [face((100, 120, 200, 220), name)]))[:119, :200]
-        brightness = label[drawn(Image.fromarray(label))] @ [0.299, 0.587, 0.114]
+        brightness = label[changed_pixels(Image.fromarray(label))] @ [0.299, 0.587, 0.114]
         background = np.dot(ImageColor.getrgb(colour), [0.299, 0.587, 0.114])
         assert np.abs(brightness - background).max() > 90, name
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_a_label_has_the_contrast_that_wcag_asks_for(name: str) -> None:
+def test_label_has_the_contrast_required_by_wcag(name: str) -> None:
     label = np.asarray(annotate(plain(900, 900), [face((200, 300, 800, 880), name)]))[:299]
-    luminances = luminance(label[drawn(Image.fromarray(label))])
+    luminances = luminance(label[changed_pixels(Image.fromarray(label))])
     ground = luminance(np.array([ImageColor.getrgb(COLOURS[name])]))[0]
     contrasts = (np.maximum(luminances, ground) + 0.05) / (np.minimum(luminances, ground) + 0.05)
     assert contrasts.max() >= 4.5
 
 
 def luminance(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(N, 3) -> (N,), as WCAG 2.1 defines it."""
-    shares = colours / 255
-    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    """Returns the relative luminance of colours (N, 3), as WCAG 2.1 defines it."""
+    values = colours / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     return linear @ [0.2126, 0.7152, 0.0722]
 
 
-def test_the_label_stands_above_its_box_and_not_on_it() -> None:
-    mask = drawn(annotate(plain(300, 300), [face((100, 120, 200, 220))]))
+def test_label_is_above_its_box() -> None:
+    mask = changed_pixels(annotate(plain(300, 300), [face((100, 120, 200, 220))]))
     mask[120:220, 100:200] = False
     x0, y0, x1, y1 = bounds(mask)
     assert (x0, y1) == (100, 120)
@@ -110,13 +110,12 @@ def test_the_label_stands_above_its_box_and_not_on_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["sad", "happy"])
-def test_labels_are_of_one_height(name: str) -> None:
-    """Whatever letters are in them: `sad` has none that reach below the line."""
-    height = bounds(drawn(annotate(plain(300, 300), [face((100, 120, 200, 220), name)])))[1]
-    assert height == bounds(drawn(annotate(plain(300, 300), [face((100, 120, 200, 220), "fear")])))[1]
+def test_labels_have_the_same_height_with_and_without_descenders(name: str) -> None:
+    height = bounds(changed_pixels(annotate(plain(300, 300), [face((100, 120, 200, 220), name)])))[1]
+    assert height == bounds(changed_pixels(annotate(plain(300, 300), [face((100, 120, 200, 220), "fear")])))[1]
 
 
-PLACES = {
+BOXES = {
     "top": (100, 0, 200, 100),
     "top left": (0, 0, 100, 100),
     "top right": (200, 0, 300, 100),
@@ -129,80 +128,82 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("box", PLACES.values(), ids=PLACES)
-def test_the_label_stays_inside_the_picture_and_off_the_face(box: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+def test_label_is_inside_the_image_and_does_not_cover_the_face(box: tuple[int, int, int, int]) -> None:
     x0, y0, x1, y1 = box
     size = label_size((80, 100, 80 + x1 - x0, 100 + y1 - y0))
     assert label_size(box) == size
-    inside = drawn(annotate(plain(300, 300), [face(box, "surprise")]))[max(0, y0 + 3) : y1 - 3, max(0, x0 + 3) : x1 - 3]
+    inside = changed_pixels(annotate(plain(300, 300), [face(box, "surprise")]))[
+        max(0, y0 + 3) : y1 - 3, max(0, x0 + 3) : x1 - 3
+    ]
     assert inside.size > 500
     assert not inside.any()
 
 
 def label_size(box: tuple[int, int, int, int]) -> tuple[int, int]:
-    """Width and height of what is drawn outside the box."""
-    mask = drawn(annotate(plain(300, 300), [face(box, "surprise")]))
+    """Returns the width and height of what is drawn outside the box."""
+    mask = changed_pixels(annotate(plain(300, 300), [face(box, "surprise")]))
     mask[max(0, box[1]) : box[3], max(0, box[0]) : box[2]] = False
     x0, y0, x1, y1 = bounds(mask)
     return x1 - x0, y1 - y0
 
 
-def test_a_face_that_fills_the_picture_keeps_its_mouth() -> None:
-    mask = drawn(annotate(plain(200, 200), [face((0, 0, 200, 200))]))
+def test_label_of_a_face_that_fills_the_image_is_at_its_top() -> None:
+    mask = changed_pixels(annotate(plain(200, 200), [face((0, 0, 200, 200))]))
     assert mask[5:20, 10:60].any()
     assert not mask[60:195, 5:195].any()
 
 
 @pytest.mark.parametrize(("width", "height"), [(48, 48), (60, 300), (300, 20)])
-def test_in_small_pictures_the_label_becomes_smaller(width: int, height: int) -> None:
-    picture = annotate(plain(width, height), [face((0, 0, width, height), "surprise")])
-    black = of_colour(picture, "#000000") | (np.asarray(picture).max(axis=2) < 60)
+def test_label_shrinks_to_fit_a_small_image(width: int, height: int) -> None:
+    image = annotate(plain(width, height), [face((0, 0, width, height), "surprise")])
+    black = pixels_of_colour(image, "#000000") | (np.asarray(image).max(axis=2) < 60)
     x0, _, x1, _ = bounds(black)
     assert x0 > 0
     assert x1 < width
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 30), (20, 20)])
-def test_where_there_is_no_room_for_a_label_there_is_none(width: int, height: int) -> None:
-    picture = annotate(plain(width, height), [face((0, 0, width, height)), face((0.2, 0.2, 0.4, 0.4))])
-    assert picture.size == (width, height)
-    assert of_colour(picture, COLOURS["happy"])[0, 0]
-    assert (of_colour(picture, COLOURS["happy"]) | ~drawn(picture)).all()
+def test_image_without_room_for_a_label_has_only_boxes(width: int, height: int) -> None:
+    image = annotate(plain(width, height), [face((0, 0, width, height)), face((0.2, 0.2, 0.4, 0.4))])
+    assert image.size == (width, height)
+    assert pixels_of_colour(image, COLOURS["happy"])[0, 0]
+    assert (pixels_of_colour(image, COLOURS["happy"]) | ~changed_pixels(image)).all()
 
 
-def test_faces_outside_the_picture_are_no_error() -> None:
+def test_faces_outside_the_image_are_accepted() -> None:
     for box in ((-90, -90, -50, -50), (400, 400, 450, 450)):
         assert annotate(plain(200, 200), [face(box)]).size == (200, 200)
 
 
 @pytest.mark.parametrize("side", [200, 1000, 4000])
-def test_sizes_grow_with_the_picture(side: int) -> None:
-    box = tuple(side * share for share in (0.4, 0.4, 0.6, 0.6))
-    mask = of_colour(annotate(plain(side, side), [face(box)]), COLOURS["happy"])
+def test_line_and_label_scale_with_the_image(side: int) -> None:
+    box = tuple(side * fraction for fraction in (0.4, 0.4, 0.6, 0.6))
+    mask = pixels_of_colour(annotate(plain(side, side), [face(box)]), COLOURS["happy"])
     label = round(side * 0.4) - bounds(mask)[1]
     assert label == pytest.approx(max(15, 0.04 * side), rel=0.3)
     line = int(mask[side // 2, : side // 2].sum())
     assert line == max(2, side // 250)
 
 
-def test_small_faces_in_a_large_picture_have_thin_lines_and_legible_labels() -> None:
-    mask = of_colour(annotate(plain(4000, 4000), [face((2000, 2000, 2060, 2060))]), COLOURS["happy"])
+def test_small_face_in_a_large_image_has_a_thin_line_and_a_legible_label() -> None:
+    mask = pixels_of_colour(annotate(plain(4000, 4000), [face((2000, 2000, 2060, 2060))]), COLOURS["happy"])
     assert int(mask[2030, :2030].sum()) <= 3
     assert 40 <= 2000 - bounds(mask)[1] <= 80
 
 
-def test_no_box_is_drawn_over_a_label() -> None:
+def test_box_does_not_cover_the_label_of_another_face() -> None:
     alone = annotate(plain(300, 300), [face((100, 120, 200, 220))])
-    label = bounds(drawn(alone.crop((0, 0, 300, 120))))
+    label = bounds(changed_pixels(alone.crop((0, 0, 300, 120))))
     crossed = annotate(plain(300, 300), [face((100, 120, 200, 220)), face((130, 40, 230, label[1] + 8), "sad")])
     assert np.array_equal(crossed.crop(label), alone.crop(label))
 
 
-def test_annotated_pictures_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None:
-    picture = annotate(plain(64, 64), [])
-    first = save(picture, tmp_path, "a", set())
-    second = save(picture, tmp_path, "a", {first})
-    third = save(picture, tmp_path, "a", {first, second})
+def test_save_numbers_files_with_reserved_names(tmp_path: Path) -> None:
+    image = annotate(plain(64, 64), [])
+    first = save(image, tmp_path, "a", set())
+    second = save(image, tmp_path, "a", {first})
+    third = save(image, tmp_path, "a", {first, second})
     assert [path.name for path in (first, second, third)] == ["a-faces.jpg", "a-faces-2.jpg", "a-faces-3.jpg"]
     assert all(Image.open(path).size == (64, 64) for path in (first, second, third))
-    assert save(picture, tmp_path, "a", set()) == first
+    assert save(image, tmp_path, "a", set()) == first

@@ -1,4 +1,4 @@
-"""From a picture to its faces: what is found, where, and what the classifier was shown of it."""
+"""Recognising the faces in a picture: which faces, where, and what the model sees."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien import pixels
 from mien.calibration import Calibration
 from mien.detection.base import Detection
 from mien.errors import ImageError
 from mien.labels import EXPRESSIONS
 from mien.models.onnx_model import OnnxModel
 from mien.preprocess import Preprocessing, crop
+from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
 from mien.types import Box, Face, softmax
 from tests.linear_classifier import WriteClassifier
@@ -27,37 +29,37 @@ from tests.linear_classifier import WriteClassifier
 DARK, BRIGHT = Box(60, 20, 90, 50), Box(5, 10, 35, 40)
 
 
-class Squares:
-    """A third party's detector: it finds what it was told, and keeps what it was shown."""
+class FixedDetector:
+    """A user's detector, which returns fixed boxes and keeps the images that it was called with."""
 
     def __init__(self, boxes: Sequence[Box]) -> None:
-        self.found = tuple(
+        self.detections = tuple(
             Detection(box, {"nose": (box.x0 + 1, box.y0 + 2)}, 0.9 - i / 10) for i, box in enumerate(boxes)
         )
-        self.shown: list[NDArray[np.uint8]] = []
+        self.images: list[NDArray[np.uint8]] = []
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        self.shown.append(image_rgb)
-        return self.found
+        self.images.append(image_rgb)
+        return self.detections
 
 
 @pytest.fixture
 def picture() -> NDArray[np.uint8]:
-    """A bright square on the left and a dark one on the right, on gray."""
+    """Gray, with a bright square on the left and a dark one on the right."""
     image = np.full((60, 100, 3), 128, np.uint8)
     for box, value in ((DARK, 5), (BRIGHT, 250)):
         image[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] = value
     return image
 
 
-def recognise(model: Path, boxes: Sequence[Box], picture: NDArray[np.uint8]) -> tuple[Face, ...]:
-    return Recognizer(model, Squares(boxes), threads=1)(picture)
+def recognize_boxes(model: Path, boxes: Sequence[Box], picture: NDArray[np.uint8]) -> tuple[Face, ...]:
+    return Recognizer(model, FixedDetector(boxes), threads=1)(picture)
 
 
-def test_each_face_is_named_by_its_own_pixels_from_left_to_right(
+def test_faces_are_sorted_from_left_to_right_and_classified_by_their_own_pixels(
     by_brightness: Path, picture: NDArray[np.uint8]
 ) -> None:
-    faces = recognise(by_brightness, [DARK, BRIGHT], picture)
+    faces = recognize_boxes(by_brightness, [DARK, BRIGHT], picture)
     assert [face.box for face in faces] == [BRIGHT, DARK]
     assert [face.expression.name for face in faces] == ["surprise", "sad"]
     assert [face.score for face in faces] == [0.8, 0.9]
@@ -66,14 +68,14 @@ def test_each_face_is_named_by_its_own_pixels_from_left_to_right(
 
 def test_probabilities_are_those_of_the_crop(by_brightness: Path, picture: NDArray[np.uint8]) -> None:
     between = Box(30, 10.4, 42, 20)  # not square, half on the bright square
-    (face,) = recognise(by_brightness, [between], picture)
+    (face,) = recognize_boxes(by_brightness, [between], picture)
     logits = OnnxModel(by_brightness, threads=1).logits([crop(picture[:, :, 0], between)])
     assert list(face.expression.probabilities) == list(EXPRESSIONS)
     assert list(face.expression.probabilities.values()) == pytest.approx(softmax(logits)[0].tolist())
     assert 0.5 < face.expression.confidence < 0.9999
 
 
-def test_confidence_and_doubt_are_those_of_the_files_calibration(
+def test_confidence_and_uncertainty_follow_the_calibration_of_the_model(
     write_classifier: WriteClassifier, picture: NDArray[np.uint8]
 ) -> None:
     weights, bias = np.zeros((64, 7)), np.zeros(7)
@@ -81,22 +83,22 @@ def test_confidence_and_doubt_are_those_of_the_files_calibration(
     logits = np.array([4 * 250 / 255, 4 * 5 / 255])
     cooled = np.exp(logits / 2) / (np.exp(logits / 2) + 6)
     path = write_classifier(weights, bias, calibration=Calibration(2.0, 2.0, 0.5, 0.8, 0.9, 10).to_dict())
-    faces = recognise(path, [BRIGHT, DARK], picture)
+    faces = recognize_boxes(path, [BRIGHT, DARK], picture)
     assert [face.expression.confidence for face in faces] == pytest.approx(cooled.tolist(), abs=1e-4)
     assert [face.expression.uncertain for face in faces] == [False, True]
-    assert not any(face.expression.uncertain for face in recognise(write_classifier(weights), [DARK], picture))
+    assert not any(face.expression.uncertain for face in recognize_boxes(write_classifier(weights), [DARK], picture))
 
 
-def test_faces_over_the_edge_and_outside(by_brightness: Path, picture: NDArray[np.uint8]) -> None:
+def test_faces_beyond_the_edge_of_the_picture_are_classified(by_brightness: Path, picture: NDArray[np.uint8]) -> None:
     picture[:, :10] = 255
-    faces = recognise(by_brightness, [Box(-30, -30, 5, 5), Box(-90, 0, -50, 40)], picture)
+    faces = recognize_boxes(by_brightness, [Box(-30, -30, 5, 5), Box(-90, 0, -50, 40)], picture)
     assert [face.expression.name for face in faces] == ["surprise", "surprise"]
 
 
-def test_all_faces_go_through_the_classifier_in_one_batch(
+def test_all_faces_of_a_picture_are_classified_in_one_batch(
     by_brightness: Path, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recognizer = Recognizer(by_brightness, Squares([DARK, BRIGHT] * 20), threads=1)
+    recognizer = Recognizer(by_brightness, FixedDetector([DARK, BRIGHT] * 20), threads=1)
     whole, batches = Preprocessing.__call__, []
 
     def counted(self: Preprocessing, faces: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -108,10 +110,10 @@ def test_all_faces_go_through_the_classifier_in_one_batch(
     assert batches == [40]
 
 
-def test_pictures_together_give_what_each_gives_alone_in_one_batch(
+def test_recognize_batch_gives_the_same_as_single_calls_in_one_batch(
     by_brightness: Path, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recognizer = Recognizer(by_brightness, Squares([DARK, BRIGHT]), threads=1)
+    recognizer = Recognizer(by_brightness, FixedDetector([DARK, BRIGHT]), threads=1)
     none, flipped = np.full((60, 100, 3), 128, np.uint8), np.ascontiguousarray(picture[:, ::-1])
     alone = [recognizer(each) for each in (picture, none, flipped)]
     sizes: list[int] = []
@@ -123,30 +125,31 @@ def test_pictures_together_give_what_each_gives_alone_in_one_batch(
     assert alone[0] != alone[2]
 
 
-def test_no_face(by_brightness: Path, picture: NDArray[np.uint8]) -> None:
-    assert recognise(by_brightness, [], picture) == ()
+def test_picture_without_a_face_gives_no_faces(by_brightness: Path, picture: NDArray[np.uint8]) -> None:
+    assert recognize_boxes(by_brightness, [], picture) == ()
 
 
-def test_the_same_picture_in_every_form(by_brightness: Path, picture: NDArray[np.uint8], tmp_path: Path) -> None:
-    """A third party's detector is shown RGB, whatever came."""
+def test_detector_gets_the_same_rgb_image_from_every_form_of_a_picture(
+    by_brightness: Path, picture: NDArray[np.uint8], tmp_path: Path
+) -> None:
     picture[:, :, 2] = 77
     path = tmp_path / "picture.png"
     Image.fromarray(picture).save(path)
-    detector = Squares([DARK])
+    detector = FixedDetector([DARK])
     recognizer = Recognizer(by_brightness, detector, threads=1)
     results = [recognizer(given) for given in (picture, path, str(path), path.read_bytes(), Image.open(path))]
     assert all(result == results[0] for result in results)
-    assert all(np.array_equal(shown, picture) for shown in detector.shown)
+    assert all(np.array_equal(image, picture) for image in detector.images)
 
 
 @pytest.mark.parametrize(("value", "name"), [(0, "sad"), (255, "surprise")])
-def test_faces_already_cut_out_are_taken_whole(value: int, name: str, by_brightness: Path) -> None:
+def test_detector_none_takes_the_whole_picture_as_the_face(value: int, name: str, by_brightness: Path) -> None:
     (face,) = Recognizer(by_brightness, "none", threads=1)(np.full((40, 30), value, np.uint8))
     assert face.expression.name == name
     assert (face.box, dict(face.landmarks), face.score) == (Box(0, 0, 30, 40), {}, 1.0)
 
 
-def test_threads_reach_the_classifier_and_the_detector(by_brightness: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_apply_to_the_model_and_the_detector(by_brightness: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = []
     session = onnxruntime.InferenceSession
 
@@ -159,15 +162,15 @@ def test_threads_reach_the_classifier_and_the_detector(by_brightness: Path, monk
     assert counts == [("stub.onnx", 2), ("blazeface_full_range.onnx", 2)]
 
 
-def test_the_astronaut(by_brightness: Path) -> None:
+def test_finds_the_astronaut(by_brightness: Path) -> None:
     (face,) = Recognizer(by_brightness, threads=1)(skimage.data.astronaut())
     assert (face.box.x0 + face.box.x1) / 2 == pytest.approx(225, abs=16)
     assert (face.box.y0 + face.box.y1) / 2 == pytest.approx(122, abs=16)
     assert "nose" in face.landmarks
 
 
-def test_boxes_stand_in_the_upright_picture(by_brightness: Path) -> None:
-    """Orientation 6: the camera was held upright, and the stored picture lies on its side."""
+def test_boxes_are_in_pixels_of_the_upright_picture(by_brightness: Path) -> None:
+    """With EXIF orientation 6 the camera was upright and the stored picture is on its side."""
     upright = skimage.data.astronaut()[:, :400]
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -177,21 +180,21 @@ def test_boxes_stand_in_the_upright_picture(by_brightness: Path) -> None:
     assert recognizer(photograph.getvalue()) == recognizer(upright)
 
 
-def test_what_is_no_picture_never_comes_to_the_detector(by_brightness: Path) -> None:
-    detector = Squares([DARK])
+def test_unreadable_picture_is_not_given_to_the_detector(by_brightness: Path) -> None:
+    detector = FixedDetector([DARK])
     with pytest.raises(ImageError, match="cannot be read as a picture"):
         Recognizer(by_brightness, detector, threads=1)(b"text")
-    assert detector.shown == []
+    assert detector.images == []
 
 
 def test_results_are_frozen(by_brightness: Path, picture: NDArray[np.uint8]) -> None:
-    (face,) = recognise(by_brightness, [DARK], picture)
+    (face,) = recognize_boxes(by_brightness, [DARK], picture)
     for thing, name in ((face, "box"), (face.box, "x0"), (face.expression, "probabilities")):
         with pytest.raises(FrozenInstanceError):
             setattr(thing, name, None)
 
 
-def test_old_names_still_work_with_a_warning(by_brightness):
+def test_old_method_names_are_deprecated(by_brightness):
     recognizer = Recognizer(by_brightness, "none", threads=1)
     image = np.full((48, 48), 200, np.uint8)
     with pytest.warns(DeprecationWarning, match="recognize_batch"):
@@ -200,3 +203,26 @@ def test_old_names_still_work_with_a_warning(by_brightness):
         assert recognizer.expressions([image]) == recognizer.classify_crops([image])
     with pytest.warns(DeprecationWarning, match=r"use Recognizer\.model"):
         assert recognizer.classifier is recognizer.model
+
+
+def test_each_picture_is_decoded_once(by_brightness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        Image.new("RGB", (50, 50)).save(path)
+    decoded: list[object] = []
+    read = pixels.read
+    monkeypatch.setattr(pixels, "read", lambda source, *options: decoded.append(source) or read(source, *options))
+    recognizer = Recognizer(by_brightness, FixedDetector([DARK]), threads=1)
+    recognizer.recognize_batch(paths)
+    assert decoded == paths
+    recognizer(photo.read(paths[0]))
+    assert decoded == [*paths, paths[0]]
+
+
+def test_model_with_other_classes(write_classifier: WriteClassifier, picture: NDArray[np.uint8]) -> None:
+    weights = np.zeros((64, 2))
+    weights[:, 1] = 4 / 64
+    path = write_classifier(weights, np.array([2.0, 0]), classes=["bored", "engaged"])
+    faces = recognize_boxes(path, [DARK, BRIGHT], picture)
+    assert [face.expression.name for face in faces] == ["engaged", "bored"]
+    assert list(faces[0].expression.probabilities) == ["bored", "engaged"]

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from mien.detection.base import Detection
 from mien.errors import ConfigError, ImageError, VideoError
 from mien.models.onnx_model import OnnxModel
-from mien.preprocess import crop
-from mien.recognition import photo
+from mien.recognition.crops import crop_faces
 from mien.recognition.recognizer import Recognizer
 from mien.types import Box
 from mien.video import source as video_source
@@ -59,7 +58,7 @@ def test_between_two_looks_it_is_where_it_was_going(walked: list[VideoFrame]) ->
 def test_what_a_picture_shows_is_what_a_photograph_would(walked: list[VideoFrame], recognizer: VideoRecognizer) -> None:
     for frame in walked[::7]:
         (tracked,) = frame.faces
-        alone = recognizer.recognizer.classify_crops([crop(photo.gray(frame.image_rgb), tracked.face.box)])
+        alone = recognizer.recognizer.classify_crops(crop_faces(frame.image_rgb, [tracked.face]))
         assert tracked.face.expression.probabilities == pytest.approx(dict(alone[0].probabilities), abs=1e-5)
         assert tracked.face.expression.held == ""
 
