@@ -63,6 +63,16 @@ class DataConfig(_Section):
     teachers: tuple[str, ...] = Field(default=(), strict=False)
     """Trained networks: run folders, checkpoints, .onnx files or names of shipped models. Each teacher predicts every
     image after augmentation, and their probabilities are averaged (Beyer et al., CVPR 2022, "consistent teaching")."""
+    classes: tuple[str, ...] = Field(default=(), strict=False)
+    """Class names in the order of the network's outputs; faces of other classes are left out. Empty takes the classes
+    of the data in their own order. If the data numbers its classes, the first name is that of number 0."""
+    merge: dict[str, str] = Field(default_factory=dict)
+    """Class of the data -> class that it counts as, such as {contempt = "disgust"}."""
+    numbering: Literal["", "fer2013", "affectnet", "raf-db"] = ""
+    """Data set whose class numbers the data uses, if it numbers its classes; see `mien.labels.NUMBERINGS`."""
+    labels: Literal["", "ferplus"] = ""
+    """Empty takes the data's own labels; ferplus takes the expression with the most FER+ votes, one of eight, and
+    requires data.ferplus."""
 
 
 @dataclass(frozen=True, config=_VALIDATION)
@@ -208,6 +218,15 @@ class Config(_Section):
                 "loss.ferplus is above 0 but data.ferplus is empty: set data.ferplus to the path of FER+'s "
                 "fer2013new.csv, or loss.ferplus to 0"
             )
+        if data.labels == "ferplus" and not data.ferplus:
+            raise ConfigError("data.labels is ferplus but data.ferplus is empty: set it to the path of fer2013new.csv")
+        if len(set(data.classes)) < len(data.classes) or "" in data.classes:
+            raise ConfigError(f"data.classes must be different names, got {_shortened(', '.join(data.classes))}")
+        if chained := [name for name in data.merge.values() if name in data.merge]:
+            raise ConfigError(
+                f"data.merge must name final classes, but {_shortened(chained[0])} is merged itself: name the class "
+                "that it counts as"
+            )
         if loss.ferplus + loss.label_smoothing >= 1:
             raise ConfigError("loss.ferplus and loss.label_smoothing must sum to less than 1, so that the labels count")
         if loss.distillation > 0 and not (data.teacher or data.teachers):
@@ -343,6 +362,7 @@ _TYPE_NAMES: dict[Any, str] = {
     str: "a string",
     bool: "true or false",
     tuple[str, ...]: "a list of strings",
+    dict[str, str]: "a table of strings",
 }
 
 

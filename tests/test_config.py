@@ -25,7 +25,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_round_trip_through_toml_keeps_every_value(tmp_path: Path) -> None:
     config = Config(
-        data=DataConfig(path="faces", ferplus="fer2013new.csv"),
+        data=DataConfig(path="faces", ferplus="fer2013new.csv", classes=("a", "b"), merge={"c": "b"}),
         loss=LossConfig(label_smoothing=0.1, ferplus=0.5, class_weights="balanced"),
         augment=AugmentConfig(rotation_deg=10.0),
         training=TrainingConfig(epochs=3, schedule="plateau", stop_after=8, compile=True),
@@ -79,6 +79,11 @@ def test_wrong_override_raises(tmp_path: Path, pair: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
+        ({"data": {"classes": ["happy", "happy"]}}, "data.classes must be different names, got happy, happy"),
+        ({"data": {"merge": {"fear": 3}}}, "data.merge must be a table of strings, got 3"),
+        ({"data": {"merge": {"a": "b", "b": "c"}}}, "data.merge must name final classes, but b is merged itself"),
+        ({"data": {"numbering": "ck"}}, "data.numbering must be one of empty, fer2013, affectnet, raf-db, got ck"),
+        ({"data": {"labels": "ferplus"}}, "data.labels is ferplus but data.ferplus is empty"),
         ({"los": {}}, "unknown key los: did you mean loss"),
         ({"loss": {"margins": 1}}, "unknown key loss.margins: did you mean margin"),
         ({"loss": {"zzz": 1}}, "unknown key loss.zzz: known are class_weights, "),
