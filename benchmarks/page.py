@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=100, help="faces to time")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page_folder.write(Path(folder), page_folder.named(["small"]))
+        page_folder.write(Path(folder), page_folder.find_models(["small"]))
         shutil.copy(PHOTOGRAPH, folder)
         server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
         threading.Thread(target=server.serve_forever, daemon=True).start()

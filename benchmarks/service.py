@@ -31,7 +31,8 @@ from mien.cores import usable_cores
 from mien.data.pictures import find_pictures
 from mien.recognition import batch
 from mien.recognition.recognizer import Recognizer
-from mien.service.batching import Batcher, Limits, Picture
+from mien.service.batching import Batcher, Picture
+from mien.service.settings import Limits
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 MARGIN = 0.25

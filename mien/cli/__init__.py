@@ -1,6 +1,6 @@
-"""The command line: one file a group of commands; each command parses, calls and prints.
+"""The command line: one file per group of commands. Each command parses its options, calls the library and prints.
 
-Heavy imports stand inside the commands, so that `mien --help` is instant.
+Heavy imports stand inside the commands, so that `mien --help` is fast.
 """
 
 from __future__ import annotations
@@ -14,55 +14,60 @@ import typer
 import mien
 from mien.cli import data, evaluate, explain, export, networks, recognize, serve, train, video
 
-app = typer.Typer(
-    name="mien",
-    help="Names the expression on every face in a photograph, and trains the networks that do.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-data_app = typer.Typer(help="Look at labelled faces.", no_args_is_help=True)
-benchmark_app = typer.Typer(help="Time mien on this machine.", no_args_is_help=True)
+app = typer.Typer(name="mien", no_args_is_help=True, pretty_exceptions_enable=False)
 
-for command in (
-    recognize.recognize,
-    video.video,
-    explain.explain,
-    networks.networks,
-    networks.cost,
-    train.train,
-    train.sweep,
-    evaluate.evaluate,
-    evaluate.robustness,
-    evaluate.compare,
-    evaluate.ensemble,
-    export.export,
-    export.page,
-    export.calibrate,
-    export.quantize,
-    serve.serve,
-    serve.camera,
-):
-    app.command()(command)
+COMMANDS = {
+    "Recognise expressions": (
+        recognize.recognize,
+        video.video,
+        serve.camera,
+        serve.serve,
+        export.page,
+        explain.explain,
+    ),
+    "Train and evaluate networks": (
+        train.train,
+        train.sweep,
+        evaluate.evaluate,
+        evaluate.compare,
+        evaluate.ensemble,
+        evaluate.robustness,
+        networks.networks,
+        networks.cost,
+    ),
+    "Export trained networks": (export.export, export.calibrate, export.quantize),
+}
+"""Heading in `mien --help` -> the commands below it."""
+
+for heading, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=heading)(command)
+
+data_app = typer.Typer(help="Inspect labelled faces.", no_args_is_help=True)
 for data_command in (data.inspect, data.audit, data.votes):
     data_app.command()(data_command)
+app.add_typer(data_app, name="data", rich_help_panel="Train and evaluate networks")
+
+benchmark_app = typer.Typer(help="Measure the speed of mien on this machine.", no_args_is_help=True)
 benchmark_app.command("train")(train.benchmark_train)
-app.add_typer(data_app, name="data")
-app.add_typer(benchmark_app, name="benchmark")
+app.add_typer(benchmark_app, name="benchmark", rich_help_panel="Train and evaluate networks")
 
 
 @app.callback(invoke_without_command=True)
-def version(show: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
-    """Names the expression on every face in a photograph, and trains the networks that do."""
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Recognise the expression on every face of a photo or video, and train networks for it."""
     if show:
         typer.echo(f"mien {mien.__version__}")
         raise typer.Exit
 
 
 def main() -> None:
-    """Runs the command line; an error raised on purpose becomes one sentence and exit code 2."""
+    """Runs the command line. A MienError or an OSError is printed as one sentence, with exit code 2."""
     from mien.errors import MienError
 
-    # A file's name may hold bytes that are no text; it is still to be printed.
+    # File names may hold bytes that are not valid UTF-8; they must still be printable.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
@@ -70,9 +75,9 @@ def main() -> None:
     except MienError as error:
         typer.echo(f"mien: {error}", err=True)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+    except BrokenPipeError:  # the program that reads the output, such as head, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:  # a full disk, a folder that may not be written: the machine's, not a bug
+    except OSError as error:  # a full disk or a missing permission is not a bug
         typer.echo(f"mien: {error.filename or 'a file'} cannot be used: {error.strerror or error}", err=True)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""mien data: labelled faces."""
+"""mien data: inspection of labelled faces."""
 
 from __future__ import annotations
 
@@ -10,48 +10,55 @@ import typer
 
 from mien.cli.options import AsJson, Split, console
 
+FerplusVotes = Annotated[Path | None, typer.Option(help="The FER+ file fer2013new.csv; its rows match FER2013's.")]
+
 
 def inspect(
     path: Annotated[
-        Path, typer.Argument(help="FER2013 in any form (archive, CSV, folders, Parquet), or class folders.")
+        Path, typer.Argument(help="FER2013 as archive, CSV, folders or Parquet, or a folder with one folder per class.")
     ],
-    ferplus: Annotated[Path | None, typer.Option(help="FER+'s fer2013new.csv, joined by row.")] = None,
+    ferplus: FerplusVotes = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where a contact sheet of the faces goes.")
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for a contact sheet of the faces.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count faces by split and class, compare with the published counts, and draw a contact sheet."""
+    """Count faces by split and class, compare the counts with FER2013's published ones, and draw a contact sheet."""
     from mien.data import inspection, load
     from mien.files import replaced
 
     dataset = load(path, ferplus)
-    found = inspection.inspect(dataset)
+    report = inspection.inspect(dataset)
     if output:
         output.mkdir(parents=True, exist_ok=True)
         with replaced(output / "contact-sheet.png") as part:
             inspection.contact_sheet(dataset).save(part)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
+        typer.echo(json.dumps(report.to_dict(), indent=2))
         return
-    console().print(inspection.table(found))
-    sheet = f"written: {output / 'contact-sheet.png'}" if output else "-o DIR draws a contact sheet of the faces."
-    typer.echo(sheet)
+    console().print(inspection.table(report))
+    if output:
+        typer.echo(f"written: {output / 'contact-sheet.png'}")
+    else:
+        typer.echo("add -o DIR to draw a contact sheet of the faces")
 
 
 def audit(
-    path: Annotated[Path, typer.Argument(help="FER2013 in any form, or class folders.")],
-    ferplus: Annotated[Path | None, typer.Option(help="FER+'s fer2013new.csv, joined by row.")] = None,
+    path: Annotated[Path, typer.Argument(help="FER2013 in any form, or a folder with one folder per class.")],
+    ferplus: FerplusVotes = None,
     predictions: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Say how accurate these are without faces that also stand in Training."),
+        typer.Option(
+            metavar="FILE", help="Predictions to score again without faces that have a copy in Training; repeatable."
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Gets the list of copies, and some drawn.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for the list of copies and a drawing of some."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find repeated pictures, mirrored and slightly changed ones too, disputed labels, and pictures without a face."""
+    """Find copies of faces (also mirrored or slightly changed), disputed labels, and pictures without a face."""
     from mien.data import audit as auditing
     from mien.data import ferplus as votes
     from mien.data import load
@@ -62,17 +69,17 @@ def audit(
     networks = unseen.load(predictions or [], dataset)
     not_faces = votes.not_a_face(dataset, ferplus) if ferplus else None
     with console(errors=True).status(f"comparing {len(dataset):,} faces with each other"):
-        found = auditing.audit(dataset, not_faces)
-    accuracies = [unseen.measure(name, each, found.in_training()) for name, each in networks.items()]
+        report = auditing.audit(dataset, not_faces)
+    accuracies = [unseen.measure(name, each, report.in_training()) for name, each in networks.items()]
     if output:
         output.mkdir(parents=True, exist_ok=True)
-        write_text(output / "copies.csv", auditing.to_csv(found))
+        write_text(output / "copies.csv", auditing.to_csv(report))
         with replaced(output / "copies.png") as part:
-            auditing.sheet(found).save(part, "PNG")
+            auditing.sheet(report).save(part, "PNG")
     if as_json:
-        typer.echo(json.dumps(found.to_dict() | {"predictions": [vars(each) for each in accuracies]}, indent=2))
+        typer.echo(json.dumps(report.to_dict() | {"predictions": [vars(each) for each in accuracies]}, indent=2))
         return
-    console().print(auditing.table(found))
+    console().print(auditing.table(report))
     if accuracies:
         console().print(unseen.table(accuracies))
     for name in ("copies.csv", "copies.png") if output else ():
@@ -80,20 +87,20 @@ def audit(
 
 
 def votes(
-    path: Annotated[Path, typer.Argument(help="FER2013, as its CSV file or its archive.")],
-    ferplus: Annotated[Path, typer.Option(help="FER+'s fer2013new.csv, joined by row.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The votes as predictions.")],
-    split: Annotated[Split, typer.Option(help="Of the data.")] = "training",
+    path: Annotated[Path, typer.Argument(help="FER2013 as its CSV file or its archive.")],
+    ferplus: Annotated[Path, typer.Option(help="The FER+ file fer2013new.csv; its rows match FER2013's.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Predictions file to write.")],
+    split: Annotated[Split, typer.Option(help="Split of the data.")] = "training",
 ) -> None:
-    """Say how probable FER+'s votes make each of FER2013's labels: predictions to teach with, or to compare with."""
+    """Write FER+'s votes as a predictions file, to train with or to compare networks with."""
     from mien import predictions as prediction_files
     from mien.data import load
     from mien.evaluation import metrics as metric
     from mien.evaluation import report
     from mien.training.taggers import taggers
 
-    said = taggers(load(path, ferplus), ferplus, split)
+    predictions = taggers(load(path, ferplus), ferplus, split)
     about = {"network": "FER+'s taggers", "data": str(path), "split": split, "view": "single", "weights": ""}
-    prediction_files.save(said, output, about)
-    console().print(report.table(metric.evaluate(said), about))
+    prediction_files.save(predictions, output, about)
+    console().print(report.table(metric.evaluate(predictions), about))
     typer.echo(f"written: {output}")

@@ -120,5 +120,5 @@ def page(
     """Write the page that recognises faces in the browser as a folder, to be hosted anywhere."""
     from mien.export import page as page_folder
 
-    size = page_folder.write(output, page_folder.named(models or []))
+    size = page_folder.write(output, page_folder.find_models(models or []))
     typer.echo(f"written: {output}, {size / 1e6:.1f} MB; look at it with: python -m http.server --directory {output}")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how commands print."""
+"""Options that several commands share, and the terminal they print to."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ if TYPE_CHECKING:
 
 Split = Literal["training", "public", "private"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when left out.")]
-Model = Annotated[str, typer.Option(help="A shipped model's name, or an .onnx file of mien export.")]
-DetectorName = Annotated[str, typer.Option(help="blazeface, yunet, a YuNet file, or none for faces already cut out.")]
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/small-labels.toml.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
+Model = Annotated[str, typer.Option(help="Name of a shipped model, or an .onnx file written by mien export.")]
+DetectorName = Annotated[
+    str, typer.Option(help="blazeface, yunet, a YuNet .onnx file, or none if each picture is one cropped face.")
+]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file, such as configs/small-labels.toml.")]
 
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Takes the place of the file's value.")
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a value of the config; repeatable."),
 ]
 PredictionFiles = Annotated[
     list[Path],
-    typer.Argument(metavar="PREDICTIONS...", help="predictions.parquet files, or the folders that hold one."),
+    typer.Argument(metavar="PREDICTIONS...", help="predictions.parquet files, or folders that contain one."),
 ]
 
 
 def model_name(model: Path) -> str:
-    """What a table calls a model: its run's name, with the checkpoint's where that is not the best; or a file's own."""
+    """Returns the name of a model in tables.
+
+    It is the name of the file, or of the run; a checkpoint other than the best one is added to the run.
+    """
     if model.suffix == ".safetensors":
         from mien.models.checkpoint import BEST
 
@@ -37,7 +43,7 @@ def model_name(model: Path) -> str:
 
 
 def console(errors: bool = False) -> Console:
-    """The terminal: standard output, or standard error."""
+    """Returns a console that prints to standard output, or to standard error."""
     from rich.console import Console
 
     return Console(stderr=errors)

@@ -1,10 +1,10 @@
-"""The page as a folder that any host can serve: with the models beside it, and no service behind it."""
+"""The browser page as a static folder that any host can serve, with the models beside it."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,76 +17,81 @@ from mien.models.onnx_model import OnnxModel
 from mien.models.zoo import DEFAULT_MODEL, find_model, shipped_models
 
 PAGE = Path(__file__).parents[1] / "page"
-"""The page's own files, as a service gives them out. They find the models through `v1/models` then."""
+"""The folder of the page's own files. Served as it is, the page asks `v1/models` of the service for the models."""
 
 _SERVICE_LIST = '<meta name="mien-models" content="v1/models">'
 _FOLDER_LIST = '<meta name="mien-models" content="models.json">'
 
 
-def listed(models: Mapping[str, Path]) -> dict[str, Any]:
-    """What the page is told of the models: all of it is read from their files, but the colours of `mien.labels`.
+def describe_models(models: Mapping[str, Path]) -> dict[str, Any]:
+    """Describes models for the page.
 
     Args:
-        models: Name -> .onnx file; the first is the one that the page begins with.
+        models: Name -> .onnx file; the page starts with the first.
 
     Returns:
-        `default`, a name, and `models`, each with name, network, classes, colours, preprocessing, calibration, and
-        file, its path below the page.
+        `default`, the name of the first model, and `models`, a list of dictionaries with name, network, classes,
+        colours, preprocessing, calibration, and file, the path below the page.
 
     Raises:
-        WeightsError: One of the files cannot be used.
+        WeightsError: One of the files is missing or is not a model.
     """
-    described = []
-    for name, path in models.items():
-        opened = OnnxModel(path, threads=1)
-        described.append(
-            {
-                "name": name,
-                "network": opened.title,
-                "classes": list(opened.classes),
-                "colours": class_colours(opened.classes),
-                "preprocessing": opened.preprocessing.to_dict(),
-                "calibration": opened.calibration.to_dict(),
-                "file": f"models/{quote(name)}.onnx",
-            }
-        )
-    return {"default": next(iter(models)), "models": described}
+    return {"default": next(iter(models)), "models": [_describe(name, path) for name, path in models.items()]}
 
 
-def named(models: list[str]) -> dict[str, Path]:
-    """The files of models by the names that the page gives them; all shipped ones where none is asked for.
+def _describe(name: str, path: Path) -> dict[str, Any]:
+    model = OnnxModel(path, threads=1)
+    return {
+        "name": name,
+        "network": model.title,
+        "classes": list(model.classes),
+        "colours": class_colours(model.classes),
+        "preprocessing": model.preprocessing.to_dict(),
+        "calibration": model.calibration.to_dict(),
+        "file": f"models/{quote(name)}.onnx",
+    }
+
+
+def find_models(models: Sequence[str]) -> dict[str, Path]:
+    """Finds the files of models and names them after their files.
 
     Args:
-        models: Shipped models' names or paths of .onnx files, the one that the page begins with first.
+        models: Names of shipped models or paths of .onnx files, the one that the page starts with first. An empty
+            sequence means all shipped models.
+
+    Returns:
+        Name -> .onnx file.
 
     Raises:
-        WeightsError: There is no such model.
-        ConfigError: Two have the same name.
+        WeightsError: A model does not exist.
+        ConfigError: Two models have the same name.
     """
+    paths: dict[str, Path] = {}
     if not models:
-        shipped = shipped_models()
-        return {DEFAULT_MODEL: shipped.pop(DEFAULT_MODEL), **shipped}
-    paths = {Path(model).stem: find_model(model) for model in models}
-    if len(paths) < len(models):
-        raise ConfigError(f"each model needs a name of its own on the page, got {', '.join(models)}; rename a file")
+        return {DEFAULT_MODEL: shipped_models()[DEFAULT_MODEL]} | shipped_models()
+    for model in models:
+        name = Path(model).stem
+        if name in paths:
+            raise ConfigError(f"each model on the page needs a different name, got {name[:80]} twice; rename one file")
+        paths[name] = find_model(model)
     return paths
 
 
 def write(folder: Path, models: Mapping[str, Path]) -> int:
-    """Writes the page, the models and the detector; it works in any folder of any host, offline once it is loaded.
+    """Writes the page, the models and the detector. The page works in any folder of any host, offline once loaded.
 
     Args:
-        folder: Is made where it is missing; files of the same names are replaced.
-        models: See `listed`.
+        folder: The folder to write; created if it does not exist. Files with the same names are replaced.
+        models: Name -> .onnx file; the page starts with the first.
 
     Returns:
-        How many bytes were written.
+        The number of bytes written.
 
     Raises:
-        WeightsError: One of the models cannot be used; nothing is written then.
+        WeightsError: One of the models is missing or is not a model; nothing is written then.
         OSError: The folder cannot be written.
     """
-    found = listed(models)
+    model_list = describe_models(models)
     files = {path.relative_to(PAGE): path for path in PAGE.rglob("*") if path.is_file()}
     for path in (blazeface.MODEL, blazeface.MODEL.with_name("LICENSE-blazeface")):
         files[Path("models") / path.name] = path
@@ -95,7 +100,7 @@ def write(folder: Path, models: Mapping[str, Path]) -> int:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with replaced(folder / name) as part:
             shutil.copyfile(path, part)
-    write_text(folder / "models.json", json.dumps(found, indent=2) + "\n")
+    write_text(folder / "models.json", json.dumps(model_list, indent=2) + "\n")
     index = (PAGE / "index.html").read_text(encoding="utf-8")
     write_text(folder / "index.html", index.replace(_SERVICE_LIST, _FOLDER_LIST))
     return sum((folder / name).stat().st_size for name in (*files, Path("models.json")))

@@ -1,4 +1,4 @@
-"""Who may call the service, and the headers that all of its answers carry."""
+"""Access control: allowed hosts, origins and the token, and the security headers of every response."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-"""What a browser may call the machine that it runs on."""
+from mien.service.responses import error_response, excerpt
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -25,63 +25,67 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-"""The first two isolate a page, which browsers ask for before they give WebAssembly threads."""
+"""Headers of every response. Browsers require the first two before they allow WebAssembly threads on the page."""
 
 logger = logging.getLogger("mien")
 
 
 @dataclass(frozen=True)
 class Access:
-    """What a caller must bring.
+    """The rules that every call must meet.
 
     Attributes:
-        hosts: Names by which the service may be called, in lower case; None where it answers to all. Without this a web
-            page could point a name of its own at 127.0.0.1 and so read answers (DNS rebinding).
-        token: What callers must know, or None.
-        guarded: How the paths begin that need the token.
+        hosts: Allowed host names, in lower case; None allows all. Without this check, a web page could point its own
+            domain name at 127.0.0.1 and read the service's responses (DNS rebinding).
+        token: The token of protected paths; None protects none.
+        protected_paths: Prefixes of the paths that need the token.
     """
 
     hosts: frozenset[str] | None
     token: str | None
-    guarded: tuple[str, ...]
+    protected_paths: tuple[str, ...]
 
-    def refusal(self, scope: Scope) -> Response | None:
-        """What a call gets that may not pass, or None where it may."""
+    def check(self, scope: Scope) -> Response | None:
+        """Returns the error response for a call that breaks a rule, or None for an allowed call."""
         headers = Headers(scope=scope)
-        host = hostname(headers.get("host", ""))
+        called_host = headers.get("host", "")
+        host = hostname(called_host)
         if self.hosts is not None and host not in self.hosts:
-            return sentence(
-                421, f"this service is called {', '.join(sorted(self.hosts))}, got the host {host or 'none'}"
-            )
+            expected = ", ".join(sorted(self.hosts))
+            return error_response(421, f"the Host header must be one of {expected}, got {excerpt(host) or 'none'}")
         origin = headers.get("origin")
-        if origin is not None and not _same(origin.partition("//")[2], headers.get("host", "")):
-            return sentence(403, f"pages of {origin} may not call this service, only its own may")
+        if origin is not None and not _is_same_site(origin.partition("//")[2], called_host):
+            return error_response(403, f"pages of {excerpt(origin)} may not call this service; use its own page")
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if self.token and path.startswith(self.guarded) and not self._knows(scope, headers):
-            told = {"WWW-Authenticate": "Bearer"}
-            return sentence(401, "this needs the service's token, as the header Authorization: Bearer TOKEN", told)
+        if self.token and path.startswith(self.protected_paths) and not self._has_token(scope, headers):
+            return error_response(
+                401,
+                "the token of this service is missing or wrong: send it in the header Authorization: Bearer TOKEN",
+                {"WWW-Authenticate": "Bearer"},
+            )
         return None
 
-    def _knows(self, scope: Scope, headers: Headers) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scope["type"] == "websocket" and not scheme:  # a browser cannot give a WebSocket headers
-            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+    def _has_token(self, scope: Scope, headers: Headers) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scope["type"] == "websocket" and not scheme:  # a browser cannot set headers of a WebSocket
+            token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         elif scheme.lower() != "bearer":
             return False
-        return hmac.compare_digest(given.strip().encode(), (self.token or "").encode())
+        return hmac.compare_digest(token.strip().encode(), (self.token or "").encode())
 
 
 class Guard:
-    """ASGI middleware around the whole service: it refuses, adds headers, and lets no error out but as a sentence.
+    """ASGI middleware around the whole service: checks access, adds headers and turns exceptions into error responses.
 
     Args:
-        app: What is guarded.
-        access: Who may pass.
-        tell: Called after each HTTP answer with the route's path, the status and the seconds that it took.
+        app: The application to protect.
+        access: The rules that every call must meet.
+        on_response: Called after each HTTP response with the path of its route, its status and its duration in
+            seconds.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, tell: Callable[[str, int, float], object]) -> None:
-        self._app, self._access, self._tell = app, access, tell
+    def __init__(self, app: ASGIApp, access: Access, on_response: Callable[[str, int, float], object]) -> None:
+        self._app, self._access, self._on_response = app, access, on_response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -90,7 +94,7 @@ class Guard:
             return
         started, status = time.perf_counter(), 0
 
-        async def send_more(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
                 status = message.get("status", 101)
@@ -98,56 +102,50 @@ class Guard:
             await send(message)
 
         try:
-            refused = self._access.refusal(scope)
-            await (refused or self._app)(scope, receive, send_more)
-        except ClientDisconnect:  # nobody is left to be answered
+            responder = self._access.check(scope) or self._app
+            await responder(scope, receive, send_with_headers)
+        except ClientDisconnect:  # the caller is gone, so there is no one to answer
             pass
         except Exception:
-            logger.exception("an error at %s", scope["path"])
+            logger.exception("unexpected error at %s", scope["path"])
             if scope["type"] == "http" and not status:
-                await sentence(500, "the service failed at this, which its log tells more of")(
-                    scope, receive, send_more
-                )
+                response = error_response(500, "the service failed at this request; its log has the details")
+                await response(scope, receive, send_with_headers)
         if scope["type"] == "http" and status:
-            self._tell(getattr(scope.get("route"), "path", "other"), status, time.perf_counter() - started)
-
-
-def sentence(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An answer that says why there is no other."""
-    return JSONResponse({"error": text}, status, headers)
+            self._on_response(getattr(scope.get("route"), "path", "other"), status, time.perf_counter() - started)
 
 
 def hostname(authority: str) -> str:
-    """`localhost:8000` -> `localhost`, `[::1]:8000` -> `::1`; empty where it is none."""
+    """Returns the host of `host:port` in lower case, `localhost:8000` -> `localhost`; empty for an invalid one."""
     try:
         return (urlsplit(f"//{authority}").hostname or "").rstrip(".")
     except ValueError:
         return ""
 
 
-def _same(origin: str, called: str) -> bool:
-    """Whether a page is of the host that was called.
+def _is_same_site(origin: str, called_host: str) -> bool:
+    """Returns whether the page that calls comes from the called host.
 
-    Of loopback the port counts as well, since other programs of this machine have pages there; elsewhere it does not,
-    since a proxy may not pass it on.
+    On loopback, the port must match too, because other programs serve pages on this machine. Elsewhere it is ignored,
+    because a proxy may not forward it.
     """
-    host = hostname(called)
-    return hostname(origin) == host and (host not in LOOPBACK or origin.lower() == called.lower())
+    host = hostname(called_host)
+    return hostname(origin) == host and (host not in LOOPBACK_HOSTS or origin.lower() == called_host.lower())
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a service that is bound to that host."""
+    """Returns whether only this machine reaches a service that listens on this host."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def names_of(host: str) -> frozenset[str] | None:
-    """The names by which a service bound to that host is called; None for one that is bound to all addresses."""
+def allowed_hosts(host: str) -> frozenset[str] | None:
+    """Returns the host names that callers of a service on this host may use; None, all of them, for 0.0.0.0 or ::."""
     try:
         if ipaddress.ip_address(host).is_unspecified:
             return None
     except ValueError:
         pass
-    return LOOPBACK | {host.lower()}
+    return LOOPBACK_HOSTS | {host.lower()}

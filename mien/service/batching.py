@@ -1,4 +1,4 @@
-"""Pictures of many callers, recognised together by a few threads."""
+"""Batches of pictures from many callers, recognised by a few threads."""
 
 from __future__ import annotations
 
@@ -9,62 +9,34 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien import pixels
-from mien.errors import ConfigError, ImageError, MienError
+from mien.errors import ImageError, MienError
 from mien.recognition import records
 from mien.recognition.recognizer import Recognizer
+from mien.service.responses import excerpt
+from mien.service.settings import Limits
 from mien.types import Face
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""What a stranger may send, as Pillow names it: some of its other readers start programs or are rarely looked after."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What callers may ask for; beyond it they get a sentence in place of an answer.
-
-    Attributes:
-        request_bytes: Most bytes of one request's body, or of one frame.
-        pixels: Most pixels of one picture, width times height. A worker holds as many decoded pictures as a batch has,
-            of three bytes a pixel.
-        pictures: Most pictures of one request.
-        queue: Most pictures that wait for a worker; there must be room for those of one request.
-        seconds: Most time of one request, from its first byte to its answer.
-    """
-
-    request_bytes: int = 32 * 2**20
-    pixels: int = 25_000_000
-    pictures: int = 16
-    queue: int = 64
-    seconds: float = 30.0
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            if not 0 < getattr(self, each.name) < math.inf:
-                raise ConfigError(f"the limit {each.name} must be above 0 and finite, got {getattr(self, each.name)}")
-        if self.queue < self.pictures:
-            raise ConfigError(
-                f"the queue must have room for one request: {self.pictures} pictures are allowed in one, and "
-                f"{self.queue} may wait; raise the queue or lower the pictures"
-            )
+"""Allowed formats, as Pillow names them. Other readers of Pillow start programs or are rarely maintained."""
 
 
 class QueueFullError(MienError):
-    """So many pictures wait that more are not taken in."""
+    """The queue has no room for the pictures of a request."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture as it was sent.
+    """One uploaded picture.
 
     Attributes:
-        name: What answers and sentences call it.
+        name: The name that answers and errors use for it.
         encoded: The bytes of a picture file.
     """
 
@@ -73,30 +45,31 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _QueuedPicture:
     picture: Picture
     answer: Future[dict[str, Any]] = field(default_factory=Future)
-    since_s: float = field(default_factory=time.monotonic)
+    queued_at_s: float = field(default_factory=time.monotonic)
 
 
 class Batcher:
-    """One queue of pictures, and threads that take from it.
+    """A queue of pictures and the worker threads that recognise them in batches.
 
-    A thread takes up to `batch` pictures at once and waits `wait_ms` for them at most, counted from the arrival of the
-    oldest. What waits is shared among the threads that are free, so that none idles while another has a batch to do.
+    A worker recognises up to `batch_size` pictures at once. It waits at most `wait_ms` for a full batch, counted from
+    the arrival of the oldest picture. Queued pictures are divided evenly among idle workers.
 
-    Threads of one core each are better than one thread of all cores: finding faces is many short runs of a small
-    network, which several cores cannot share well. On two cores that had other work too (benchmarks/service.py
-    --requests 96 --rounds 6 --compare, median of 6) two workers of one thread recognised 69 pictures/s in batches of 4,
-    one worker of two threads 26; in batches of 1 the two recognised 58, in batches of 16 70.
+    Several workers of one thread are faster than one worker of several threads, because detection runs a small network
+    many times, and several cores cannot share such short runs well. On two cores that had other work too
+    (benchmarks/service.py --requests 96 --rounds 6 --compare, median of 6) two workers of one thread recognised 69
+    pictures/s in batches of 4, one worker of two threads 26; in batches of 1 the two recognised 58, in batches of 16
+    70.
 
     Args:
-        recognizer: Of one thread; all workers use it, since ONNX Runtime may be called by several at once.
-        limits: `pixels` and `queue` are kept here; `seconds` is how long a batch or `close` may take.
-        workers: Threads.
-        batch: Most pictures at once.
-        wait_ms: Longest wait for more of them.
-        tell: Called by a worker with the number of pictures that it has taken.
+        recognizer: A recogniser of one thread. All workers use it, since ONNX Runtime sessions are thread-safe.
+        limits: `pixels` and `queue` apply here; `seconds` limits the time that a batch or `close` may take.
+        workers: Number of worker threads.
+        batch_size: Maximum number of pictures in a batch.
+        wait_ms: Maximum time to wait for a full batch, milliseconds.
+        on_batch: Called by a worker with the number of pictures in each batch.
     """
 
     def __init__(
@@ -104,62 +77,64 @@ class Batcher:
         recognizer: Recognizer,
         limits: Limits,
         workers: int,
-        batch: int,
+        batch_size: int,
         wait_ms: float,
-        tell: Callable[[int], object],
+        on_batch: Callable[[int], object],
     ) -> None:
-        self._recognizer, self._limits, self._tell = recognizer, limits, tell
-        self._batch, self._wait_s = batch, wait_ms / 1000
+        self._recognizer, self._limits, self._on_batch = recognizer, limits, on_batch
+        self._batch_size, self._wait_s = batch_size, wait_ms / 1000
         self._changed = threading.Condition()
-        self._waiting: deque[_Waiting] = deque()
-        self._free = 0
+        self._queue: deque[_QueuedPicture] = deque()
+        self._idle_workers = 0
         self._closed = False
-        self._began_s = [math.inf] * workers
+        self._batch_started_s = [math.inf] * workers
         self._threads = [
-            threading.Thread(target=self._work, args=(n,), name=f"mien-{n}", daemon=True) for n in range(workers)
+            threading.Thread(target=self._run_worker, args=(n,), name=f"mien-{n}", daemon=True) for n in range(workers)
         ]
         for thread in self._threads:
             thread.start()
 
     @property
-    def waiting(self) -> int:
-        """Pictures that no worker has taken yet."""
-        return len(self._waiting)
+    def queue_length(self) -> int:
+        """Number of pictures that wait for a worker."""
+        return len(self._queue)
 
     @property
-    def full(self) -> bool:
-        """Whether not even one picture more would be taken in."""
-        return self.waiting >= self._limits.queue
+    def is_full(self) -> bool:
+        """Whether the queue has no room for another picture."""
+        return self.queue_length >= self._limits.queue
 
     @property
-    def stuck(self) -> bool:
-        """Whether each worker has been at one batch for longer than a request may take."""
-        return time.monotonic() - max(self._began_s) > self._limits.seconds
+    def is_stuck(self) -> bool:
+        """Whether every worker has spent more time on its batch than a request may take."""
+        return time.monotonic() - max(self._batch_started_s) > self._limits.seconds
 
     def submit(self, pictures: Sequence[Picture]) -> list[Future[dict[str, Any]]]:
-        """Takes in all pictures of a request or none.
+        """Queues all pictures of a request, or none of them.
 
         Returns:
-            For each picture what will be its answer: name, width, height and faces as `mien.recognition.records` has
-            them, or an ImageError. One that is cancelled before a worker has taken it is not recognised.
+            A future per picture. Its result is a dictionary of name, width, height and faces, as in
+            `mien.recognition.records`; its exception is an ImageError for an unreadable picture. A picture whose future
+            is cancelled before a worker starts on it is not recognised.
 
         Raises:
-            QueueFullError: They would be too many.
+            QueueFullError: The queue has no room for all of them.
         """
-        arrived = [_Waiting(picture) for picture in pictures]
+        queued = [_QueuedPicture(picture) for picture in pictures]
         with self._changed:
-            if len(self._waiting) + len(arrived) > self._limits.queue:
+            if len(self._queue) + len(queued) > self._limits.queue:
                 raise QueueFullError(
-                    f"{len(self._waiting)} pictures are waiting and {self._limits.queue} may: try again in a second"
+                    f"{len(self._queue)} of at most {self._limits.queue} pictures are waiting already: try again in a "
+                    "second"
                 )
-            self._waiting.extend(arrived)
-            self._changed.notify(len(arrived))
-        return [each.answer for each in arrived]
+            self._queue.extend(queued)
+            self._changed.notify(len(queued))
+        return [each.answer for each in queued]
 
     def close(self) -> None:
-        """Ends the threads when they have answered everything that was taken in.
+        """Ends the workers once they have answered every queued picture.
 
-        One that takes longer for that than a request may is left behind; it ends with the process.
+        A worker that needs more time than a request may take is left behind; its thread ends with the process.
         """
         with self._changed:
             self._closed = True
@@ -168,65 +143,72 @@ class Batcher:
         for thread in self._threads:
             thread.join(max(0.0, end_s - time.monotonic()))
 
-    def _work(self, worker: int) -> None:
-        while taken := self._take():
-            self._began_s[worker] = time.monotonic()
-            self._answer([each for each in taken if each.answer.set_running_or_notify_cancel()])
-            self._began_s[worker] = math.inf
+    def _run_worker(self, worker: int) -> None:
+        while batch := self._next_batch():
+            self._batch_started_s[worker] = time.monotonic()
+            self._answer([each for each in batch if each.answer.set_running_or_notify_cancel()])
+            self._batch_started_s[worker] = math.inf
 
-    def _take(self) -> list[_Waiting]:
-        """The next batch; empty when there will be none."""
+    def _next_batch(self) -> list[_QueuedPicture]:
+        """Waits for a batch. Returns an empty one once the batcher is closed and the queue is empty."""
         with self._changed:
-            self._free += 1
+            self._idle_workers += 1
             while True:
-                if not self._waiting:
+                if not self._queue:
                     if self._closed:
                         return []
                     self._changed.wait()
                     continue
-                left_s = self._waiting[0].since_s + self._wait_s - time.monotonic()
-                if len(self._waiting) >= self._batch * self._free or left_s <= 0 or self._closed:
+                left_s = self._queue[0].queued_at_s + self._wait_s - time.monotonic()
+                if len(self._queue) >= self._batch_size * self._idle_workers or left_s <= 0 or self._closed:
                     break
                 self._changed.wait(left_s)
-            share = min(self._batch, math.ceil(len(self._waiting) / self._free))
-            self._free -= 1
-            if len(self._waiting) > share:
+            size = min(self._batch_size, math.ceil(len(self._queue) / self._idle_workers))
+            self._idle_workers -= 1
+            if len(self._queue) > size:
                 self._changed.notify()
-            return [self._waiting.popleft() for _ in range(share)]
+            return [self._queue.popleft() for _ in range(size)]
 
-    def _answer(self, taken: Sequence[_Waiting]) -> None:
-        self._tell(len(taken))
+    def _answer(self, batch: Sequence[_QueuedPicture]) -> None:
+        """Sets the answer of every picture in a batch."""
+        self._on_batch(len(batch))
         decoded = []
-        for each in taken:
+        for queued in batch:
             try:
-                decoded.append((each, decode(each.picture, self._limits.pixels)))
-            except Exception as error:  # of one picture, such as too little memory: the worker goes on
-                each.answer.set_exception(error)
-        found = self._recognized([image_rgb for _, image_rgb in decoded])
-        for (each, image_rgb), faces in zip(decoded, found, strict=True):
+                decoded.append((queued, decode(queued.picture, self._limits.pixels)))
+            except Exception as error:  # one picture may fail, for lack of memory say: the worker must go on
+                queued.answer.set_exception(error)
+        results = self._recognize([image_rgb for _, image_rgb in decoded])
+        for (queued, image_rgb), faces in zip(decoded, results, strict=True):
             if isinstance(faces, Exception):
-                each.answer.set_exception(faces)
+                queued.answer.set_exception(faces)
                 continue
-            record = records.to_record(each.picture.name, image_rgb, faces)
-            each.answer.set_result({"name": record.pop("path"), **record})
+            record = records.to_record(queued.picture.name, image_rgb, faces)
+            queued.answer.set_result({"name": record.pop("path"), **record})
 
-    def _recognized(self, images_rgb: Sequence[NDArray[np.uint8]]) -> Sequence[tuple[Face, ...] | Exception]:
-        """The faces of each picture; where one cannot be recognised, the others still are."""
+    def _recognize(self, images_rgb: Sequence[NDArray[np.uint8]]) -> Sequence[tuple[Face, ...] | Exception]:
+        """Returns the faces of each image.
+
+        If the batch fails, each image is tried alone, so that one image cannot fail the others.
+        """
         try:
             return self._recognizer.recognize_batch(images_rgb)
         except Exception as error:
             if len(images_rgb) == 1:
                 return [error]
-            return [faces for image_rgb in images_rgb for faces in self._recognized([image_rgb])]
+            return [faces for image_rgb in images_rgb for faces in self._recognize([image_rgb])]
 
 
 def decode(picture: Picture, max_pixels: int) -> NDArray[np.uint8]:
-    """A picture as it was sent -> (H, W, 3), values 0..255. Its size is looked at before it is unpacked.
+    """Decodes an uploaded picture. Its size is checked before its pixels are decompressed.
+
+    Returns:
+        (H, W, 3) RGB, values 0..255.
 
     Raises:
-        ImageError: It is in none of FORMATS, is damaged, or has too many pixels; the sentence names it.
+        ImageError: The picture is not in FORMATS, is damaged, or has more than `max_pixels` pixels.
     """
     try:
         return np.array(pixels.read(io.BytesIO(picture.encoded), FORMATS, max_pixels).convert("RGB"))
     except ImageError as error:
-        raise ImageError(f"{picture.name} cannot be read as a picture: {error}") from None
+        raise ImageError(f"{excerpt(picture.name)} cannot be read as a picture: {error}") from None

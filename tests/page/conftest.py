@@ -91,7 +91,7 @@ def hosted(folder: Path) -> Iterator[str]:
 def site(tmp_path_factory: pytest.TempPathFactory, masked: Path, maskless: Path) -> Iterator[str]:
     """The static page in a sub-folder of a host that sends no isolation headers; with three models."""
     root = tmp_path_factory.mktemp("host")
-    page_folder.write(root / "some" / "where", page_folder.named(["small", str(masked), str(maskless)]))
+    page_folder.write(root / "some" / "where", page_folder.find_models(["small", str(masked), str(maskless)]))
     with hosted(root) as url:
         yield f"{url}some/where/"
 

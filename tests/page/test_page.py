@@ -685,7 +685,7 @@ def test_without_a_camera_there_is_a_sentence(chromium: str, browser: Browser, s
 
 
 def test_a_missing_model_gets_a_sentence(page: Page, tmp_path: Path) -> None:
-    page_folder.write(tmp_path, page_folder.named(["small"]))
+    page_folder.write(tmp_path, page_folder.find_models(["small"]))
     (tmp_path / "models" / "small.onnx").unlink()
     with hosted(tmp_path) as url:
         with page.expect_worker():

@@ -1,0 +1,87 @@
+"""The HTTP routes: recognition, model files, health and metrics."""
+
+from __future__ import annotations
+
+import prometheus_client as prometheus
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+from mien.service import schemas
+from mien.service.responses import RevalidatedFiles, excerpt
+from mien.service.state import ServiceState
+from mien.service.uploads import read_pictures
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/recognize",
+    response_model=schemas.Answer,
+    responses={
+        200: {"content": {"application/json": {"example": schemas.EXAMPLE}}},
+        **{status: {"model": schemas.Refused, "description": reason} for status, reason in schemas.ERRORS.items()},
+    },
+    openapi_extra={"requestBody": schemas.REQUEST_BODY},
+)
+async def recognize(request: Request) -> Response:
+    """Recognise the expression of every face in one or more pictures, in the order sent.
+
+    If one of several pictures cannot be read, its entry holds an error instead of faces.
+    """
+    state = _state(request)
+    with state.accept_request():
+        pictures = await read_pictures(request, state.settings.limits)
+        return JSONResponse({"model": state.model_name, "pictures": await state.recognize(pictures)})
+
+
+@router.api_route("/v1/recognize", methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+async def reject_other_methods() -> None:
+    """Answers 405. Without this route, the page's static files would match the path and answer 404."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
+@router.get("/v1/models", response_model=schemas.Models)
+def models(request: Request) -> Response:
+    """The models that a browser may fetch and run, and the settings it needs for that."""
+    return JSONResponse(_state(request).model_list)
+
+
+@router.head("/models/{file}", include_in_schema=False)
+@router.get("/models/{file}", response_class=Response, responses={404: {"model": schemas.Refused}})
+def model_file(request: Request, file: str) -> Response:
+    """A model as an ONNX file, or the face detector, `blazeface_full_range.onnx`."""
+    model_files = _state(request).model_files
+    path = model_files.get(file)
+    if path is None:
+        raise HTTPException(404, f"there is no model file {excerpt(file)}; choose one of {', '.join(model_files)}")
+    return RevalidatedFiles().file_response(path, path.stat(), request.scope)
+
+
+@router.get("/healthz", response_model=schemas.State)
+async def healthz() -> Response:
+    """Whether the process is alive."""
+    return JSONResponse({"status": "alive"})
+
+
+@router.get("/readyz", response_model=schemas.State, responses={503: {"model": schemas.State}})
+async def readyz(request: Request) -> Response:
+    """Whether the service accepts pictures: 503 while the queue is full, the workers are stuck, or it shuts down."""
+    state = _state(request)
+    if state.is_closing:
+        return JSONResponse({"status": "shutting down"}, 503)
+    if state.batcher.is_full:
+        return JSONResponse({"status": "the queue is full"}, 503)
+    if state.batcher.is_stuck:
+        return JSONResponse({"status": "the workers are stuck"}, 503)
+    return JSONResponse({"status": "ready"})
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Metrics in Prometheus' text format."""
+    return Response(_state(request).metrics.export(), media_type=prometheus.CONTENT_TYPE_LATEST)
+
+
+def _state(request: Request) -> ServiceState:
+    state: ServiceState = request.app.state.service
+    return state

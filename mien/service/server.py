@@ -1,0 +1,83 @@
+"""The uvicorn server of `mien serve`: binds the socket, reports when it is ready, and shuts down gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from mien.errors import ConfigError, error_text
+from mien.service.app import create_app
+from mien.service.settings import Settings
+from mien.service.state import ServiceState
+
+
+def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
+    """Runs a service until SIGTERM or Ctrl-C. Accepted requests are answered before it ends.
+
+    Args:
+        settings: Settings of the service.
+        on_ready: Called with the address of the service once it accepts calls.
+
+    Raises:
+        ConfigError: The address cannot be bound, or the detector is unknown.
+        WeightsError: The model or the detector is missing or damaged.
+    """
+    listener = _bind(settings.host, settings.port)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",  # at lower levels uvicorn logs WebSocket addresses, which may hold the token
+        ws_max_size=2 * settings.limits.request_bytes,  # frames up to this size get an error instead of a disconnect
+        ws_per_message_deflate=False,  # pictures are compressed already
+        timeout_graceful_shutdown=math.ceil(settings.limits.seconds),
+        server_header=False,
+    )
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    server = _Server(config, app.state.service, lambda: on_ready(url))
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # uvicorn raises the signals that it has caught again once it has shut down; these handlers make that a normal end,
+    # and catch a signal that comes before uvicorn installs its own.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    server.run([listener])
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that still answers /readyz, with 503, while it finishes accepted requests."""
+
+    def __init__(self, config: uvicorn.Config, state: ServiceState, on_ready: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._state, self._on_ready = state, on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._state.is_closing = True
+        while self._state.active_requests and not self.force_exit:  # force_exit: a second Ctrl-C
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)  # asyncio disables Nagle's delay only for a known protocol
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"the service cannot listen at {host} port {port}: {error_text(error)}; choose another host or port"
+        ) from None
+    return listener

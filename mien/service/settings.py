@@ -1,0 +1,93 @@
+"""Settings of the service, limits on what callers may send, and their checks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from mien.cores import usable_cores
+from mien.errors import ConfigError
+from mien.models.zoo import DEFAULT_MODEL
+from mien.service.access import is_loopback
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits on what callers may send. A request over a limit is answered with an error.
+
+    Attributes:
+        request_bytes: Maximum size of a request's body, or of one WebSocket frame, bytes.
+        pixels: Maximum width times height of a picture. A worker holds as many decoded pictures as its batch has, with
+            three bytes per pixel.
+        pictures: Maximum number of pictures in one request.
+        queue: Maximum number of pictures that wait for a worker; at least `pictures`.
+        seconds: Maximum duration of a request, from its first byte to its answer.
+
+    Raises:
+        ConfigError: A limit is not above 0 and finite, or the queue is shorter than one request.
+    """
+
+    request_bytes: int = 32 * 2**20
+    pixels: int = 25_000_000
+    pictures: int = 16
+    queue: int = 64
+    seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if not 0 < value < math.inf:
+                raise ConfigError(f"the limit {limit.name} must be above 0 and finite, got {value}")
+        if self.queue < self.pictures:
+            raise ConfigError(
+                f"the queue must hold all pictures of one request: it holds {self.queue} and a request may have "
+                f"{self.pictures}; raise the queue or lower the pictures"
+            )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a service.
+
+    Attributes:
+        model: The name of a shipped model, or the path of an .onnx file that `mien export` wrote.
+        detector: The name of a detector or the path of a YuNet file; see `mien.detection.registry.create_detector`.
+        host: The address to listen on.
+        port: The port to listen on; 0 takes a free one.
+        token: The token that calls to /v1 must carry, one or more visible ASCII characters; None needs no token.
+        open_to_all: Allows an address that other machines reach without a token.
+        workers: Number of threads that recognise pictures.
+        batch: Maximum number of pictures that a worker recognises at once.
+        wait_ms: Maximum time that a worker waits for more pictures, milliseconds.
+        limits: Limits on what callers may send.
+
+    Raises:
+        ConfigError: A value is out of range, or other machines would reach a service without a token.
+    """
+
+    model: str | Path = DEFAULT_MODEL
+    detector: str = "blazeface"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = None
+    open_to_all: bool = False
+    workers: int = field(default_factory=usable_cores)
+    batch: int = 4
+    wait_ms: float = 2.0
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ConfigError(f"workers must be 1 or more, got {self.workers}")
+        if self.batch < 1:
+            raise ConfigError(f"batch must be 1 picture or more, got {self.batch}")
+        if not self.wait_ms >= 0:
+            raise ConfigError(f"wait_ms must be 0 or more, got {self.wait_ms:g}")
+        if self.token is not None and not (self.token and all("!" <= letter <= "~" for letter in self.token)):
+            raise ConfigError("a token must be one or more visible ASCII characters without spaces")
+        if not (self.token or self.open_to_all or is_loopback(self.host)):
+            raise ConfigError(
+                f"other machines can reach a service at {self.host}: set a token in MIEN_TOKEN or with --token, or "
+                "allow calls without one with --no-token"
+            )

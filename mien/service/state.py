@@ -1,0 +1,130 @@
+"""The state that all routes share: the batcher, the model files, and the number of active requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import anyio
+from fastapi import HTTPException
+
+from mien.detection import blazeface
+from mien.errors import ImageError
+from mien.export.page import describe_models
+from mien.models.zoo import find_model, shipped_models
+from mien.recognition.recognizer import Recognizer
+from mien.service.batching import Batcher, Picture, QueueFullError
+from mien.service.metrics import Metrics
+from mien.service.settings import Settings
+
+
+class ServiceState:
+    """The state of one service.
+
+    Attributes:
+        settings: Settings of the service.
+        metrics: Metrics of the service.
+        batcher: The queue and its workers.
+        model_name: Name of the model that recognises.
+        active_requests: Number of requests and frames that are accepted but not answered yet.
+        open_sockets: Number of open WebSockets.
+        max_active: Maximum of `active_requests` and of `open_sockets`: as many as pictures fit in the queue and in the
+            batches of all workers.
+        is_closing: Whether the service is shutting down and rejects new requests.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.model_name = find_model(settings.model).stem
+        self.batcher = Batcher(
+            Recognizer(settings.model, settings.detector, threads=1),
+            settings.limits,
+            settings.workers,
+            settings.batch,
+            settings.wait_ms,
+            self.metrics.batches.observe,
+        )
+        self.metrics.queue_length.set_function(lambda: self.batcher.queue_length)
+        self.metrics.active_requests.set_function(lambda: self.active_requests)
+        self.active_requests = self.open_sockets = 0
+        self.max_active = settings.limits.queue + settings.workers * settings.batch
+        self.is_closing = False
+
+    @cached_property
+    def models(self) -> dict[str, Path]:
+        """The models that a browser may fetch: name -> file."""
+        return shipped_models() | {self.model_name: find_model(self.settings.model)}
+
+    @cached_property
+    def model_files(self) -> dict[str, Path]:
+        """All model files that a browser may fetch, including the detector: file name -> file."""
+        return {f"{name}.onnx": path for name, path in self.models.items()} | {blazeface.MODEL.name: blazeface.MODEL}
+
+    @cached_property
+    def model_list(self) -> dict[str, Any]:
+        """The answer of /v1/models."""
+        models = describe_models(self.models)["models"]
+        return {"default": self.model_name, "models": [model | {"file": f"/{model['file']}"} for model in models]}
+
+    @contextmanager
+    def accept_request(self) -> Iterator[None]:
+        """Counts a request or frame as active while the block runs, and cancels the block at the time limit.
+
+        Raises:
+            HTTPException: The service is shutting down or overloaded, or the time limit is reached.
+        """
+        if self.is_closing:
+            raise HTTPException(503, "the service is shutting down: try again in a second", {"Retry-After": "1"})
+        if self.batcher.is_full or self.active_requests >= self.max_active:  # checked before its pictures fill memory
+            raise _overloaded(f"{self.active_requests} requests are active already: try again in a second")
+        seconds = self.settings.limits.seconds
+        self.active_requests += 1
+        try:
+            with anyio.fail_after(seconds):
+                yield
+        except TimeoutError:
+            raise HTTPException(504, f"the request exceeded its limit of {seconds:g} s: send less") from None
+        finally:
+            self.active_requests -= 1
+
+    @contextmanager
+    def open_socket(self) -> Iterator[None]:
+        """Counts a WebSocket as open while the block runs."""
+        self.open_sockets += 1
+        try:
+            yield
+        finally:
+            self.open_sockets -= 1
+
+    async def recognize(self, pictures: Sequence[Picture]) -> list[dict[str, Any]]:
+        """Returns the answer to each picture: its record, or its name and error if it cannot be read.
+
+        Raises:
+            HTTPException: The queue is full, or the only picture cannot be read.
+        """
+        try:
+            futures = self.batcher.submit(pictures)
+        except QueueFullError as error:
+            raise _overloaded(str(error)) from None
+        results = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+        answers = []
+        for picture, result in zip(pictures, results, strict=True):
+            if isinstance(result, ImageError):
+                result = {"name": picture.name, "error": str(result)}
+            elif isinstance(result, BaseException):
+                raise result
+            answers.append(result)
+            self.metrics.pictures.labels("unreadable" if "error" in result else "recognised").inc()
+            self.metrics.faces.inc(len(result.get("faces", ())))
+        if len(answers) == 1 and "error" in answers[0]:
+            raise HTTPException(422, answers[0]["error"])
+        return answers
+
+
+def _overloaded(sentence: str) -> HTTPException:
+    return HTTPException(503, sentence, {"Retry-After": "1"})

@@ -1,0 +1,97 @@
+"""Access: token, Host and Origin headers, and the headers of every response."""
+
+import json
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from mien.service import Settings, create_app
+from mien.service import app as app_module
+from mien.service.access import HEADERS, allowed_hosts
+from tests.service.conftest import PICTURE, TOKEN, assert_error, astronaut_form, client_of, running, websocket
+
+
+def test_request_without_token_gets_401(token_client):
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic open-sesame"}):
+        for answer in (
+            token_client.post("/v1/recognize", **astronaut_form(), headers=headers),
+            token_client.get("/v1/models", headers=headers),
+        ):
+            assert_error(answer, 401, "token")
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert token_client.post("/v1/recognize?token=open-sesame", **astronaut_form()).status_code == 401
+    assert token_client.post("/v1/recognize", **astronaut_form(), headers=TOKEN).status_code == 200
+    for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/", "/models/small.onnx"):
+        assert token_client.get(path).status_code == 200, path
+
+
+def test_websocket_without_token_gets_401(token_client):
+    for path, headers in (
+        ("/v1/frames?token=open-sesame", {}),
+        ("/v1/frames", TOKEN),
+    ):
+        with websocket(token_client, path, additional_headers=headers) as frames:
+            frames.send(PICTURE)
+            assert json.loads(frames.recv())["frame"] == 1
+    for path in ("/v1/frames", "/v1/frames?token=wrong", "/v1/frames?token="):
+        with pytest.raises(InvalidStatus) as rejected, websocket(token_client, path):
+            pass
+        assert rejected.value.response.status_code == 401
+        assert b"token" in rejected.value.response.body
+
+
+def test_own_model_with_a_shipped_name_needs_the_token(masked, tmp_path):
+    own = tmp_path / "small.onnx"
+    own.write_bytes(masked.read_bytes())
+    with client_of(model=own, token="open-sesame", workers=1) as client:
+        assert client.get("/models/small.onnx").status_code == 401
+        assert client.get("/models/tiny.onnx").status_code == 200
+        assert client.get("/models/small.onnx", headers=TOKEN).content == own.read_bytes()
+
+
+def test_other_host_gets_421_and_other_origin_403(client):
+    for host in ("evil.example", "127.0.0.1.evil.example", "", "[bad"):
+        assert_error(client.get("/healthz", headers={"Host": host}), 421, "localhost")
+    for host in ("localhost", "LOCALHOST:1", "[::1]:8000"):
+        assert client.get("/healthz", headers={"Host": host}).status_code == 200
+    other_program = "http://127.0.0.1:3"  # a page of another program on this machine
+    for origin in ("https://evil.example", "null", "http://localhost.evil.example", other_program):
+        assert_error(client.post("/v1/recognize", **astronaut_form(), headers={"Origin": origin}), 403, origin)
+        with pytest.raises(InvalidStatus) as rejected, websocket(client, origin=origin):
+            pass
+        assert rejected.value.response.status_code == 403
+    with websocket(client, origin=f"http://127.0.0.1:{client.base_url.port}") as frames:
+        frames.send(PICTURE)
+        assert json.loads(frames.recv())["faces"]
+
+
+def test_service_on_all_addresses_allows_every_host():
+    assert allowed_hosts("0.0.0.0") is None
+    assert allowed_hosts("::") is None
+    assert "faces.example" in allowed_hosts("Faces.example")
+    with client_of(host="0.0.0.0", token="open-sesame", workers=1) as client:
+        assert client.get("/healthz", headers={"Host": "faces.example"}).status_code == 200
+        headers = TOKEN | {"Host": "faces.example"}
+        assert client.get("/v1/models", headers=headers | {"Origin": "https://faces.example"}).status_code == 200
+        assert client.get("/v1/models", headers=headers | {"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_every_response_has_the_isolation_headers(monkeypatch, tmp_path):
+    (tmp_path / "index.html").write_text("<title>mien</title>")
+    (tmp_path / "engine.wasm").write_bytes(b"\0asm")
+    monkeypatch.setattr(app_module, "PAGE", tmp_path)
+    app = create_app(Settings(token="open-sesame", workers=1))
+    monkeypatch.setattr(type(app.state.service), "model_list", property(lambda self: 1 / 0))  # a bug
+    with running(app) as client:
+        page = client.get("/")
+        assert page.text == "<title>mien</title>"
+        wasm = client.get("/engine.wasm")
+        assert wasm.headers["Content-Type"] == "application/wasm"
+        failed = client.get("/v1/models", headers=TOKEN)
+        assert_error(failed, 500, "log")
+        missing, wrong_method = client.get("/nothing"), client.put("/healthz")
+        assert_error(missing, 404, "/nothing")
+        assert_error(wrong_method, 405, "PUT")
+        others = [client.get(path) for path in ("/v1/models", "/healthz", "/metrics", "/docs", "/models/small.onnx")]
+        for answer in (page, wasm, failed, missing, wrong_method, *others):
+            assert {name: answer.headers[name] for name in HEADERS} == HEADERS
