@@ -1,4 +1,4 @@
-"""How many of the processor's cores this process may use."""
+"""The number of CPU cores that this process may use."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where Linux says what share of its time a container may take: microseconds, or max, and of how many."""
+"""File in which Linux gives a container's CPU limit: microseconds of CPU time, or max, and the period they refer to."""
 
 
 def usable_cores() -> int:
-    """Those that the process is bound to, as by `taskset`, or fewer where its container's time is limited."""
+    """Returns the number of cores that the process is bound to, as by `taskset`, or a container's limit if lower."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = QUOTA.read_text(encoding="ascii").split()

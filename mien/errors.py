@@ -1,15 +1,16 @@
-"""Every error that mien raises on purpose.
+"""Every error that mien raises on purpose, and parts of their messages.
 
-    MienError            one sentence for the person: what was expected, what came, where, what to do
-      ImageError         a file that is no picture, or a picture that cannot be used
-      VideoError         a video or camera that cannot be read, or a copy that cannot be written
-      DataError          a data set that is not what it should be
-      ConfigError        a configuration that cannot be run
-      TrainingError      a training that cannot go on
-      WeightsError       a model file that is missing, damaged or of another kind
-      MissingExtraError  a package that this command needs is not installed
+    MienError            one sentence for the person: what was expected, what came, where, and what to do
+      ImageError         a picture that cannot be read or used
+      VideoError         a video or camera that cannot be read, or a video file that cannot be written
+      DataError          a data set, or a file of results, with wrong content
+      ConfigError        a configuration or an option that cannot be used
+      TrainingError      a training run that cannot continue
+      WeightsError       a model file that is missing, damaged or of the wrong kind
+      MissingExtraError  a package that a command needs and that is not installed
 
-The command line prints the sentence and exits with 2; anything else that escapes is a bug and keeps its traceback.
+Catch `MienError` for all of them. The command line prints the sentence and exits with code 2; any other exception is a
+bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -19,44 +20,51 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
+MAX_LETTERS = 80
+"""Most characters of a person's value that a message repeats."""
+
 
 class MienError(Exception):
     """The parent of all errors raised on purpose; its text is one sentence for the person."""
 
 
 class ImageError(MienError):
-    """A file that is no picture, or a picture that cannot be used."""
+    """A picture cannot be read or used."""
 
 
 class VideoError(MienError):
-    """A video or camera that cannot be read, or a copy that cannot be written."""
+    """A video or camera cannot be read, or a video file cannot be written."""
 
 
 class DataError(MienError):
-    """A data set that is not what it should be."""
+    """A data set, or a file of results, has wrong content."""
 
 
 class ConfigError(MienError):
-    """A configuration that cannot be run."""
+    """A configuration or an option cannot be used."""
 
 
 class TrainingError(MienError):
-    """A training that cannot go on."""
+    """A training run cannot continue."""
 
 
 class WeightsError(MienError):
-    """A model file that is missing, damaged or of another kind."""
+    """A model file is missing, damaged or of the wrong kind."""
 
 
 class MissingExtraError(MienError):
-    """A package that this command needs is not installed."""
+    """A package that a command needs is not installed."""
 
 
 def require(module: str, extra: str) -> ModuleType:
     """Imports an optional package.
 
+    Args:
+        module: Name of the module, such as "pyarrow.parquet".
+        extra: Extra of mien that installs it.
+
     Raises:
-        MissingExtraError: It is not installed; the sentence names the extra of mien that brings it.
+        MissingExtraError: It is not installed; the message names the extra.
     """
     try:
         return importlib.import_module(module)
@@ -68,12 +76,18 @@ def require(module: str, extra: str) -> ModuleType:
 
 
 def error_text(error: BaseException) -> str:
-    """What an error of others says, in one line; the name of its class where it says nothing, as MemoryError does."""
+    """Returns the first line of another library's error, or the name of its class if it has no text."""
     return (str(getattr(error, "strerror", None) or error).strip() or type(error).__name__).splitlines()[0]
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the known names near it, or all of them."""
+    """Returns the end of a message about an unknown name: the known names most like it, or all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name[:MAX_LETTERS], names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(names)}"
+
+
+def shortened(value: object) -> str:
+    """Returns a person's value for a message, cut after MAX_LETTERS characters."""
+    text = str(value)
+    return text if len(text) <= MAX_LETTERS else f"{text[:MAX_LETTERS]}..."

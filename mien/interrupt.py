@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop after the step at hand."""
+"""Ctrl-C and SIGTERM as a request to stop after the current step."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ from types import FrameType
 
 @dataclass
 class Interrupt:
-    """Whether a stop was asked for."""
+    """A flag that a loop checks between its steps.
+
+    Attributes:
+        requested: Whether a signal has asked the process to stop.
+    """
 
     requested: bool = False
 
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """While the block runs, the first Ctrl-C or SIGTERM is noted; a second Ctrl-C ends the program at once."""
+    """Turns the first Ctrl-C or SIGTERM within the block into a request; a second Ctrl-C ends the program at once."""
     interrupt = Interrupt()
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def request(number: int, frame: FrameType | None) -> None:
         interrupt.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupt
     finally:

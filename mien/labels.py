@@ -1,12 +1,15 @@
-"""The seven classes: their order, names and colours, and how each data set numbers or names them."""
+"""Names, orders and colours of the known expressions, and how data sets name and number them."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
 
-EXPRESSIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""Class names in FER2013's order: the class with id i is EXPRESSIONS[i], everywhere in mien."""
+EXPRESSIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""FER2013's seven classes in its order: the default classes of a data set and the classes of the shipped models."""
+
+EIGHT_EXPRESSIONS = (*EXPRESSIONS, "contempt")
+"""The seven and contempt, which FER+ and AffectNet have too."""
 
 COLOURS = {
     "angry": "#d62728",
@@ -24,10 +27,10 @@ _FREE_COLOURS = ("#17becf", "#bcbd22", "#4b4fd1", "#00886b", "#a8324a", "#5fa8f0
 """Colours for names without an assigned one."""
 
 SPLITS = ("training", "public", "private")
-"""The splits of FER2013: to train on, to choose on, to publish."""
+"""FER2013's splits: to train on, to choose on, and to publish."""
 
 USAGES = {"Training": "training", "PublicTest": "public", "PrivateTest": "private"}
-"""FER2013's own names of the splits, as its CSV column and its picture file names have them."""
+"""FER2013's own split names, from its CSV column and its picture file names -> split."""
 
 FERPLUS_COLUMNS = {
     "neutral": "neutral",
@@ -37,13 +40,14 @@ FERPLUS_COLUMNS = {
     "anger": "angry",
     "disgust": "disgust",
     "fear": "fear",
+    "contempt": "contempt",
 }
-"""FER+ vote columns and the class each counts for."""
+"""FER+ vote column -> class."""
 
-FERPLUS_OTHERS = ("contempt", "unknown", "NF")
-"""FER+ vote columns that have no class here; NF is no face."""
+FERPLUS_OTHERS = ("unknown", "NF")
+"""FER+ vote columns that are not expressions; NF means no face."""
 
-FOLDER_NAMES = {name: name for name in EXPRESSIONS} | {
+SYNONYMS = {name: name for name in EIGHT_EXPRESSIONS} | {
     "anger": "angry",
     "disgusted": "disgust",
     "fearful": "fear",
@@ -51,7 +55,19 @@ FOLDER_NAMES = {name: name for name in EXPRESSIONS} | {
     "sadness": "sad",
     "surprised": "surprise",
 }
-"""Names of class folders, in lower case, and the class each means. The digits 0 to 6 are FER2013's ids."""
+"""Label in lower case -> known expression."""
+
+NUMBERINGS = {
+    "fer2013": dict(enumerate(EXPRESSIONS)),
+    "affectnet": dict(enumerate(("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"))),
+    "raf-db": dict(enumerate(("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), start=1)),
+}
+"""Data set -> class number -> expression."""
+
+
+def known_expression(label: str) -> str | None:
+    """Returns the known expression that a label names, or None if it names none. Numbers name none."""
+    return SYNONYMS.get(label.lower())
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
@@ -68,10 +84,3 @@ def class_colours(classes: Sequence[str]) -> dict[str, str]:
             palette = (*_FREE_COLOURS[start:], *_FREE_COLOURS[:start], *COLOURS.values())
             colours[name] = next((colour for colour in palette if colour not in colours.values()), palette[0])
     return {name: colours[name] for name in classes}
-
-
-def class_of_folder(name: str) -> str | None:
-    """The class that a folder's name stands for, or None where it stands for none."""
-    if len(name) == 1 and name.isdecimal() and int(name) < len(EXPRESSIONS):
-        return EXPRESSIONS[int(name)]
-    return FOLDER_NAMES.get(name.lower())

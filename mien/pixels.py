@@ -1,4 +1,4 @@
-"""A picture of any kind as upright 8-bit pixels: training and recognition read pictures alike."""
+"""Reads any picture as upright 8-bit pixels, for training and recognition alike."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings a picture of that EXIF orientation upright."""
-SCANS = 100
-"""Most passes over a JPEG's pixels, as libtiff allows them too; a progressive one has about 10."""
-_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # 0 and D0 to D7 are part of compressed values
+"""EXIF orientation -> operation that turns the picture upright."""
+MAX_SCANS = 100
+"""Most scans of a JPEG, the same limit as libtiff's; a progressive JPEG has about 10."""
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # 00 and D0 to D7 are part of the compressed data
 
 
 def read(
-    source: str | Path | BinaryIO | Image.Image, formats: tuple[str, ...] | None = None, most_pixels: int | None = None
+    source: str | Path | BinaryIO | Image.Image, formats: tuple[str, ...] | None = None, max_pixels: int | None = None
 ) -> Image.Image:
     """Reads a picture.
 
-    It is turned upright as its EXIF says; 16-bit values are scaled to 8 bits, what is transparent becomes white, and
-    of an animation the first frame is taken.
+    Turns it upright by its EXIF orientation, scales 16-bit values to 8 bits, replaces transparency by white, and reads
+    the first frame of an animation.
 
     Args:
-        source: A file, or a picture that Pillow has opened.
-        formats: Pillow's names of those that a file may have; None takes all.
-        most_pixels: Width times height, looked at before a picture is unpacked; None takes what Pillow holds for safe.
+        source: A file, or an image opened with Pillow.
+        formats: Pillow's names of the allowed formats; None allows all.
+        max_pixels: Most pixels (width times height), checked before decoding; None is Pillow's own limit.
 
     Returns:
-        A picture of mode L where it is gray, else of mode RGB.
+        An image of mode L if the picture is gray, or else of mode RGB.
 
     Raises:
-        ImageError: It is no picture, a damaged one, or one too large or slow to unpack safely; the text says why and
-            leaves the name to the caller.
+        ImageError: The file is not a picture, is damaged, or is too large or slow to decode safely. The message says
+            why and does not name the file.
     """
     try:
-        with _quiet_pillow(), _opened(source, formats) as opened:
-            if most_pixels and opened.width * opened.height > most_pixels:
-                raise ImageError(f"it has {opened.width} x {opened.height} pixels and {most_pixels:,} are allowed")
-            if isinstance(opened, JpegImageFile):
-                _check_scan_count(opened)
-            return _eight_bits(_upright(opened))
+        with _no_pillow_warnings(), _open(source, formats) as image:
+            if max_pixels and image.width * image.height > max_pixels:
+                raise ImageError(f"it has {image.width} x {image.height} pixels and {max_pixels:,} are allowed")
+            if isinstance(image, JpegImageFile):
+                _check_scan_count(image)
+            return _to_eight_bits(_to_upright(image))
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -68,90 +68,90 @@ def read(
     except IsADirectoryError:
         raise ImageError("it is a folder; name the pictures in it") from None
     except Image.DecompressionBombError:
-        safe = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        allowed = min(most_pixels or safe, safe)
+        pillow_limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        allowed = min(max_pixels or pillow_limit, pillow_limit)
         raise ImageError(f"it has more than the {allowed:,} pixels allowed; make it smaller") from None
-    # Pillow's readers let the errors of their own parsing through, which have no common parent but this one.
+    # Pillow's parsers raise many kinds of errors, whose only common parent is Exception.
     except Exception as error:
         raise ImageError(error_text(error)) from None
 
 
-def _opened(
+def _open(
     source: str | Path | BinaryIO | Image.Image, formats: tuple[str, ...] | None
 ) -> AbstractContextManager[Image.Image]:
     return nullcontext(source) if isinstance(source, Image.Image) else Image.open(source, formats=formats)
 
 
-_quiet = ExitStack()
-_quiet_lock, _quiet_readers = threading.Lock(), 0
+_filters = ExitStack()
+_filters_lock, _readers = threading.Lock(), 0
 
 
 @contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Without Pillow's warnings of large pictures and odd metadata: only an error matters here.
+def _no_pillow_warnings() -> Iterator[None]:
+    """Silences Pillow's warnings about large pictures and odd metadata.
 
-    The filters of warnings belong to the whole process, so that threads that each put them back would leave it with
-    another's: the first reader changes them and the last one puts them back.
+    Warning filters belong to the whole process. If each thread restored the filters that it found, the last one could
+    restore another thread's change. So the first reader changes the filters and the last one restores them.
     """
-    global _quiet_readers
-    with _quiet_lock:
-        if not _quiet_readers:
-            _quiet.enter_context(warnings.catch_warnings())
+    global _readers
+    with _filters_lock:
+        if not _readers:
+            _filters.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", module="PIL")
-        _quiet_readers += 1
+        _readers += 1
     try:
         yield
     finally:
-        with _quiet_lock:
-            _quiet_readers -= 1
-            if not _quiet_readers:
-                _quiet.close()
+        with _filters_lock:
+            _readers -= 1
+            if not _readers:
+                _filters.close()
 
 
-def _check_scan_count(picture: JpegImageFile) -> None:
-    """A scan of a few bytes that changes nothing costs a pass over all pixels: a small file could take hours."""
-    if picture.fp is None:  # it is unpacked already
+def _check_scan_count(image: JpegImageFile) -> None:
+    """Rejects a JPEG with very many scans: each takes a pass over all pixels, so a small file could take hours."""
+    if image.fp is None:  # already decoded
         return
-    place = picture.fp.tell()
-    picture.fp.seek(0)
-    scans = _scans(picture.fp.read())
-    picture.fp.seek(place)
-    if scans > SCANS:
-        raise ImageError(f"it has {scans:,} scans and {SCANS} are allowed; save it anew")
+    position = image.fp.tell()
+    image.fp.seek(0)
+    scans = _count_scans(image.fp.read())
+    image.fp.seek(position)
+    if scans > MAX_SCANS:
+        raise ImageError(f"it has {scans:,} scans and {MAX_SCANS} are allowed; save it again as a plain JPEG")
 
 
-def _scans(jpeg: bytes) -> int:
-    """How many scans a JPEG has; those of a preview in its metadata and of what lies behind its end do not count."""
-    place = scans = 0
-    while found := _MARKER.search(jpeg, place):
-        place = found.end()
-        if found[1] == b"\xd9":  # its end
+def _count_scans(jpeg: bytes) -> int:
+    """Counts the scans of a JPEG, without those of a preview in its metadata or of data after its end."""
+    position = scans = 0
+    while marker := _MARKER.search(jpeg, position):
+        position = marker.end()
+        if marker[1] == b"\xd9":  # end of image
             break
-        if found[1] not in (b"\xd8", b"\x01"):  # all others begin with their length
-            place += int.from_bytes(jpeg[place : place + 2], "big")
-        scans += found[1] == b"\xda"
+        if marker[1] not in (b"\xd8", b"\x01"):  # every other segment starts with its length
+            position += int.from_bytes(jpeg[position : position + 2], "big")
+        scans += marker[1] == b"\xda"
     return scans
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    picture.load()  # first, for Pillow turns a TIFF by itself then
+def _to_upright(image: Image.Image) -> Image.Image:
+    image.load()  # before reading the orientation: Pillow turns a TIFF by itself on loading
     try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged EXIF, of which Pillow's errors have no common parent; the pixels are whole
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged EXIF raises errors without another common parent; the pixels are intact
         orientation = None
-    # Pillow's own exif_transpose writes all of the EXIF anew and fails where one entry is odd.
-    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
+    # Pillow's exif_transpose rewrites the whole EXIF and fails on a single odd entry.
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    if picture.mode == "F":
-        raise ImageError("its pixels are fractions of no known range; save it with 8 or 16 bits")
-    if picture.mode.startswith("I"):  # Pillow's own conversion would cut these values at 255
-        values = np.asarray(picture)
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ImageError("its pixels are fractions of unknown range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # Pillow's conversion would clip these values at 255
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ImageError(f"its pixels must be 0..65535, got {values.min()}..{values.max()}; save it with 16 bits")
         return Image.fromarray(np.round(values / 257).astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")

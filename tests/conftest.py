@@ -1,4 +1,4 @@
-"""Fixtures of several rooms: a made-up FER2013, the real one where it is, the user's cache, the command line."""
+"""Fixtures for several rooms: a made-up FER2013, the real one, the user's cache, the command line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Mien = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="session")
 def rows() -> list[Row]:
-    """A FER2013 of 56 faces, made from a seed: every Usage in the original order, every class in each."""
+    """A made-up FER2013 of 56 random faces: every class in every Usage, in the original order."""
     random = np.random.default_rng(7)
     return [
         Row(emotion, random.integers(0, 256, (48, 48), dtype=np.uint8), usage)
@@ -47,7 +47,7 @@ def rows() -> list[Row]:
 
 @pytest.fixture(scope="session")
 def write_rows() -> WriteRows:
-    """Writes rows as fer2013.csv has them; `columns` in another order or with other names."""
+    """Writes rows in the format of fer2013.csv, with the columns in any order."""
 
     def write(path: Path, rows: Iterable[Row], columns: tuple[str, ...] = ("emotion", "pixels", "Usage")) -> Path:
         with path.open("w", encoding="utf-8", newline="") as stream:
@@ -69,7 +69,7 @@ def fer2013_csv(tmp_path: Path, rows: list[Row], write_rows: WriteRows) -> Path:
 
 @pytest.fixture
 def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's cache folder, moved to a place of this test's own."""
+    """The user's cache folder, moved into the test's temporary folder."""
     folder = tmp_path / "user-cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder / "mien"
@@ -77,7 +77,7 @@ def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mien:
-    """Calls mien in this process -> exit code, output, errors."""
+    """Runs the command line in this process -> exit code, standard output, standard error."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
@@ -94,7 +94,7 @@ def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory, rows: list[Row], write_rows: WriteRows) -> Path:
-    """The folder of a run: the small network, trained for two epochs on the made-up rows."""
+    """The run folder of the small network, trained for two epochs on the made-up rows."""
     from rich.console import Console
 
     from mien.config import Config, DataConfig, TrainingConfig
@@ -112,7 +112,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, rows: list[Row], write
 
 @pytest.fixture(scope="session")
 def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That run's network as one file."""
+    """The network of `trained_run`, exported to an .onnx file."""
     from mien.export import onnx as export
     from mien.models.torch_model import TorchModel
 
@@ -126,65 +126,65 @@ def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return path
 
 
-def _absent(sentence: str) -> NoReturn:
-    if os.environ.get("CI"):  # there the data is promised: a silent skip would let a broken promise pass
+def _skip(sentence: str) -> NoReturn:
+    if os.environ.get("CI"):  # CI provides the data: a skip would hide that it is missing
         pytest.fail(sentence)
     pytest.skip(sentence)
 
 
 def real_file(variable: str, what: str) -> Path:
-    """A file or folder that is not part of the project, where the environment says it is."""
+    """Returns the path in an environment variable, of a file or folder outside the project."""
     path = os.environ.get(variable)
     if not path or not Path(path).exists():
-        _absent(f"{what} is needed: name it in the environment variable {variable}, now {path or 'not set'}")
+        _skip(f"{what} is needed: name it in the environment variable {variable}, now {path or 'not set'}")
     return Path(path)
 
 
 @pytest.fixture(scope="session")
 def fer2013_real() -> Path:
-    """Where the real FER2013 is."""
+    """Path of the real FER2013."""
     return real_file("MIEN_FER2013", "the real FER2013")
 
 
 @pytest.fixture(scope="session")
 def yunet_file() -> Path:
-    """The second detector's file, which mien fetches when it is asked for."""
+    """The model file of YuNet, which mien downloads on first use."""
     return real_file("MIEN_YUNET", "YuNet's file")
 
 
 @pytest.fixture(scope="session")
 def photographs() -> Path:
-    """A folder of photographs whose rights do not allow to put them here."""
+    """A folder of photographs whose licences do not allow copies in the repository."""
     return real_file("MIEN_PHOTOGRAPHS", "a folder of photographs")
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The system's own Chromium, which Playwright drives."""
+    """Path of the system's Chromium, which Playwright drives."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if not path:
-        _absent("Chromium is needed to look at the page: install it, on Debian with apt-get install chromium")
+        _skip("Chromium is needed for the page's tests: install it, on Debian with apt-get install chromium")
     return path
 
 
 @pytest.fixture(scope="session")
 def ferplus_real(fer2013_real: Path) -> Path:
-    """Where the real FER+ votes are: beside FER2013."""
+    """Path of the real FER+ votes, beside FER2013."""
     path = fer2013_real.parent / "fer2013new.csv"
     if not path.exists():
-        _absent(f"FER+'s votes are needed and {path} does not exist; put FER+'s fer2013new.csv beside FER2013")
+        _skip(f"FER+'s votes are needed and {path} does not exist; put FER+'s fer2013new.csv beside FER2013")
     return path
 
 
 @pytest.fixture(scope="session")
 def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user cache that holds the real FER2013 from its first use on."""
+    """A cache folder shared by the tests that load the real FER2013."""
     return tmp_path_factory.mktemp("real-cache")
 
 
 @pytest.fixture(scope="session")
 def real_dataset(fer2013_real: Path, ferplus_real: Path, real_cache: Path) -> FaceDataset:
-    """The real FER2013 with FER+'s votes, read once a session."""
+    """The real FER2013 with FER+'s votes, read once per session."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(real_cache))
         return load(fer2013_real, ferplus=ferplus_real)

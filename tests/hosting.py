@@ -1,4 +1,4 @@
-"""An application served at a port of this machine, for the tests that call it over HTTP."""
+"""Runs an application on a local port, for tests that call it over HTTP."""
 
 import threading
 from collections.abc import Callable
@@ -11,24 +11,24 @@ from tests.waiting import LONG_S, until
 
 
 class Host(NamedTuple):
-    """A server that gives out the page, and how to stop it."""
+    """A running server: its URL and a function that stops it."""
 
     url: str
     stop: Callable[[], None]
 
 
 def run(app: FastAPI, port: int = 0) -> Host:
-    """Serves an application at a port of this machine, a free one where none is given."""
+    """Runs an application on a local port; 0 is a free one."""
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started or not thread.is_alive(), "the service to start")
-    assert server.started, f"the service could not start at port {port}"
+    assert server.started, f"the service could not start on port {port}"
     port = server.servers[0].sockets[0].getsockname()[1]
 
     def stop() -> None:
         server.should_exit = True
         thread.join(LONG_S)
-        assert not thread.is_alive(), "the service does not stop"
+        assert not thread.is_alive(), "the service did not stop"
 
     return Host(f"http://127.0.0.1:{port}/", stop)

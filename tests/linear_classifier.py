@@ -1,4 +1,4 @@
-"""A classifier file of the tests' own: what `mien export` writes, with weights that a test can reckon with."""
+"""Small linear models in the format of `mien export`, whose outputs a test can compute."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WriteClassifier = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def write_classifier(tmp_path_factory: pytest.TempPathFactory) -> WriteClassifier:
-    """Writes a linear classifier."""
+    """Writes a linear model as an .onnx file."""
 
     def write(
         weights: NDArray[np.float32],
@@ -42,7 +42,7 @@ def write_classifier(tmp_path_factory: pytest.TempPathFactory) -> WriteClassifie
         names: tuple[str, str] = ("images", "logits"),
         **metadata: Any,
     ) -> Path:
-        """Args: weights (C * 8 * 8, K), bias (K,); `stored` in the place of all metadata, `metadata` of some of it."""
+        """Writes weights (C * 8 * 8, K) and bias (K,); `stored` replaces all metadata, `metadata` single keys of it."""
         channels, classes = len(weights) // SIZE**2, weights.shape[1]
         given, gives = names
         graph = helper.make_graph(
@@ -70,7 +70,7 @@ def write_classifier(tmp_path_factory: pytest.TempPathFactory) -> WriteClassifie
 
 @pytest.fixture(scope="session")
 def by_brightness(write_classifier: WriteClassifier) -> Path:
-    """Says sad of faces darker than half, surprise of brighter ones, surer the further they are from it."""
+    """Predicts sad for faces darker than half, and surprise for brighter ones, with confidence growing from there."""
     weights, bias = np.zeros((SIZE**2, len(EXPRESSIONS))), np.full(len(EXPRESSIONS), -20.0)
     for name, sign in (("sad", -1), ("surprise", 1)):
         weights[:, EXPRESSIONS.index(name)] = sign * 10 / SIZE**2
@@ -80,18 +80,18 @@ def by_brightness(write_classifier: WriteClassifier) -> Path:
 
 @pytest.fixture(scope="session")
 def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier that gives two masks, and is never certain."""
+    """A model with two masks that is always uncertain."""
     return write_model(tmp_path_factory.mktemp("models") / "masked.onnx", masks=True, uncertain_below=0.99)
 
 
 @pytest.fixture(scope="session")
 def maskless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier without masks, that is always certain."""
+    """A model without masks that is always certain."""
     return write_model(tmp_path_factory.mktemp("models") / "maskless.onnx", masks=False, uncertain_below=0)
 
 
 def write_model(path: Path, masks: bool, uncertain_below: float) -> Path:
-    """A linear classifier as `mien export` would write it."""
+    """Writes a linear model with random weights, and two masks if wanted."""
     size, random = 8, np.random.default_rng(3)
     nodes = [
         helper.make_node("Flatten", ["images"], ["row"]),

@@ -1,4 +1,4 @@
-"""Only the cores that a process may use are counted."""
+"""Cores: limited by the process's binding and by a container's CPU limit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mien import cores
 
 @pytest.fixture(autouse=True)
 def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of the container's limit, which is not there yet."""
+    """Path of the file with the container's limit, which does not exist yet."""
     monkeypatch.setattr(cores, "QUOTA", tmp_path / "cpu.max")
     return cores.QUOTA
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system binds no process to cores")
-def test_those_that_the_process_is_bound_to_count() -> None:
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not bind processes to cores")
+def test_usable_cores_are_those_that_the_process_is_bound_to() -> None:
     allowed = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(allowed)})
@@ -28,7 +28,7 @@ def test_those_that_the_process_is_bound_to_count() -> None:
     assert cores.usable_cores() == len(allowed)
 
 
-def test_where_the_system_does_not_say_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usable_cores_without_affinity_are_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert cores.usable_cores() == os.cpu_count()
     monkeypatch.setattr(os, "cpu_count", lambda: None)
@@ -36,7 +36,7 @@ def test_where_the_system_does_not_say_all_count(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("said", "usable"),
+    ("content", "usable"),
     [
         ("max 100000", 8),
         ("200000 100000", 2),
@@ -46,8 +46,8 @@ def test_where_the_system_does_not_say_all_count(monkeypatch: pytest.MonkeyPatch
         ("", 8),
     ],
 )
-def test_a_containers_limit_counts(said: str, usable: int, quota: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_container_limit_is_rounded_up(content: str, usable: int, quota: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    quota.write_text(said)
+    quota.write_text(content)
     assert cores.usable_cores() == usable

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and leave nothing beside them."""
+"""Files: written whole or not at all, without leftovers; paths with ~; printable text."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pytest
 from mien.files import at_home, replaced, write_text
 
 
-def test_home_is_found_and_nobodys_is_no_error(tmp_path, monkeypatch):
+def test_at_home_expands_tilde_and_keeps_unknown_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert at_home("~/faces") == tmp_path / "faces"
     assert at_home(Path("~nobody-of-this-name/faces")) == Path("~nobody-of-this-name/faces")
     assert at_home("./faces") == Path("faces")
 
 
-def test_new_file(tmp_path: Path) -> None:
+def test_replaced_makes_a_new_file(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     with replaced(path) as part:
-        assert part.parent == tmp_path  # another disk could not be renamed from
+        assert part.parent == tmp_path  # a rename needs the same disk
         assert part.suffix == ".json"
         part.write_text("whole")
         assert not path.exists()
@@ -30,22 +30,22 @@ def test_new_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_error_keeps_the_old_file_without_leftovers(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("old")
 
-    def interrupted() -> None:
+    def write_half() -> None:
         with replaced(path) as part:
             part.write_text("ha")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted()
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_reader_of_the_old_file_keeps_it(tmp_path: Path) -> None:
+def test_open_reader_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("old")
     with path.open() as reader:
@@ -54,8 +54,8 @@ def test_reader_of_the_old_file_keeps_it(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
-def test_a_link_stays_one_and_a_pipe_is_refused(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX links and pipes")
+def test_link_is_followed_and_pipe_raises(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     target, link, pipe = tmp_path / "far" / "target.txt", tmp_path / "link.txt", tmp_path / "pipe.txt"
     target.write_text("old")
@@ -69,46 +69,46 @@ def test_a_link_stays_one_and_a_pipe_is_refused(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_a_folder_is_refused_by_its_own_name(tmp_path: Path) -> None:
+def test_folder_raises_and_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    with pytest.raises(IsADirectoryError, match=r"it is a folder, and a file is to be written: '.*folder'"):
+    with pytest.raises(IsADirectoryError, match=r"it is a folder; a file is expected: '.*folder'"):
         write_text(folder, "x")
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_the_longest_name_that_a_folder_takes(tmp_path: Path) -> None:
+def test_longest_file_name_works(tmp_path: Path) -> None:
     path = tmp_path / ("a" * 251 + ".txt")
     write_text(path, "x")
     assert path.read_text() == "x"
 
 
-def test_text_is_utf8_everywhere(tmp_path: Path) -> None:
+def test_write_text_uses_utf8(tmp_path: Path) -> None:
     write_text(tmp_path / "name.txt", "Grüße 🙂")
     assert (tmp_path / "name.txt").read_bytes() == "Grüße 🙂".encode()
 
 
-def test_missing_folder(tmp_path: Path) -> None:
+def test_missing_folder_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         write_text(tmp_path / "absent" / "name.txt", "x")
     assert caught.value.filename == str(tmp_path / "absent" / "name.txt")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX modes")
 @pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_mode_is_that_of_any_new_file(tmp_path: Path, umask: int) -> None:
-    """Not the 0600 of a temporary file, which would hide a shared model from everybody else."""
+def test_file_mode_follows_umask(tmp_path: Path, umask: int) -> None:
+    """The mode 0600 of a temporary file would hide a shared model from other users."""
     before = os.umask(umask)
     try:
         write_text(tmp_path / "name.txt", "x")
-        assert os.umask(umask) == umask  # it was only looked at
+        assert os.umask(umask) == umask  # unchanged
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "name.txt").stat().st_mode) == 0o666 & ~umask
 
 
-@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX's")
-def test_a_disk_that_is_full_is_said_of_the_file_that_was_to_be(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits")
+def test_full_disk_error_names_the_requested_file(tmp_path: Path) -> None:
     import resource
 
     path = tmp_path / "report.json"
@@ -124,6 +124,6 @@ def test_a_disk_that_is_full_is_said_of_the_file_that_was_to_be(tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
-def test_what_others_say_of_other_files_stays(tmp_path: Path) -> None:
+def test_error_about_another_file_is_kept(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"), replaced(tmp_path / "report.json"):
         (tmp_path / "nowhere").read_text()

@@ -1,4 +1,4 @@
-"""Pictures of every kind come out upright with 8-bit pixels, and what is broken in any way is an ImageError."""
+"""Pixels: upright 8-bit pixels from every kind of picture, and an ImageError for every kind of damage."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def saved(picture: Image.Image, kind: str, **options: object) -> io.BytesIO:
 
 
 def halves(mode: str, low: object = 0, high: object = 255) -> Image.Image:
-    """(24, 32): the left half has one value, the right half another."""
+    """Makes an image (24, 32) whose left half has one value and whose right half has another."""
     picture = Image.new(mode, (32, 24), low)
     picture.paste(high, (16, 0, 32, 24))
     return picture
@@ -49,8 +49,8 @@ def noise() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 
 
-def lying(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The rows that a file of that orientation stores: EXIF 2.32 says where row 0 and column 0 of these belong."""
+def as_stored(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Returns the pixels as a file of an orientation stores them; the table of EXIF 2.32 places row 0 and column 0."""
     row_0, column_0 = {
         1: ("top", "left"), 2: ("top", "right"), 3: ("bottom", "right"), 4: ("bottom", "left"),
         5: ("left", "top"), 6: ("right", "top"), 7: ("right", "bottom"), 8: ("left", "bottom"),
@@ -63,14 +63,14 @@ def lying(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_turns_a_picture_upright(orientation: int, kind: str, noise: NDArray[np.uint8]) -> None:
+def test_exif_orientation_is_applied(orientation: int, kind: str, noise: NDArray[np.uint8]) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    stream = saved(Image.fromarray(lying(noise, orientation)), kind, exif=exif, lossless=True)
+    stream = saved(Image.fromarray(as_stored(noise, orientation)), kind, exif=exif, lossless=True)
     assert np.array_equal(read(stream), noise)
 
 
-def test_a_photograph_of_a_camera_held_upright() -> None:
+def test_jpeg_of_orientation_6_is_turned() -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     stream = saved(halves("L").transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif)
@@ -78,11 +78,11 @@ def test_a_photograph_of_a_camera_held_upright() -> None:
 
 
 @pytest.mark.parametrize(
-    "exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\xff\xff\xff\x7f"], ids=["no TIFF", "past its end"]
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\xff\xff\xff\x7f"], ids=["not TIFF", "offset past the end"]
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_damaged_exif_is_as_good_as_none(kind: str, exif: bytes) -> None:
-    """Pillow raises SyntaxError on some of it, of pixels that are whole."""
+def test_damaged_exif_is_ignored(kind: str, exif: bytes) -> None:
+    """Pillow raises SyntaxError for some of it, although the pixels are intact."""
     assert_halves(read(saved(halves("RGB", "black", "white"), kind, exif=exif)), *HALVES, "RGB", tolerance=8)
 
 
@@ -93,10 +93,10 @@ def test_damaged_exif_is_as_good_as_none(kind: str, exif: bytes) -> None:
         struct.pack(">HHIf", 0x010F, 11, 1, 1.5),
         struct.pack(">HHI4s", 0xA005, 1, 1, b""),
     ],
-    ids=["text for a fraction", "fraction for a text", "bytes for an offset"],
+    ids=["text instead of a fraction", "float instead of text", "bytes instead of an offset"],
 )
-def test_an_odd_exif_entry_does_not_keep_a_photograph_from_being_turned(entry: bytes) -> None:
-    """Pillow's own exif_transpose writes the whole EXIF anew and fails on these in three ways."""
+def test_odd_exif_entry_does_not_prevent_turning(entry: bytes) -> None:
+    """Pillow's exif_transpose rewrites the whole EXIF and fails on each of these entries."""
     entries = struct.pack(">HHIHxx", ORIENTATION, 3, 1, 6) + entry
     exif = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 2) + entries + bytes(4)
     stream = saved(halves("L").transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif)
@@ -117,12 +117,12 @@ def test_an_odd_exif_entry_does_not_keep_a_photograph_from_being_turned(entry: b
     ],
     ids=lambda value: value.mode if isinstance(value, Image.Image) else value,
 )
-def test_modes(picture: Image.Image, kind: str, mode: str) -> None:
+def test_colour_modes(picture: Image.Image, kind: str, mode: str) -> None:
     assert_halves(read(saved(picture, kind, lossless=True)), *HALVES, mode, tolerance=1)
 
 
-def test_cmyk() -> None:
-    """Ink, so 0 is white; JPEG files hold it inverted, which Pillow knows."""
+def test_cmyk_jpeg() -> None:
+    """CMYK is ink, so 0 is white; JPEG files store it inverted, and Pillow inverts it back."""
     stream = saved(halves("CMYK", (0, 0, 0, 255), (0, 0, 0, 0)), "JPEG")
     assert_halves(read(stream), *HALVES, "RGB", tolerance=8)
 
@@ -138,13 +138,13 @@ def test_cmyk() -> None:
     ],
     ids=lambda value: value.mode if isinstance(value, Image.Image) else "",
 )
-def test_what_is_transparent_is_white(picture: Image.Image, options: dict[str, object]) -> None:
+def test_transparent_pixels_become_white(picture: Image.Image, options: dict[str, object]) -> None:
     if picture.mode == "P":
         picture.putpalette([value for gray in range(256) for value in (gray, gray, gray)])
     assert_halves(read(saved(picture, "PNG", **options)), 90, 255, "RGB")
 
 
-def test_half_transparent_is_laid_on_white() -> None:
+def test_half_transparent_pixels_are_blended_with_white() -> None:
     assert_halves(read(saved(halves("LA", (0, 255), (0, 128)), "PNG")), 0, 127, "RGB")
 
 
@@ -152,8 +152,8 @@ def test_half_transparent_is_laid_on_white() -> None:
     ("kind", "dtype"), [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("TIFF", "<i4")], ids=lambda value: value
 )
 @pytest.mark.parametrize("top", [65535, 200], ids=["bright", "nearly black"])
-def test_sixteen_bits_are_scaled(kind: str, dtype: str, top: int) -> None:
-    """By their range and not by what is in the picture: a dark one stays dark."""
+def test_sixteen_bits_are_scaled_to_eight(kind: str, dtype: str, top: int) -> None:
+    """Values are scaled by their range, not by the picture's content: a dark picture stays dark."""
     values = np.linspace(0, top, 24 * 32).reshape(24, 32).astype(dtype)
     picture = read(saved(Image.fromarray(values), kind))
     assert picture.mode == "L"
@@ -163,27 +163,27 @@ def test_sixteen_bits_are_scaled(kind: str, dtype: str, top: int) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (np.full((4, 4), 0.5, np.float32), "its pixels are fractions of no known range; save it with 8 or 16 bits"),
+        (np.full((4, 4), 0.5, np.float32), "its pixels are fractions of unknown range; save it with 8 or 16 bits"),
         (np.full((4, 4), 70000, np.int32), "must be 0..65535, got 70000..70000; save it with 16 bits"),
         (np.full((4, 4), -1, np.int32), "must be 0..65535, got -1..-1"),
     ],
     ids=["fractions", "large", "negative"],
 )
-def test_values_of_no_known_range_are_refused(values: NDArray[np.generic], words: str) -> None:
+def test_values_of_unknown_range_raise(values: NDArray[np.generic], words: str) -> None:
     with pytest.raises(ImageError, match=words):
         read(saved(Image.fromarray(values), "TIFF"))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
-def test_of_an_animation_the_first_frame(kind: str) -> None:
+def test_animation_gives_its_first_frame(kind: str) -> None:
     frames = [halves("RGB", "white", "black"), Image.new("RGB", (32, 24), (128, 128, 128))]
     stream = saved(halves("RGB", "black", "white"), kind, save_all=True, append_images=frames, lossless=True)
     assert Image.open(stream).n_frames == 3
     assert_halves(read(stream), *HALVES, "RGB", tolerance=8)
 
 
-def test_a_picture_of_pillow_stays_as_it_was(noise: NDArray[np.uint8]) -> None:
-    given = Image.fromarray(lying(noise, 6))
+def test_given_pillow_image_is_not_changed(noise: NDArray[np.uint8]) -> None:
+    given = Image.fromarray(as_stored(noise, 6))
     given.getexif()[ORIENTATION] = 6
     assert np.array_equal(read(given), noise)
     assert given.size == (24, 32)
@@ -191,8 +191,8 @@ def test_a_picture_of_pillow_stays_as_it_was(noise: NDArray[np.uint8]) -> None:
     assert given.getexif()[ORIENTATION] == 6
 
 
-def test_large_is_fine_without_a_word_and_huge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow warns from its limit on, and refuses from twice that on."""
+def test_large_picture_gives_no_warning_and_huge_one_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow warns above its limit, and raises above twice its limit."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 32 * 24 - 1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -203,7 +203,7 @@ def test_large_is_fine_without_a_word_and_huge_is_refused(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("side", "words"), [(10_000, "truncated"), (14_000, "more than the 178,956,970 pixels")])
-def test_a_small_file_that_promises_many_pixels(side: int, words: str) -> None:
+def test_small_file_that_declares_many_pixels(side: int, words: str) -> None:
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0"))]
     data = b"".join(
@@ -214,23 +214,23 @@ def test_a_small_file_that_promises_many_pixels(side: int, words: str) -> None:
 
 
 def jpeg_of(scans: int) -> bytes:
-    """A progressive JPEG whose last scan, of a few bytes, comes again and again."""
+    """Makes a progressive JPEG whose last scan, of a few bytes, is repeated."""
     first = saved(halves("L"), "JPEG", progressive=True).getvalue()[:-2]
     last = first[first.rindex(b"\xff\xda") :]
     return first + last * (scans - first.count(b"\xff\xda")) + b"\xff\xd9"
 
 
-def test_a_small_file_that_takes_forever(tmp_path: Path) -> None:
-    """Each scan is a pass over all pixels: 112 KB of them took minutes for 5000 x 5000."""
+def test_jpeg_with_too_many_scans_raises(tmp_path: Path) -> None:
+    """Each scan takes a pass over all pixels: 112 KB of scans took minutes for 5000 x 5000 pixels."""
     assert_halves(read(io.BytesIO(jpeg_of(100))), *HALVES, "L", tolerance=8)
     (tmp_path / "endless.jpg").write_bytes(jpeg_of(101))
     for source in (tmp_path / "endless.jpg", io.BytesIO(jpeg_of(101)), Image.open(io.BytesIO(jpeg_of(101)))):
-        with pytest.raises(ImageError, match="it has 101 scans and 100 are allowed; save it anew"):
+        with pytest.raises(ImageError, match="it has 101 scans and 100 are allowed; save it again as a plain JPEG"):
             read(source)
 
 
-def test_only_scans_of_the_picture_itself_count() -> None:
-    """Metadata may hold a preview, and telephones put a film behind the end."""
+def test_scans_in_metadata_and_after_the_end_do_not_count() -> None:
+    """Metadata may hold a preview, and phones append a video."""
     scans = b"\xff\xda" * 101
     stream = saved(halves("L"), "JPEG", exif=b"Exif\0\0" + scans, comment=scans, restart_marker_blocks=1)
     stream.seek(0, io.SEEK_END)
@@ -241,20 +241,20 @@ def test_only_scans_of_the_picture_itself_count() -> None:
     assert_halves(read(opened), *HALVES, "L", tolerance=8)
 
 
-def test_threads_leave_the_process_its_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each putting back what it found, the last one out would put back what the first one had changed."""
-    both_in, first_out, opened = threading.Event(), threading.Event(), Image.open
+def test_concurrent_reads_restore_warning_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If each thread restored what it found, the last one would restore the first one's change."""
+    both_in, first_out, pillow_open = threading.Event(), threading.Event(), Image.open
     first, second = (saved(Image.new("L", (4, 4)), "PNG") for _ in range(2))
 
-    def waiting(source: io.BytesIO, formats: None) -> Image.Image:
+    def open_in_turn(source: io.BytesIO, formats: None) -> Image.Image:
         if source is first:
             assert both_in.wait(10)
         else:
             both_in.set()
             assert first_out.wait(10)
-        return opened(source, formats=formats)
+        return pillow_open(source, formats=formats)
 
-    monkeypatch.setattr(Image, "open", waiting)
+    monkeypatch.setattr(Image, "open", open_in_turn)
     before = list(warnings.filters)
     with ThreadPoolExecutor(2) as pool:
         done = pool.submit(read, first)
@@ -268,20 +268,20 @@ def test_threads_leave_the_process_its_warnings(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "line"),
     [(MemoryError(), "MemoryError"), (ValueError("\n first\nsecond"), "first"), (OSError(5, "Bad disk"), "Bad disk")],
 )
-def test_whatever_a_reader_says_is_one_line(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_pillow_becomes_one_line(error: Exception, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(source: object, formats: None) -> Image.Image:
         raise error
 
     monkeypatch.setattr(Image, "open", fails)
-    with pytest.raises(ImageError, match=f"^{said}$"):
+    with pytest.raises(ImageError, match=f"^{line}$"):
         read("picture.jpg")
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>not found</html>", bytes(1000), b"\xff\xd8\xff\xe0", b"GIF89a"])
-def test_what_is_no_picture(data: bytes, tmp_path: Path) -> None:
+def test_file_that_is_not_a_picture(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     path.write_bytes(data)
     for source in (path, str(path), io.BytesIO(data)):
@@ -290,7 +290,7 @@ def test_what_is_no_picture(data: bytes, tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_missing_files_and_folders(tmp_path: Path) -> None:
+def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="there is no such file; check the path"):
         read(tmp_path / "missing.jpg")
     with pytest.raises(ImageError):
@@ -300,7 +300,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 
 
 def broken(data: bytes, random: np.random.Generator) -> list[bytes]:
-    """Copies cut off at 40 places, and 120 with a few bytes changed, mostly in the headers."""
+    """Makes 40 truncated copies, and 120 with a few changed bytes, mostly in the headers."""
     copies = [data[:length] for length in range(0, len(data), max(1, len(data) // 40))]
     for _ in range(120):
         changed = bytearray(data)
@@ -313,8 +313,8 @@ def broken(data: bytes, random: np.random.Generator) -> list[bytes]:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "DDS", "AVIF"])
-def test_whatever_is_damaged_is_read_or_refused(kind: str, noise: NDArray[np.uint8]) -> None:
-    """Pillow's readers let SyntaxError, struct.error, RuntimeError and more through."""
+def test_damaged_file_is_read_or_raises_image_error(kind: str, noise: NDArray[np.uint8]) -> None:
+    """Pillow raises SyntaxError, struct.error, RuntimeError and others."""
     if kind == "AVIF" and not features.check("avif"):
         pytest.skip("this Pillow was built without AVIF")
     random = np.random.default_rng(0)
@@ -322,12 +322,12 @@ def test_whatever_is_damaged_is_read_or_refused(kind: str, noise: NDArray[np.uin
     exif[ORIENTATION] = 6
     exif[0x011A] = 72.5  # a fraction
     data = saved(Image.fromarray(noise), kind, exif=exif).getvalue()
-    refused, modes = [], set()
+    messages, modes = [], set()
     for copy in broken(data, random):
         try:
             modes.add(read(io.BytesIO(copy)).mode)
         except ImageError as error:
-            refused.append(str(error))
-    assert len(refused) > 20
-    assert all(text and "\n" not in text for text in refused)
+            messages.append(str(error))
+    assert len(messages) > 20
+    assert all(text and "\n" not in text for text in messages)
     assert modes <= {"L", "RGB"}

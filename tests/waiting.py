@@ -1,4 +1,4 @@
-"""Waiting in tests for what happens elsewhere: as long as a slow machine needs, but not for ever."""
+"""Waiting in tests for a condition that another thread or process fulfils."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LONG_S = 60.0
-"""Longer than anything that a test waits for takes, however busy the machine is."""
+"""Longest wait, seconds; long enough for a busy machine."""
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = LONG_S) -> T:
-    """Asks again and again whether a condition holds -> what it said when it did.
+    """Waits until a condition returns a true value, and returns that value.
+
+    Args:
+        condition: Function that is called repeatedly.
+        what: Description of the condition, for the error.
+        seconds: Longest wait.
 
     Raises:
-        AssertionError: It never did; the sentence says what was waited for.
+        AssertionError: The condition stayed false.
     """
     end_s = time.monotonic() + seconds
-    while not (said := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end_s, f"waited {seconds:g} s in vain for {what}"
         time.sleep(0.01)
-    return said
+    return result

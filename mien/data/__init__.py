@@ -1,6 +1,7 @@
-"""Labelled faces from whatever form a person has them in."""
+"""Reads labelled faces in any known form."""
 
+from mien.data.classes import LabelOptions
 from mien.data.dataset import FaceDataset
 from mien.data.load import load
 
-__all__ = ["FaceDataset", "load"]
+__all__ = ["FaceDataset", "LabelOptions", "load"]

@@ -1,4 +1,4 @@
-"""What may make figures of a data set wrong: repeated pictures, disputed labels, pictures without a face."""
+"""Finds what can distort results on a data set: repeated faces, disputed labels, pictures without a face."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from mien.data.ferplus import agreement
 from mien.errors import require
 from mien.labels import SPLITS
 
-BITS = 64
-"""Of a face's perceptual hash."""
-MOST_BITS = 10
-"""Bits in which the hashes of two copies of one picture may differ; of FER2013's copies most differ in 6 or fewer."""
-LEAST_CORRELATION = 0.91
-"""Least correlation of two copies. Of 24 of FER2013's pairs just above it all are one picture, by eye; of 12 mirrored
-pairs just below it half are two."""
-SHIFT_PX = 3
-"""How far one copy may be shifted against the other along each axis, pixels."""
-ROWS_AT_ONCE = 2048
+HASH_BITS = 64
+"""Bits of a face's perceptual hash."""
+MAX_DISTANCE = 10
+"""Bits in which the hashes of two copies may differ; most of FER2013's copies differ in at most 6."""
+MIN_CORRELATION = 0.91
+"""Least correlation of two copies. By eye, all of 24 FER2013 pairs just above it show one picture, and half of 12
+mirrored pairs just below it show two."""
+MAX_SHIFT_PX = 3
+"""Largest shift between two copies along each axis, pixels."""
+BATCH_ROWS = 2048
+"""Faces compared at once."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Faces that are copies of one picture, to the last pixel or nearly.
+    """Pairs of faces that are copies of one picture, exact or nearly.
 
     Attributes:
         first: (P,) rows of the data set.
-        second: (P,) rows after those.
-        bits: (P,) in which their hashes differ.
-        correlation: (P,) of their pixels, the best over small shifts, at most 1.
-        mirrored: (P,) whether one is the other's mirror image.
+        second: (P,) rows of the data set, each after the one in `first`.
+        bits: (P,) number of bits in which the hashes differ.
+        correlation: (P,) correlation of the pixels at the best small shift, at most 1.
+        mirrored: (P,) whether one face is the mirror image of the other.
     """
 
     first: NDArray[np.int64]
@@ -51,12 +52,12 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Votes:
-    """What FER+'s taggers say of a split.
+    """FER+ votes over a split.
 
     Attributes:
-        voted: Faces with a vote for one of the classes at least.
-        agreed: Of these, faces whose label has the most votes, alone or with others.
-        not_faces: Pictures in which most taggers found no face.
+        voted: Number of faces with a vote for at least one class.
+        agreed: Number of these whose label has the most votes, alone or in a tie.
+        not_faces: Number of pictures in which most taggers saw no face.
     """
 
     voted: int
@@ -66,16 +67,16 @@ class Votes:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found.
+    """The result of `audit`.
 
     Attributes:
-        dataset: What was audited.
-        pairs: Copies.
-        repeated: Split -> other split -> faces of the first that also stand in the other; with a split itself, faces
-            that repeat an earlier one of it.
-        contradicting: Pairs whose labels differ.
-        votes: Split -> what FER+ says; None where no votes were joined.
-        said: (K, K) faces, row by label, column by FER+'s most voted class; None likewise.
+        dataset: The audited data set.
+        pairs: All pairs of copies.
+        repeated: Split -> other split -> number of faces of the first with a copy in the other; for a split with
+            itself, number of faces that repeat an earlier one.
+        contradicting: Number of pairs whose labels differ.
+        votes: Split -> its FER+ votes; None without FER+.
+        confusion: (K, K) number of faces, by label (row) and by FER+'s most voted class (column); None without FER+.
     """
 
     dataset: FaceDataset
@@ -83,21 +84,21 @@ class Audit:
     repeated: dict[str, dict[str, int]]
     contradicting: int
     votes: dict[str, Votes] | None
-    said: NDArray[np.int64] | None
+    confusion: NDArray[np.int64] | None
 
     def in_training(self) -> NDArray[np.int64]:
-        """`index` of the faces of other splits that also stand in the training split."""
+        """Returns `index` of the faces of other splits that have a copy in the training split."""
         first, second = self.pairs.first, self.pairs.second
         training = self.dataset.splits == SPLITS.index("training")
         rows = np.concatenate([second[training[first] & ~training[second]], first[training[second] & ~training[first]]])
         return np.asarray(self.dataset.index[np.unique(rows)])
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        classes, said = self.dataset.classes, None
-        if self.said is not None:
-            rows = zip(classes, self.said.tolist(), strict=True)
-            said = {name: dict(zip(classes, row, strict=True)) for name, row in rows}
+        """Returns the counts as plain values, for JSON."""
+        classes, confusion = self.dataset.classes, None
+        if self.confusion is not None:
+            rows = zip(classes, self.confusion.tolist(), strict=True)
+            confusion = {name: dict(zip(classes, row, strict=True)) for name, row in rows}
         return {
             "faces": {name: int((self.dataset.splits == i).sum()) for i, name in enumerate(SPLITS)},
             "pairs": len(self.pairs.first),
@@ -105,40 +106,40 @@ class Audit:
             "repeated": self.repeated,
             "contradicting": self.contradicting,
             "votes": self.votes and {split: vars(votes) for split, votes in self.votes.items()},
-            "said": said,
+            "said": confusion,
         }
 
 
 def audit(dataset: FaceDataset, not_faces: NDArray[np.bool_] | None = None) -> Audit:
-    """Looks for all of it; about a minute for FER2013.
+    """Audits a data set; takes about a minute for FER2013.
 
     Args:
-        dataset: With FER+'s votes, if they are to be counted.
-        not_faces: (N,) as `mien.data.ferplus.not_a_face` gives it; needed with votes.
+        dataset: The faces, with FER+'s votes to count these too.
+        not_faces: (N,) result of `mien.data.ferplus.not_a_face`; needed with votes.
 
     Raises:
         MissingExtraError: ImageHash is not installed.
     """
     pairs = near_duplicates(dataset.images)
-    votes = said = None
+    votes = confusion = None
     if dataset.votes is not None and not_faces is not None:
         voted, agreed = agreement(dataset.votes, dataset.targets)
         votes = {
-            split: Votes(*(int(which[dataset.splits == i].sum()) for which in (voted, agreed, not_faces)))
+            split: Votes(*(int(each[dataset.splits == i].sum()) for each in (voted, agreed, not_faces)))
             for i, split in _present(dataset)
         }
         cells = dataset.targets[voted] * len(dataset.classes) + dataset.votes[voted].argmax(axis=1)
-        said = np.bincount(cells, minlength=len(dataset.classes) ** 2).reshape(len(dataset.classes), -1)
+        confusion = np.bincount(cells, minlength=len(dataset.classes) ** 2).reshape(len(dataset.classes), -1)
     contradicting = int((dataset.targets[pairs.first] != dataset.targets[pairs.second]).sum())
-    return Audit(dataset, pairs, _repeated(dataset, pairs), contradicting, votes, said)
+    return Audit(dataset, pairs, _repeated(dataset, pairs), contradicting, votes, confusion)
 
 
 def near_duplicates(images: NDArray[np.uint8]) -> Pairs:
-    """Finds copies of one picture, mirrored ones too.
+    """Finds copies of one picture, including mirrored ones.
 
-    Candidates are faces whose perceptual hashes (ImageHash's `phash`, of the lowest frequencies of the cosine
-    transform) differ in few bits. Aligned faces are much alike in these, so the pixels decide: their correlation, the
-    best over small shifts, since copies were often cut out a pixel or two apart.
+    Candidates are faces whose perceptual hashes differ in few bits (ImageHash's `phash`, from the lowest frequencies
+    of the cosine transform). Different aligned faces often have similar hashes, so the correlation of the pixels
+    decides, at the best small shift: copies were often cropped a pixel or two apart.
 
     Args:
         images: (N, H, W), values 0..255.
@@ -149,66 +150,67 @@ def near_duplicates(images: NDArray[np.uint8]) -> Pairs:
     hashes, mirrored_hashes = _signs(images), _signs(images[:, :, ::-1])
     candidates = np.concatenate(
         [
-            np.insert(_alike(hashes, hashes), 3, 0, axis=1),
-            np.insert(_alike(hashes, mirrored_hashes), 3, 1, axis=1),
+            np.insert(_similar(hashes, hashes), 3, 0, axis=1),
+            np.insert(_similar(hashes, mirrored_hashes), 3, 1, axis=1),
         ]
     )
     correlation = np.empty(len(candidates), np.float32)
-    for start in range(0, len(candidates), ROWS_AT_ONCE):
-        part = candidates[start : start + ROWS_AT_ONCE]
-        others = images[part[:, 1]]
-        others = np.where(part[:, 3, None, None] == 1, others[:, :, ::-1], others)
-        firsts = images[part[:, 0]]
-        differing = (firsts != others).any(axis=(1, 2))
-        found = np.ones(len(part), np.float32)  # of pictures of one gray value too, whose pixels have no correlation
-        found[differing] = _correlation(firsts[differing], others[differing])
-        correlation[start : start + ROWS_AT_ONCE] = found
-    same = correlation >= LEAST_CORRELATION
-    # A symmetrical face may be a copy both ways.
-    _, once = np.unique(candidates[same, :2], axis=0, return_index=True)
-    copies = candidates[same][once]
-    return Pairs(copies[:, 0], copies[:, 1], copies[:, 2], correlation[same][once], copies[:, 3] == 1)
+    for start in range(0, len(candidates), BATCH_ROWS):
+        batch = candidates[start : start + BATCH_ROWS]
+        others = images[batch[:, 1]]
+        others = np.where(batch[:, 3, None, None] == 1, others[:, :, ::-1], others)
+        firsts = images[batch[:, 0]]
+        different = (firsts != others).any(axis=(1, 2))
+        of_batch = np.ones(len(batch), np.float32)  # equal faces, even those of one gray value without a correlation
+        of_batch[different] = _correlation(firsts[different], others[different])
+        correlation[start : start + BATCH_ROWS] = of_batch
+    is_copy = correlation >= MIN_CORRELATION
+    # A symmetrical face can be both a plain and a mirrored copy: keep one of the two.
+    _, once = np.unique(candidates[is_copy, :2], axis=0, return_index=True)
+    copies = candidates[is_copy][once]
+    return Pairs(copies[:, 0], copies[:, 1], copies[:, 2], correlation[is_copy][once], copies[:, 3] == 1)
 
 
 def _signs(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, BITS) the hash of each face as -1 and 1, so that a product of two counts the bits in which they agree."""
+    """Hashes each face -> (N, HASH_BITS) of -1 and 1; the product of two hashes is equal bits minus different bits."""
     imagehash = require("imagehash", "train")
     hashes = [imagehash.phash(Image.fromarray(image)).hash.ravel() for image in images]
-    return np.where(np.array(hashes, bool).reshape(len(images), BITS), np.float32(1), np.float32(-1))
+    return np.where(np.array(hashes, bool).reshape(len(images), HASH_BITS), np.float32(1), np.float32(-1))
 
 
-def _alike(hashes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(P, 3) pairs of a row and a later one whose hashes differ in MOST_BITS or fewer, and in how many."""
-    found = []
-    for start in range(0, len(hashes), ROWS_AT_ONCE):
-        agreement = hashes[start : start + ROWS_AT_ONCE] @ others[start:].T
-        first, second = np.nonzero(agreement >= BITS - 2 * MOST_BITS)
+def _similar(hashes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Finds pairs of similar hashes -> (P, 3): a row, a later row, and the number of different bits."""
+    pairs = []
+    for start in range(0, len(hashes), BATCH_ROWS):
+        agreement = hashes[start : start + BATCH_ROWS] @ others[start:].T
+        first, second = np.nonzero(agreement >= HASH_BITS - 2 * MAX_DISTANCE)
         later = second > first
-        bits = (BITS - agreement[first[later], second[later]]) / 2
-        found.append(np.stack([first[later] + start, second[later] + start, bits.astype(np.int64)], axis=1))
-    return np.concatenate(found) if found else np.zeros((0, 3), np.int64)
+        bits = (HASH_BITS - agreement[first[later], second[later]]) / 2
+        pairs.append(np.stack([first[later] + start, second[later] + start, bits.astype(np.int64)], axis=1))
+    return np.concatenate(pairs) if pairs else np.zeros((0, 3), np.int64)
 
 
 def _correlation(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, H, W) twice -> (N,) correlation of each pair's pixels, the best over shifts up to SHIFT_PX."""
-    height, width = (side - 2 * SHIFT_PX for side in images.shape[1:])
-    middle = _standardised(images[:, SHIFT_PX : SHIFT_PX + height, SHIFT_PX : SHIFT_PX + width])
+    """Correlates the pixels of pairs of images (N, H, W) -> (N,), each at the best shift up to MAX_SHIFT_PX."""
+    height, width = (side - 2 * MAX_SHIFT_PX for side in images.shape[1:])
+    middle = _normalised(images[:, MAX_SHIFT_PX : MAX_SHIFT_PX + height, MAX_SHIFT_PX : MAX_SHIFT_PX + width])
     best = np.full(len(images), -1, np.float32)
-    for dy in range(2 * SHIFT_PX + 1):
-        for dx in range(2 * SHIFT_PX + 1):
-            shifted = _standardised(others[:, dy : dy + height, dx : dx + width])
+    for dy in range(2 * MAX_SHIFT_PX + 1):
+        for dx in range(2 * MAX_SHIFT_PX + 1):
+            shifted = _normalised(others[:, dy : dy + height, dx : dx + width])
             best = np.maximum(best, np.einsum("np,np->n", middle, shifted))
     return best
 
 
-def _standardised(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, h, w) -> (N, h * w) with mean 0 and length 1; an even gray image, which correlates with nothing, is all 0."""
+def _normalised(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Normalises images (N, h, w) -> (N, h * w) to mean 0 and length 1; an image of one gray value becomes all 0."""
     rows = images.reshape(len(images), -1).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-6)))
 
 
 def _present(dataset: FaceDataset) -> list[tuple[int, str]]:
+    """Returns the number and the name of each split with faces."""
     return [(i, split) for i, split in enumerate(SPLITS) if (dataset.splits == i).any()]
 
 
@@ -224,9 +226,9 @@ def _repeated(dataset: FaceDataset, pairs: Pairs) -> dict[str, dict[str, int]]:
     return table
 
 
-def to_csv(found: Audit) -> str:
-    """One line a pair: both rows of the data set, counted from 0, their splits and labels, and how alike they are."""
-    dataset, pairs, text = found.dataset, found.pairs, io.StringIO()
+def to_csv(result: Audit) -> str:
+    """Returns one line for each pair of copies: rows counted from 0, splits, labels and similarity."""
+    dataset, pairs, text = result.dataset, result.pairs, io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = ("row", "split", "label")
     writer.writerow([*names, *(f"{name}_of_copy" for name in names), "bits", "correlation", "mirrored"])
@@ -241,26 +243,26 @@ def to_csv(found: Audit) -> str:
     return text.getvalue()
 
 
-def table(found: Audit) -> Table:
-    """What was found, for the terminal."""
-    repeated = Table("faces of", *(f"also in {split}" for split in found.repeated))
-    for split, row in found.repeated.items():
+def table(result: Audit) -> Table:
+    """Returns the result as a table for the terminal."""
+    repeated = Table("faces of", *(f"copy in {split}" for split in result.repeated))
+    for split, row in result.repeated.items():
         repeated.add_row(split, *(f"{number:,}" for number in row.values()))
     for column in repeated.columns[1:]:
         column.justify = "right"
-    mirrored = int(found.pairs.mirrored.sum())
+    mirrored = int(result.pairs.mirrored.sum())
     page = Table.grid()
-    page.add_row(Text(f"{found.dataset.path}, {len(found.dataset):,} faces", style="bold"))
+    page.add_row(Text(f"{result.dataset.path}, {len(result.dataset):,} faces", style="bold"))
     page.add_row(repeated)
     page.add_row(
-        f"{len(found.pairs.first):,} pairs of copies, {mirrored:,} of them mirrored; the labels of "
-        f"{found.contradicting:,} pairs differ. A face also in its own split repeats an earlier one."
+        f"{len(result.pairs.first):,} pairs of copies, {mirrored:,} of them mirrored; the labels of "
+        f"{result.contradicting:,} pairs differ. A copy in the same split is a face that repeats an earlier one."
     )
-    if found.votes is None:
-        page.add_row("--ferplus fer2013new.csv counts disputed labels and pictures without a face.")
+    if result.votes is None:
+        page.add_row("Add --ferplus fer2013new.csv to count disputed labels and pictures without a face.")
         return page
-    votes = Table("FER+ says of", "voted on", "label most voted", "no face")
-    for split, each in found.votes.items():
+    votes = Table("FER+ votes on", "faces voted on", "label has most votes", "not a face")
+    for split, each in result.votes.items():
         votes.add_row(split, f"{each.voted:,}", f"{each.agreed / max(each.voted, 1):.1%}", f"{each.not_faces:,}")
     for column in votes.columns[1:]:
         column.justify = "right"
@@ -268,31 +270,32 @@ def table(found: Audit) -> Table:
     return page
 
 
-FACE_PX, GAP_PX, WORDS_PX = 96, 6, 18
+FACE_PX, GAP_PX, TEXT_PX = 96, 6, 18
+"""Size of a face, gap between pairs and height of the text below on the sheet, pixels."""
 
 
-def sheet(found: Audit, pairs: int = 40, columns: int = 5, seed: int = 0) -> Image.Image:
-    """Draws some pairs of copies side by side, to be looked at before they are believed.
+def sheet(result: Audit, pairs: int = 40, columns: int = 5, seed: int = 0) -> Image.Image:
+    """Draws some pairs of copies side by side, so that a person can check them.
 
     Args:
-        found: The audit.
-        pairs: How many, drawn by chance from those that are not equal to the last pixel.
+        result: The audit.
+        pairs: Number of pairs, drawn at random from those that are not exactly equal.
         columns: Pairs in a row.
-        seed: Of the draw.
+        seed: Seed of the random draw.
     """
-    dataset = found.dataset
-    first, second = found.pairs.first, found.pairs.second
-    differ = np.flatnonzero((dataset.images[first] != dataset.images[second]).any(axis=(1, 2)))
-    chosen = np.random.default_rng(seed).permutation(differ)[:pairs]
-    width, height = 2 * FACE_PX + 2 * GAP_PX, FACE_PX + WORDS_PX + GAP_PX
+    dataset = result.dataset
+    first, second = result.pairs.first, result.pairs.second
+    different = np.flatnonzero((dataset.images[first] != dataset.images[second]).any(axis=(1, 2)))
+    chosen = np.random.default_rng(seed).permutation(different)[:pairs]
+    width, height = 2 * FACE_PX + 2 * GAP_PX, FACE_PX + TEXT_PX + GAP_PX
     rows = max(1, -(-len(chosen) // columns))
-    picture = Image.new("RGB", (columns * width + GAP_PX, rows * height + GAP_PX), "white")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
+    image = Image.new("RGB", (columns * width + GAP_PX, rows * height + GAP_PX), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(11)
     for number, pair in enumerate(chosen.tolist()):
         x, y = GAP_PX + number % columns * width, GAP_PX + number // columns * height
         for side, row in enumerate((first[pair], second[pair])):
             face = Image.fromarray(dataset.images[row]).resize((FACE_PX, FACE_PX), Image.Resampling.BICUBIC)
-            picture.paste(face, (x + side * FACE_PX, y))
-            words = f"{SPLITS[dataset.splits[row]]} {dataset.classes[dataset.targets[row]]}"
-            draw.text((x + side * FACE_PX, y + FACE_PX + 2), words, "#202020", font)
-    return picture
+            image.paste(face, (x + side * FACE_PX, y))
+            text = f"{SPLITS[dataset.splits[row]]} {dataset.classes[dataset.targets[row]]}"
+            draw.text((x + side * FACE_PX, y + FACE_PX + 2), text, "#202020", font)
+    return image

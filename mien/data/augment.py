@@ -1,4 +1,4 @@
-"""Augmentation of whole batches of tensors: every image draws its own parameters, none is handled alone."""
+"""Random changes of training images, as operations on whole batches; each image draws its own parameters."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from mien.config import AugmentConfig
 def augment(
     images: Tensor, targets: Tensor, config: AugmentConfig, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Changes a batch at random, as the config says.
+    """Augments a batch.
 
     Args:
         images: (N, 1, H, W), values in [0, 1].
-        targets: (N, K) target distributions; mixup and cutmix mix them as they mix the images.
-        config: Strengths and probabilities.
-        generator: The only source of randomness, on the CPU, so that a batch can be drawn again.
+        targets: (N, K) target distributions; mixup and cutmix mix them in the same way as the images.
+        config: Strengths and probabilities of the changes.
+        generator: Only source of randomness, on the CPU, so that a batch can be drawn again.
 
     Returns:
-        Images of the same shape, values in [0, 1], and targets (N, K).
+        Images (N, 1, H, W), values in [0, 1], and targets (N, K).
     """
-    images = _move(images, config, generator)
+    images = _transform(images, config, generator)
     if config.coarse:
-        images = _coarse(images, config.coarse, generator)
-    images = _light(images, config, generator)
+        images = _lower_resolution(images, config.coarse, generator)
+    images = _change_light(images, config, generator)
     if config.darken:
-        images = images * (1 - config.darken * _each(torch.rand(len(images), generator=generator), images))
+        images = images * (1 - config.darken * _per_image(torch.rand(len(images), generator=generator), images))
     if config.noise:
-        images = _noise(images, config.noise, generator)
+        images = _add_noise(images, config.noise, generator)
     if config.erase:
         images = _erase(images, config, generator)
     if config.mixup:
-        share = _beta(len(images), config.mixup, generator).to(images.device)
+        weight = _beta(len(images), config.mixup, generator).to(images.device)
         other = torch.randperm(len(images), generator=generator).to(images.device)
-        images = torch.lerp(images[other], images, share.view(-1, 1, 1, 1))
-        targets = torch.lerp(targets[other], targets, share.view(-1, 1))
+        images = torch.lerp(images[other], images, weight.view(-1, 1, 1, 1))
+        targets = torch.lerp(targets[other], targets, weight.view(-1, 1))
     if config.cutmix:
         images, targets = _cutmix(images, targets, config.cutmix, generator)
     return images, targets
 
 
-def _each(values: Tensor, images: Tensor) -> Tensor:
-    """(N,) -> (N, 1, 1, 1) where the images are."""
+def _per_image(values: Tensor, images: Tensor) -> Tensor:
+    """Shapes one value for each image to multiply images: (N,) -> (N, 1, 1, 1), on their device."""
     return values.view(-1, 1, 1, 1).to(images.device)
 
 
 def _uniform(n: int, limit: float, generator: torch.Generator) -> Tensor:
-    """(n,) draws from -limit..limit."""
+    """Draws n values uniformly from -limit..limit."""
     return (torch.rand(n, generator=generator) * 2 - 1) * limit
 
 
-def _move(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Flip, rotation, scale, shear and shift as one affine sampling; what comes from outside repeats the edge."""
+def _transform(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Flips, rotates, scales, shears and shifts in one affine sampling; the edge is repeated outside the image."""
     n = len(images)
     flip = 1 - 2 * (torch.rand(n, generator=generator) < config.flip).float()
     angle = _uniform(n, math.radians(config.rotation_deg), generator)
@@ -71,7 +71,8 @@ def _move(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> 
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _light(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _change_light(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Changes contrast around each image's mean, and brightness."""
     n = len(images)
     gain = (1 + _uniform(n, config.contrast, generator)).view(n, 1, 1, 1).to(images.device)
     offset = _uniform(n, config.brightness, generator).view(n, 1, 1, 1).to(images.device)
@@ -80,53 +81,63 @@ def _light(images: Tensor, config: AugmentConfig, generator: torch.Generator) ->
 
 
 def _erase(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Random erasing (Zhong et al., AAAI 2020): area from 0.02 up, side ratio 0.3 to 3.3, filled with noise."""
+    """Fills rectangles with noise (random erasing, Zhong et al., AAAI 2020): area from 0.02 up, aspect 0.3 to 3.3."""
     n, _, height, width = images.shape
-    chosen = torch.rand(n, generator=generator) < config.erase
+    selected = torch.rand(n, generator=generator) < config.erase
     area = 0.02 + torch.rand(n, generator=generator) * (config.erase_area - 0.02)
     ratio = torch.exp(_uniform(n, math.log(3.3), generator))
-    rows = _inside((area * ratio).sqrt(), height, chosen, generator).to(images.device)
-    columns = _inside((area / ratio).sqrt(), width, chosen, generator).to(images.device)
+    rows = _intervals((area * ratio).sqrt(), height, selected, generator).to(images.device)
+    columns = _intervals((area / ratio).sqrt(), width, selected, generator).to(images.device)
     noise = torch.rand(images.shape, generator=generator).to(images.device)
     return torch.where((rows[:, None, :, None] & columns[:, None, None, :]), noise, images)
 
 
-def _coarse(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Halves and doubles the size of some images: faces from further away."""
-    chosen = _each(torch.rand(len(images), generator=generator) < probability, images)
+def _lower_resolution(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Halves the resolution of some images and restores their size, as for faces further away."""
+    selected = _per_image(torch.rand(len(images), generator=generator) < probability, images)
     size = (images.shape[-2], images.shape[-1])
     half = F.avg_pool2d(images, 2, ceil_mode=True, count_include_pad=False)
-    return torch.where(chosen, F.interpolate(half, size, mode="bilinear", align_corners=False), images)
+    return torch.where(selected, F.interpolate(half, size, mode="bilinear", align_corners=False), images)
 
 
-def _noise(images: Tensor, limit: float, generator: torch.Generator) -> Tensor:
-    """Adds Gaussian noise whose standard deviation each image draws from 0..limit."""
-    deviation = _each(torch.rand(len(images), generator=generator) * limit, images)
+def _add_noise(images: Tensor, limit: float, generator: torch.Generator) -> Tensor:
+    """Adds Gaussian noise; each image draws its standard deviation from 0..limit."""
+    deviation = _per_image(torch.rand(len(images), generator=generator) * limit, images)
     return (images + deviation * torch.randn(images.shape, generator=generator).to(images.device)).clamp_(0, 1)
 
 
 def _cutmix(images: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Fills a rectangle of each image with that of another, and mixes targets by its area (Yun et al., ICCV 2019)."""
+    """Pastes a rectangle of another image and mixes the targets by its area (CutMix, Yun et al., ICCV 2019)."""
     n, _, height, width = images.shape
     side = (1 - _beta(n, alpha, generator)).sqrt()
-    everywhere = torch.ones(n, dtype=torch.bool)
-    rows, columns = (_inside(side, length, everywhere, generator) for length in (height, width))
-    filled = (rows[:, None, :, None] & columns[:, None, None, :]).to(images.device)
+    all_images = torch.ones(n, dtype=torch.bool)
+    rows, columns = (_intervals(side, length, all_images, generator) for length in (height, width))
+    pasted = (rows[:, None, :, None] & columns[:, None, None, :]).to(images.device)
     other = torch.randperm(n, generator=generator).to(images.device)
-    share = filled.float().mean(dim=(2, 3))
-    return torch.where(filled, images[other], images), torch.lerp(targets, targets[other], share)
+    area = pasted.float().mean(dim=(2, 3))
+    return torch.where(pasted, images[other], images), torch.lerp(targets, targets[other], area)
 
 
-def _inside(share: Tensor, length: int, chosen: Tensor, generator: torch.Generator) -> Tensor:
-    """(N, length) whether each row (or column) belongs to an interval of `share` of the length, at a random place."""
-    extent = (share.clamp(max=1) * length).view(-1, 1)
-    start = torch.rand(len(share), 1, generator=generator) * (length - extent)
-    place = torch.arange(length).view(1, -1) + 0.5
-    return (place >= start) & (place < start + extent) & chosen.view(-1, 1)
+def _intervals(fraction: Tensor, length: int, selected: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws an interval of rows (or columns) for each selected image.
+
+    Args:
+        fraction: (N,) length of the interval, as a fraction of `length`.
+        length: Number of rows or columns.
+        selected: (N,) images that get an interval; the others get none.
+        generator: Draws where the interval starts.
+
+    Returns:
+        (N, length) whether each row or column is inside.
+    """
+    extent = (fraction.clamp(max=1) * length).view(-1, 1)
+    start = torch.rand(len(fraction), 1, generator=generator) * (length - extent)
+    centre = torch.arange(length).view(1, -1) + 0.5
+    return (centre >= start) & (centre < start + extent) & selected.view(-1, 1)
 
 
 def _beta(n: int, alpha: float, generator: torch.Generator) -> Tensor:
-    """(n,) draws from Beta(alpha, alpha): torch's own takes no generator, but its gamma draws do."""
+    """Draws n values from Beta(alpha, alpha), by gamma draws: torch's Beta takes no generator."""
     a, b = torch._standard_gamma(torch.full((2, n), alpha, dtype=torch.float64), generator=generator)
-    share: Tensor = a / (a + b)
-    return share.float()
+    fraction: Tensor = a / (a + b)
+    return fraction.float()

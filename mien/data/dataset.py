@@ -1,4 +1,4 @@
-"""The one in-memory form of labelled faces."""
+"""Labelled faces in memory, in the one form that every reader returns."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from mien.labels import EXPRESSIONS, SPLITS
 
 @dataclass(frozen=True)
 class FaceDataset:
-    """Gray faces with a class and a split each.
+    """Gray faces, each with a class and a split.
 
     Attributes:
         images: (N, size, size), values 0..255.
-        targets: (N,) class ids, indices into `classes`.
+        targets: (N,) class ids, which are indices into `classes`.
         splits: (N,) indices into `mien.labels.SPLITS`.
-        index: (N,) row of each face in its source, kept when a split is taken.
-        votes: (N, K) FER+ votes a class, or None where they were not joined. A row without a vote for any of the
-            classes is all zero.
+        index: (N,) row of each face in its source; a subset keeps these numbers.
+        votes: (N, K) FER+ votes for each class, or None without FER+. A row with no vote for any of the classes is
+            all zeros.
         classes: K class names.
-        path: The file or folder it was read from; empty for one made in memory.
-        form: Which form that has: "archive", "csv", "folders" or "parquet"; empty likewise.
+        path: File or folder that the faces were read from; empty for faces made in memory.
+        form: Form of that source: "archive", "csv", "folders" or "parquet"; empty for faces made in memory.
+        notes: Sentences for the person about how labels became classes, such as which classes were merged.
     """
 
     images: NDArray[np.uint8]
@@ -35,12 +36,13 @@ class FaceDataset:
     classes: tuple[str, ...] = EXPRESSIONS
     path: str = ""
     form: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuses arrays that do not belong together.
+        """Checks that the arrays fit each other.
 
         Raises:
-            ValueError: Lengths differ, a target is no class's, or votes are of another shape.
+            ValueError: Lengths differ, a target is not a class id, or the votes have another shape.
         """
         n = len(self.images)
         if not (len(self.targets) == len(self.splits) == len(self.index) == n):
@@ -53,7 +55,7 @@ class FaceDataset:
             raise ValueError(f"votes must be ({n}, {len(self.classes)}), got {self.votes.shape}")
 
     def __len__(self) -> int:
-        """The number of faces."""
+        """Returns the number of faces."""
         return len(self.images)
 
     @property
@@ -62,21 +64,21 @@ class FaceDataset:
         return int(self.images.shape[1])
 
     def split(self, name: str) -> FaceDataset:
-        """The faces of one split.
+        """Returns the faces of one split.
 
         Raises:
-            DataError: There are none.
+            DataError: The split has no faces.
         """
         rows = np.flatnonzero(self.splits == SPLITS.index(name))
         if not rows.size:
             present = [split for i, split in enumerate(SPLITS) if (self.splits == i).any()]
-            raise DataError(f"the data has no {name} split, it has {', '.join(present) or 'no faces'}; add one")
-        if rows.size == rows[-1] - rows[0] + 1:  # one run of rows, as in FER2013: a view instead of a copy
+            raise DataError(f"the data has no {name} split, only {', '.join(present) or 'no faces at all'}; add one")
+        if rows.size == rows[-1] - rows[0] + 1:  # consecutive rows, as in FER2013: a view instead of a copy
             return self.take(slice(rows[0], rows[-1] + 1))
         return self.take(rows)
 
     def take(self, rows: slice | NDArray[np.int64]) -> FaceDataset:
-        """Some of the faces, in the order of `rows`."""
+        """Returns some of the faces, in the order of `rows`."""
         return replace(
             self,
             images=self.images[rows],
@@ -87,7 +89,7 @@ class FaceDataset:
         )
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Faces of each class in each split that has any: split -> class -> number."""
+        """Returns split -> class -> number of faces, for each split that has any."""
         table = {}
         for i, split in enumerate(SPLITS):
             targets = self.targets[self.splits == i]

@@ -1,4 +1,4 @@
-"""FER2013 (Goodfellow et al., ICONIP 2013) as its challenge gave it out: a CSV file, bare or in an archive."""
+"""FER2013 (Goodfellow et al., ICONIP 2013) in the form of its challenge: a CSV file, alone or in an archive."""
 
 from __future__ import annotations
 
@@ -16,40 +16,50 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.data.classes import encode_labels
 from mien.data.dataset import FaceDataset
 from mien.data.pictures import SUFFIXES, is_junk
-from mien.errors import DataError
+from mien.errors import DataError, shortened
 from mien.labels import EXPRESSIONS, SPLITS, USAGES
 
 SIZE = 48
-"""Height and width of FER2013's faces, pixels."""
+"""Height and width of the faces, pixels."""
 
 PUBLISHED_COUNTS = {
     "training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
     "public": (467, 56, 496, 895, 653, 415, 607),
     "private": (491, 55, 528, 879, 594, 416, 626),
 }
-"""Faces a split and class, by class id, as published with the challenge."""
+"""Split -> number of faces of each class, by class id, as published with the challenge."""
 
 CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
-"""What the file is called in the archives, in lower case."""
+"""Names of the CSV file inside archives, in lower case."""
 
 ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz"})
-"""Endings of archives, in lower case."""
+"""Suffixes of archives, in lower case."""
+
+MAX_NAME = 60
+"""Most characters of a class name: more is another column or a damaged row."""
 
 _IDS = {str(i): i for i in range(len(EXPRESSIONS))}
 _SPLIT_IDS = {usage: SPLITS.index(split) for usage, split in USAGES.items()}
+_DAMAGE = (
+    OSError, EOFError, UnicodeDecodeError, csv.Error, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+    KeyError,  # a link inside an archive to a missing file
+)  # fmt: skip
 
 
 def read(path: Path) -> FaceDataset:
     """Reads `fer2013.csv`, `icml_face_data.csv`, or an archive (.tar.gz, .tgz, .tar, .zip) that holds one of them.
 
+    The column `emotion` holds FER2013's class ids 0 to 6, or the names of other classes.
+
     Raises:
-        DataError: The file is damaged, a row is not as published, or the splits are swapped; names file and row, of
-            which the header is the first.
+        DataError: The file is damaged, or a row is not in the published form. The message names the file and the row;
+            the header is row 1.
     """
-    images = bytearray()  # grows in place: a list of arrays would be held twice when it is stacked
-    targets: list[int] = []
+    images = bytearray()  # grows in place: stacking a list of arrays would hold them twice
+    labels: list[str] = []
     splits: list[int] = []
     name = path.name
     try:
@@ -59,50 +69,51 @@ def read(path: Path) -> FaceDataset:
             for row in rows:
                 if not row:  # a blank line, as some editors leave at the end
                     continue
-                target, image, split = _parse(row, columns, f"row {rows.line_num} of {name}")
-                targets.append(target)
-                images += image.data
-                splits.append(split)
+                where = f"row {rows.line_num} of {name}"
+                emotion, pixels, usage = _cells(row, columns, where)
+                labels.append(_label(emotion, labels, where))
+                images += _parse_pixels(pixels, where).data
+                splits.append(_split_id(usage, where))
     except PermissionError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check its permissions") from None
-    except (
-        OSError, EOFError, UnicodeDecodeError, csv.Error, tarfile.TarError, zipfile.BadZipFile, zlib.error,
-        lzma.LZMAError, KeyError,  # a link in an archive to what is not there
-    ) as error:  # fmt: skip
+    except _DAMAGE as error:
         raise DataError(
-            f"{path.name} is damaged or was not downloaded whole: reading stopped after {len(targets)} rows of {name} "
-            f"({error}); download it again"
+            f"{path.name} is damaged or incomplete: reading stopped after {len(labels)} rows of {name} ({error}); "
+            "download it again"
         ) from None
-    if not targets:
+    if not labels:
         raise DataError(f"{name} has a header but no rows; download it again")
-    dataset = FaceDataset(
+    if labels[0] in _IDS:
+        targets, classes = np.array([_IDS[label] for label in labels], np.int64), EXPRESSIONS
+    else:
+        targets, classes = encode_labels(labels)
+    return FaceDataset(
         images=np.frombuffer(images, np.uint8).reshape(-1, SIZE, SIZE),
-        targets=np.array(targets, np.int64),
+        targets=targets,
         splits=np.array(splits, np.int8),
         index=np.arange(len(targets), dtype=np.int64),
+        classes=classes,
     )
-    check_split_sizes(dataset, path.name)
-    return dataset
 
 
-def check_split_sizes(dataset: FaceDataset, name: str) -> None:
-    """Refuses data in which PublicTest holds PrivateTest's published counts or the other way round.
+def check_splits(dataset: FaceDataset) -> None:
+    """Checks that PublicTest does not have PrivateTest's published counts, or the other way round.
 
     Raises:
-        DataError: It does.
+        DataError: The two are swapped.
     """
     counts = dataset.counts()
-    for a, b in (("public", "private"), ("private", "public")):
-        if tuple(counts.get(a, {}).values()) == PUBLISHED_COUNTS[b]:
+    for split, other in (("public", "private"), ("private", "public")):
+        if tuple(counts.get(split, {}).values()) == PUBLISHED_COUNTS[other]:
             raise DataError(
-                f"the splits of {name} are swapped: its {a} rows have the published class counts of {b}; "
-                "use a copy with the original Usage column"
+                f"the splits of {dataset.path} are swapped: its {split} rows have the published class counts of "
+                f"{other}; use a copy with the original Usage column"
             )
 
 
 @contextmanager
 def _open_csv(path: Path) -> Iterator[tuple[io.TextIOBase, str]]:
-    """Opens the CSV file in `path`, or `path` itself; also gives its name."""
+    """Opens the CSV file in an archive, or the CSV file itself -> (stream, name for messages)."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".zip"]:
         with zipfile.ZipFile(path) as archive:
@@ -119,7 +130,7 @@ def _open_csv(path: Path) -> Iterator[tuple[io.TextIOBase, str]]:
     elif suffixes[-1:] and suffixes[-1] in ARCHIVE_SUFFIXES:
         with tarfile.open(path) as archive:
             members = []
-            for entry in archive:  # up to the CSV file only: what follows it need not be unpacked
+            for entry in archive:  # stops at the CSV file: nothing after it needs unpacking
                 members.append(entry.name)
                 if _is_csv(entry.name) and (data := archive.extractfile(entry)):
                     with data, io.TextIOWrapper(data, "utf-8-sig", newline="") as stream:
@@ -141,47 +152,58 @@ def _csv_member(members: list[str], path: Path) -> str:
         if _is_csv(member):
             return member
     if any(PurePosixPath(member).suffix.lower() in SUFFIXES for member in members):
-        raise DataError(f"{path.name} holds pictures and no {CSV_NAMES[0]}; unpack it and name the folder instead")
+        raise DataError(
+            f"{path.name} holds pictures instead of {CSV_NAMES[0]}; unpack it and name the folder of pictures"
+        )
     raise DataError(f"{path.name} holds none of {', '.join(CSV_NAMES)}; is it the FER2013 archive?")
 
 
 def _columns(header: list[str], name: str) -> tuple[int, int, int]:
-    """Where emotion, pixels and Usage stand. `icml_face_data.csv` has spaces in its header and another order."""
+    """Finds the columns emotion, pixels and Usage; `icml_face_data.csv` has another order and spaces in its header."""
     names = [column.strip().lower() for column in header]
     try:
         return names.index("emotion"), names.index("pixels"), names.index("usage")
     except ValueError:
-        got = ", ".join(header)
-        raise DataError(
-            f"{name} must have the columns emotion, pixels and Usage, got {_short(got) if got else 'an empty file'}"
-        ) from None
+        got = shortened(", ".join(header)) if header else "an empty file"
+        raise DataError(f"{name} must have the columns emotion, pixels and Usage, got {got}") from None
 
 
-def _parse(row: list[str], columns: tuple[int, int, int], where: str) -> tuple[int, NDArray[np.uint8], int]:
+def _cells(row: list[str], columns: tuple[int, int, int], where: str) -> tuple[str, str, str]:
+    """Returns a row's emotion, pixels and Usage."""
     if len(row) <= max(columns):
         raise DataError(f"expected {max(columns) + 1} columns, got {len(row)} in {where}; is the file cut off?")
     emotion, pixels, usage = (row[column].strip() for column in columns)
-    if emotion not in _IDS:
-        raise DataError(f"emotion must be 0..{len(EXPRESSIONS) - 1}, got {_short(emotion)} in {where}")
+    return emotion, pixels, usage
+
+
+def _label(emotion: str, labels: list[str], where: str) -> str:
+    """Checks a label against the first one of the file: all are FER2013's ids, or all are class names."""
+    is_id = emotion in _IDS
+    named = labels[0] not in _IDS if labels else emotion[:1].isalpha()
+    if named and (is_id or not emotion or len(emotion) > MAX_NAME):
+        raise DataError(
+            f"emotion must be a class name, as in the rows before, got {shortened(emotion) or 'nothing'} in {where}"
+        )
+    if not named and not is_id:
+        raise DataError(f"emotion must be 0..{len(EXPRESSIONS) - 1}, got {shortened(emotion) or 'nothing'} in {where}")
+    return emotion
+
+
+def _split_id(usage: str, where: str) -> int:
     if usage not in _SPLIT_IDS:
-        raise DataError(f"Usage must be {', '.join(USAGES)}, got {_short(usage)} in {where}")
-    return _IDS[emotion], _parse_pixels(pixels, where), _SPLIT_IDS[usage]
+        raise DataError(f"Usage must be {', '.join(USAGES)}, got {shortened(usage) or 'nothing'} in {where}")
+    return _SPLIT_IDS[usage]
 
 
 def _parse_pixels(pixels: str, where: str) -> NDArray[np.uint8]:
-    """(SIZE * SIZE,), values 0..255."""
-    # numpy's reader stops at what is no number, with an error or only a warning by its version: none may reach it.
+    """Parses the pixels of a face -> (SIZE * SIZE,), values 0..255."""
+    # numpy's parser stops at the first word that is not a number, some versions only with a warning: check first.
     if pixels.encode().translate(None, b"0123456789 "):
         wrong = next(word for word in pixels.split(" ") if word.strip("0123456789"))
-        raise DataError(f"pixels must be 0..255 with a space between, got {_short(wrong)} in {where}")
+        raise DataError(f"pixels must be 0..255 separated by spaces, got {shortened(wrong)} in {where}")
     values = np.fromstring(pixels, np.int64, sep=" ") if pixels else np.empty(0, np.int64)
     if values.size != SIZE * SIZE:
         raise DataError(f"expected {SIZE * SIZE} pixels ({SIZE} x {SIZE}), got {values.size} in {where}")
     if values.max() > 255:
         raise DataError(f"pixels must be 0..255, got {values.max()} in {where}")
     return values.astype(np.uint8)
-
-
-def _short(text: str) -> str:
-    """What stands in an error for a field that may be thousands of characters long."""
-    return (text if len(text) <= 40 else f"{text[:40]}...") or "nothing"

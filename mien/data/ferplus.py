@@ -1,4 +1,4 @@
-"""FER+ (Barsoum et al., ICMI 2016): the votes of ten taggers for each row of FER2013."""
+"""FER+ (Barsoum et al., ICMI 2016): ten taggers' votes for each row of FER2013."""
 
 from __future__ import annotations
 
@@ -10,83 +10,106 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.dataset import FaceDataset
-from mien.errors import DataError
-from mien.labels import FERPLUS_COLUMNS, FERPLUS_OTHERS, USAGES
+from mien.errors import DataError, shortened
+from mien.labels import EIGHT_EXPRESSIONS, EXPRESSIONS, FERPLUS_COLUMNS, FERPLUS_OTHERS, USAGES
+
+COLUMNS = (*FERPLUS_COLUMNS, *FERPLUS_OTHERS)
+"""Vote columns of `fer2013new.csv`, in the order of `read_votes`: eight expressions, unknown, and NF for no face."""
 
 
-def join(dataset: FaceDataset, path: Path) -> FaceDataset:
-    """Joins the votes of `fer2013new.csv` to FER2013 by row.
+def join(dataset: FaceDataset, path: Path, labels: bool = False) -> FaceDataset:
+    """Joins the votes of `fer2013new.csv` to FER2013, row by row.
 
-    By row and not by image name: FER+ numbers its names without the 173 rows that it leaves unnamed.
+    Image names cannot be used: FER+ skips the 173 rows that it leaves unnamed when it numbers them.
+
+    Args:
+        dataset: All of FER2013 in its own order.
+        path: FER+'s `fer2013new.csv`.
+        labels: Whether the expression with the most votes becomes the label. Faces are then left out if two
+            expressions tie, or if unknown or NF has at least as many votes.
+
+    Returns:
+        The data set with the eight expressions as its classes and votes (N, 8).
 
     Raises:
         DataError: The file is not FER+, or its rows are not those of the data set.
     """
-    votes = np.zeros((len(dataset), len(dataset.classes)), np.float32)
-    read = votes_of(dataset, path, tuple(FERPLUS_COLUMNS))
-    for column, expression in enumerate(FERPLUS_COLUMNS.values()):
-        votes[:, dataset.classes.index(expression)] = read[:, column]
-    return replace(dataset, votes=votes)
+    if dataset.classes != EXPRESSIONS:
+        raise DataError(f"FER+ has votes for FER2013's expressions, and {dataset.path} has other classes: leave it out")
+    votes = read_votes(dataset, path)
+    columns = list(FERPLUS_COLUMNS.values())
+    ordered = votes[:, [columns.index(name) for name in EIGHT_EXPRESSIONS]]
+    joined = replace(dataset, votes=ordered.astype(np.float32), classes=EIGHT_EXPRESSIONS)
+    if not labels:
+        return joined
+    most = votes.max(axis=1)
+    labelled = ((votes == most[:, None]).sum(axis=1) == 1) & (ordered.max(axis=1) == most)
+    left_out = int((~labelled).sum())
+    note = f"Labels are the expression with the most FER+ votes; {left_out:,} faces without one are left out."
+    relabelled = replace(joined, targets=ordered.argmax(axis=1), notes=(*dataset.notes, note))
+    return relabelled.take(np.flatnonzero(labelled))
 
 
 def not_a_face(dataset: FaceDataset, path: Path) -> NDArray[np.bool_]:
-    """(N,) whether most of FER+'s taggers found no face in a picture of FER2013.
+    """Returns for each row of FER2013 whether most FER+ taggers saw no face in it (N,).
 
     Raises:
-        DataError: As for `join`.
+        DataError: The file is not FER+, or its rows are not those of the data set.
     """
-    votes = votes_of(dataset, path)
-    return np.asarray(votes[:, -1] * 2 > votes.sum(axis=1))
+    votes = read_votes(dataset, path)
+    return np.asarray(votes[:, COLUMNS.index("NF")] * 2 > votes.sum(axis=1))
 
 
 def agreement(votes: NDArray[np.float32], targets: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """How FER+'s votes agree with the labels.
+    """Compares FER+'s votes with the labels.
 
     Args:
         votes: (N, K).
         targets: (N,) class ids.
 
     Returns:
-        (N,) whether a face has a vote for one of the classes at least, and (N,) whether its label has the most then,
-        alone or with others.
+        (N,) whether a face has a vote for at least one class, and (N,) whether its label then has the most votes, alone
+        or in a tie.
     """
     most = votes.max(axis=1)
     return most > 0, (most > 0) & (votes[np.arange(len(votes)), targets] == most)
 
 
-def votes_of(
-    dataset: FaceDataset, path: Path, columns: tuple[str, ...] = (*FERPLUS_COLUMNS, *FERPLUS_OTHERS)
-) -> NDArray[np.int64]:
-    """(N, columns) the votes of each row of FER2013.
+def read_votes(dataset: FaceDataset, path: Path) -> NDArray[np.int64]:
+    """Reads the votes for each face of a data set, which may be a part of FER2013 -> (N, 10), columns as in COLUMNS.
 
     Raises:
-        DataError: As for `join`.
+        DataError: The file is not FER+, or its rows are not those of the data set.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"the FER+ file {path} cannot be read: {error}; expected fer2013new.csv") from None
-    needed = ("Usage", *columns)
+    needed = ("Usage", *COLUMNS)
     if not rows or not rows[0].keys() >= set(needed):
         raise DataError(f"{path.name} is not FER+'s fer2013new.csv: it must have the columns {', '.join(needed)}")
-    if len(rows) != len(dataset):
+    source_rows = int(dataset.index.max()) + 1
+    if len(rows) < source_rows or (len(dataset) == source_rows and len(rows) > source_rows):
         raise DataError(
-            f"FER+ is joined by row: {path.name} has {len(rows)} rows and the data has {len(dataset)}; "
+            f"FER+ is joined row by row: {path.name} has {len(rows)} rows and the data has {source_rows}; "
             "join it to the whole fer2013.csv in its original order"
         )
     usages = list(USAGES)
-    votes = np.zeros((len(rows), len(columns)), np.int64)
-    for number, (row, split) in enumerate(zip(rows, dataset.splits.tolist(), strict=True)):
+    votes = np.zeros((len(dataset), len(COLUMNS)), np.int64)
+    for face, (number, split) in enumerate(zip(dataset.index.tolist(), dataset.splits.tolist(), strict=True)):
+        row = rows[number]
         where = f"row {number + 2} of {path.name}"  # the header is row 1
         if row["Usage"] != usages[split]:
             raise DataError(
-                f"FER+ is joined by row: {where} is {row['Usage']} and the data's is {usages[split]}; "
+                f"FER+ is joined row by row: {where} is {shortened(row['Usage'])} and the data's is {usages[split]}; "
                 "join it to fer2013.csv in its original order"
             )
-        for k, column in enumerate(columns):
+        for k, column in enumerate(COLUMNS):
             text = row[column] or ""
-            if not (text.isascii() and text.isdigit()):
-                raise DataError(f"votes must be whole numbers, got {text or 'nothing'} for {column} in {where}")
-            votes[number, k] = int(text)
+            if not (text.isascii() and text.isdigit() and len(text) < 10):
+                raise DataError(
+                    f"votes must be whole numbers, got {shortened(text) or 'nothing'} for {column} in {where}"
+                )
+            votes[face, k] = int(text)
     return votes

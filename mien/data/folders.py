@@ -1,4 +1,4 @@
-"""Pictures in class folders: the Kaggle picture form of FER2013, or a person's own."""
+"""Pictures in class folders: FER2013 as Kaggle's pictures, or a person's own data."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from pathlib import Path
 
 import numpy as np
 
+from mien.data.classes import encode_labels
 from mien.data.dataset import FaceDataset
-from mien.data.fer2013 import check_split_sizes
 from mien.data.pictures import SUFFIXES, files, read_face
 from mien.errors import DataError, ImageError, near
-from mien.labels import EXPRESSIONS, FOLDER_NAMES, SPLITS, USAGES, class_of_folder
+from mien.labels import SPLITS, USAGES
 
 SPLIT_FOLDERS = {
     "train": "training", "training": "training",
     "val": "public", "valid": "public", "validation": "public", "public": "public", "publictest": "public",
     "test": "private", "private": "private", "privatetest": "private",
 }  # fmt: skip
-"""Names of split folders, in lower case, and the split each means."""
+"""Name of a split folder, in lower case -> split."""
 
 MERGED_FOLDERS = frozenset({"val", "valid", "validation", "test"})
-"""Split folders in which copies of FER2013 keep public and private pictures together; file names tell them apart."""
+"""Split folders in which some copies of FER2013 mix public and private pictures; file names then give the split."""
 
 
 def read(folder: Path, size: int = 48) -> FaceDataset:
-    """Reads `[split/]class/picture` folders, in any case; one picture is one face.
+    """Reads `[split/]class/picture` folders, with names in any case; one picture is one face.
 
-    The split of a picture is, first found: its file name's beginning (`Training_`, `PublicTest_`, `PrivateTest_`, as
-    in Kaggle's merged `test/` folder), its split folder, or else a draw by its path: eight tenths training, one
-    tenth public, one tenth private, the same on every machine.
+    The classes are the names of the class folders. The split of a picture comes from the first of these that applies:
+    the start of its file name (`Training_`, `PublicTest_`, `PrivateTest_`, as in Kaggle's merged `test/` folder); its
+    split folder; a draw by its path, with 80 % training, 10 % public and 10 % private, the same on every machine.
 
     Args:
-        folder: Holds class folders, or split folders that hold class folders. A class may be missing.
-        size: Height and width that the pictures are brought to, pixels.
+        folder: Folder of class folders, or of split folders with class folders inside.
+        size: Height and width that the pictures are resized to, pixels.
 
     Raises:
-        DataError: A folder of unknown name, a picture that cannot be read, mixed or swapped splits, or no picture.
+        DataError: There is no picture, one lies in no class folder or cannot be read, or the splits are mixed.
     """
     paths = files(folder, SUFFIXES)
     if not paths:
         raise DataError(f"{folder} holds no pictures; expected class folders such as {folder / 'happy'}")
-    # Names first: a misplaced folder shows at once and not after minutes of reading pictures.
-    targets = np.array([EXPRESSIONS.index(_class_of(path, folder)) for path in paths], np.int64)
+    # Names come first: a misplaced folder is reported at once, not after minutes of reading pictures.
+    targets, classes = encode_labels([_label_of(path, folder) for path in paths])
     splits = np.array([SPLITS.index(_split_of(path, folder)) for path in paths], np.int8)
     images = np.empty((len(paths), size, size), np.uint8)
     for image, path in zip(images, paths, strict=True):
@@ -51,21 +51,16 @@ def read(folder: Path, size: int = 48) -> FaceDataset:
             image[:] = read_face(path, size)
         except ImageError as error:
             raise DataError(
-                f"{path} is not a picture that can be read: {error}; remove it, or put a whole copy there"
+                f"the picture {path} cannot be read: {error}; remove it, or replace it by an intact copy"
             ) from None
-    dataset = FaceDataset(images, targets, splits, np.arange(len(paths), dtype=np.int64))
-    check_split_sizes(dataset, str(folder))
-    return dataset
+    return FaceDataset(images, targets, splits, np.arange(len(paths), dtype=np.int64), classes=classes)
 
 
-def _class_of(path: Path, root: Path) -> str:
+def _label_of(path: Path, root: Path) -> str:
     parts = path.relative_to(root).parts
     if len(parts) < 2 or parts[-2].lower() in SPLIT_FOLDERS:
         raise DataError(f"{path} lies in no class folder; expected one such as {path.parent / 'happy' / path.name}")
-    expression = class_of_folder(parts[-2])
-    if expression is None:
-        raise DataError(f"unknown class folder {path.parent}: {near(parts[-2].lower(), FOLDER_NAMES)}")
-    return expression
+    return parts[-2]
 
 
 def _split_of(path: Path, root: Path) -> str:

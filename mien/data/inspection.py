@@ -1,4 +1,4 @@
-"""What a data set holds: counts against the published ones, repeated pictures, pixel statistics, a sheet to look at."""
+"""Summarises a data set: counts against the published ones, repeated faces, pixel statistics, a contact sheet."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from mien.data.ferplus import agreement
 from mien.labels import EXPRESSIONS, SPLITS, class_colours
 
 PUBLISHED_SIZE = sum(map(sum, PUBLISHED_COUNTS.values()))
-"""Faces in FER2013."""
+"""Number of faces in FER2013."""
 
 SIZE_TOLERANCE = 0.05
-"""How far a number of faces may be from that of FER2013, as a share of it, to be compared with the published table."""
+"""Largest difference from FER2013's number of faces, as a fraction, at which counts are compared with the published."""
 
-ROWS_AT_ONCE = 1024
-"""Faces counted at once: whole arrays of 64-bit numbers would take eight times the data's memory."""
+BATCH_ROWS = 1024
+"""Faces counted at once: all of them as 64-bit numbers would take eight times the memory of the data."""
 
 
 @dataclass(frozen=True)
 class FerPlusSummary:
-    """How FER+'s votes lie over the data.
+    """FER+ votes over the data set.
 
     Attributes:
-        voted: Faces with a vote for at least one of the classes.
-        unvoted: Faces without.
-        agreement: Share of the voted faces whose label has the most votes, alone or with others, 0..1.
+        voted: Number of faces with a vote for at least one class.
+        unvoted: Number of other faces.
+        agreement: Fraction of the voted faces whose label has the most votes, alone or in a tie, 0..1.
     """
 
     voted: int
@@ -45,12 +45,12 @@ class FerPlusSummary:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Faces that are the same to the last pixel.
+    """Faces that are exactly equal, pixel by pixel.
 
     Attributes:
-        within: Split -> faces that repeat an earlier one of that split.
-        across: Split -> its faces that also stand in another split. Those of public and private were not unseen.
-        contradicting: Faces that also stand somewhere under another class.
+        within: Split -> number of faces that repeat an earlier one of that split.
+        across: Split -> number of its faces that another split has too. Those of public and private are not unseen.
+        contradicting: Number of faces that also exist with another class.
     """
 
     within: dict[str, int]
@@ -60,21 +60,23 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a data set holds.
+    """The summary of a data set.
 
     Attributes:
-        path: Where it was read from.
+        path: File or folder that it was read from.
         form: "archive", "csv", "folders" or "parquet".
-        n: Faces.
-        size: Their height and width, pixels.
+        n: Number of faces.
+        size: Height and width of the faces, pixels.
         classes: K class names.
-        counts: Split -> class -> faces, of the splits that have any.
-        published: Whether the counts are those published with FER2013; None where the data is not of its size.
-        differences: Where they are not, in words.
-        pixel_mean: Of the training split, values in [0, 1]; None where it is empty.
-        pixel_std: Likewise.
-        ferplus: None where no votes were joined.
+        counts: Split -> class -> number of faces, for each split that has any.
+        published: Whether the counts equal those published with FER2013; None if the data is not FER2013 by its size
+            and classes.
+        differences: Sentences about the counts that differ.
+        pixel_mean: Mean of the training split's pixels, values in [0, 1]; None without a training split.
+        pixel_std: Their standard deviation; None likewise.
+        ferplus: Summary of the FER+ votes; None without FER+.
         duplicates: Repeated faces.
+        notes: Sentences about how labels became classes.
     """
 
     path: str
@@ -89,22 +91,23 @@ class Inspection:
     pixel_std: float | None
     ferplus: FerPlusSummary | None
     duplicates: Duplicates
+    notes: tuple[str, ...] = ()
 
     @property
     def totals(self) -> dict[str, int]:
-        """Split -> faces."""
+        """Split -> number of faces."""
         return {split: sum(row.values()) for split, row in self.counts.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name and the totals, for JSON; `published` is called `matches_published` there."""
+        """Returns the fields and the totals as plain values, for JSON; `published` becomes `matches_published`."""
         fields = asdict(self)
         published = fields.pop("published")
-        lists = {name: list(fields[name]) for name in ("classes", "differences")}
+        lists = {name: list(fields[name]) for name in ("classes", "differences", "notes")}
         return fields | lists | {"totals": self.totals, "matches_published": published}
 
 
 def inspect(dataset: FaceDataset) -> Inspection:
-    """Counts, compares and hashes a whole data set; 0.3 s for FER2013."""
+    """Summarises a data set; takes 0.3 s for FER2013."""
     counts = dataset.counts()
     comparable = (
         abs(len(dataset) - PUBLISHED_SIZE) <= SIZE_TOLERANCE * PUBLISHED_SIZE and dataset.classes == EXPRESSIONS
@@ -124,29 +127,30 @@ def inspect(dataset: FaceDataset) -> Inspection:
         pixel_std=std,
         ferplus=_ferplus(dataset),
         duplicates=_duplicates(dataset),
+        notes=dataset.notes,
     )
 
 
 def _differences(counts: dict[str, dict[str, int]]) -> tuple[str, ...]:
-    words = []
+    sentences = []
     for split, published in PUBLISHED_COUNTS.items():
         if split not in counts:
-            words.append(f"there is no {split} split; {sum(published):,} faces were published")
+            sentences.append(f"there is no {split} split; {sum(published):,} faces are published")
             continue
         for expression, expected in zip(EXPRESSIONS, published, strict=True):
             got = counts[split][expression]
             if got != expected:
-                words.append(f"{split} has {got:,} {expression} faces; {expected:,} were published")
-    return tuple(words)
+                sentences.append(f"{split} has {got:,} {expression} faces; {expected:,} are published")
+    return tuple(sentences)
 
 
 def _pixel_statistics(images: NDArray[np.uint8]) -> tuple[float | None, float | None]:
-    """Mean and standard deviation over all pixels, values in [0, 1]."""
+    """Returns the mean and the standard deviation of all pixels, values in [0, 1]."""
     if not images.size:
         return None, None
     histogram = np.zeros(256, np.int64)
-    for start in range(0, len(images), ROWS_AT_ONCE):
-        histogram += np.bincount(images[start : start + ROWS_AT_ONCE].ravel(), minlength=256)
+    for start in range(0, len(images), BATCH_ROWS):
+        histogram += np.bincount(images[start : start + BATCH_ROWS].ravel(), minlength=256)
     values = np.arange(256) / 255
     mean = float(np.average(values, weights=histogram))
     return mean, float(np.sqrt(np.average((values - mean) ** 2, weights=histogram)))
@@ -178,7 +182,7 @@ def _duplicates(dataset: FaceDataset) -> Duplicates:
 
 
 def table(inspection: Inspection) -> Table:
-    """What was found, for the terminal: the counts with one column a split, and all else in words below."""
+    """Returns the summary for the terminal: the counts with one column for each split, and sentences below."""
     result = Table(show_footer=True)
     result.add_column("class", footer="all")
     for split, total in inspection.totals.items():
@@ -197,25 +201,29 @@ def table(inspection: Inspection) -> Table:
 
 
 def _sentences(inspection: Inspection) -> list[str]:
+    lines = list(inspection.notes)
     if inspection.published is None:
-        lines = [f"Not compared with the published counts: FER2013 has {PUBLISHED_SIZE:,} faces."]
+        lines.append(
+            f"The counts are not compared with FER2013's, which has {PUBLISHED_SIZE:,} faces of {len(EXPRESSIONS)} "
+            "classes."
+        )
     elif inspection.published:
-        lines = ["The counts are those published with FER2013."]
+        lines.append("The counts equal those published with FER2013.")
     else:
-        lines = ["The counts are NOT those published with FER2013:", *(f"  {line}" for line in inspection.differences)]
+        lines += ["The counts are NOT those published with FER2013:", *(f"  {line}" for line in inspection.differences)]
     size, mean, std = inspection.size, inspection.pixel_mean, inspection.pixel_std
-    line = f"Faces of {size} x {size} pixels"
-    lines.append(line + (f"; training mean {mean:.4f}, std {std:.4f} of 1." if mean is not None else "."))
+    statistics = f"; mean {mean:.4f} and standard deviation {std:.4f} in training, of 1" if mean is not None else ""
+    lines.append(f"Faces are {size} x {size} pixels{statistics}.")
     if inspection.ferplus:
         votes = inspection.ferplus
         lines.append(
             f"FER+ has votes for {votes.voted:,} faces and none for {votes.unvoted:,}; "
-            f"its most voted class is the label for {votes.agreement:.1%}."
+            f"the label has the most votes for {votes.agreement:.1%}."
         )
     repeated = inspection.duplicates
     lines.append(f"Faces that repeat an earlier one of their split: {_listed(repeated.within)}.")
-    lines.append(f"Faces that also stand in another split: {_listed(repeated.across)}.")
-    lines.append(f"Faces that also stand under another class: {repeated.contradicting:,}.")
+    lines.append(f"Faces that another split has too: {_listed(repeated.across)}.")
+    lines.append(f"Faces that also exist with another class: {repeated.contradicting:,}.")
     return lines
 
 
@@ -224,7 +232,7 @@ def _listed(numbers: dict[str, int]) -> str:
 
 
 FACE_PX = 96
-"""Height and width of a face on the contact sheet: FER2013's, twice."""
+"""Height and width of a face on the contact sheet, pixels: twice FER2013's."""
 
 GAP_PX = 4
 LABEL_PX = 150
@@ -232,22 +240,22 @@ HEADING_PX = 40
 INK, FAINT, PAPER = "#202020", "#707070", "#ffffff"
 
 
-def contact_sheet(dataset: FaceDataset, faces_a_class: int = 8, seed: int = 0) -> Image.Image:
-    """Draws some faces of each class and split, to be looked at before anything is trained on them.
+def contact_sheet(dataset: FaceDataset, faces_per_class: int = 8, seed: int = 0) -> Image.Image:
+    """Draws some faces of each class and split, so that a person can check the data before training.
 
     Args:
-        dataset: Of any size; classes without a face in a split are drawn as an empty row.
-        faces_a_class: Faces in each row.
-        seed: Of the draw; the same seed draws the same faces.
+        dataset: Faces of any size.
+        faces_per_class: Faces in a row.
+        seed: Seed of the random draw.
 
     Returns:
-        An RGB picture: a block for each split, in it a row for each class with its name and number of faces.
+        RGB image with a block for each split, and in it a row for each class with its name and number of faces.
     """
     random, colours = np.random.default_rng(seed), class_colours(dataset.classes)
     counts = dataset.counts()
     step = FACE_PX + GAP_PX
     block = HEADING_PX + step * len(dataset.classes)
-    sheet = Image.new("RGB", (LABEL_PX + step * faces_a_class + GAP_PX, block * len(counts) + GAP_PX), PAPER)
+    sheet = Image.new("RGB", (LABEL_PX + step * faces_per_class + GAP_PX, block * len(counts) + GAP_PX), PAPER)
     draw = ImageDraw.Draw(sheet)
     heading, label, small = (ImageFont.load_default(size) for size in (20, 18, 14))
     for i, (split, numbers) in enumerate(counts.items()):
@@ -259,7 +267,7 @@ def contact_sheet(dataset: FaceDataset, faces_a_class: int = 8, seed: int = 0) -
             draw.text((3 * GAP_PX, y + FACE_PX / 2), name, INK, label, "ld")
             draw.text((3 * GAP_PX, y + FACE_PX / 2 + GAP_PX), f"{number:,}" if number else "none", FAINT, small, "la")
             rows = np.flatnonzero((dataset.splits == SPLITS.index(split)) & (dataset.targets == k))
-            for j, row in enumerate(random.permutation(rows)[:faces_a_class]):
+            for j, row in enumerate(random.permutation(rows)[:faces_per_class]):
                 face = Image.fromarray(dataset.images[row]).resize((FACE_PX, FACE_PX), Image.Resampling.BICUBIC)
                 sheet.paste(face, (LABEL_PX + j * step, y))
     return sheet

@@ -1,4 +1,4 @@
-"""Finds out which form the data has, reads it, and keeps what was read in a cache."""
+"""Detects the form of a data set, reads it, and caches what was read."""
 
 from __future__ import annotations
 
@@ -9,51 +9,71 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from platformdirs import user_cache_path
 
 from mien.data import fer2013, folders, parquet
 from mien.data import ferplus as ferplus_votes
+from mien.data.classes import LabelOptions, apply_options
 from mien.data.dataset import FaceDataset
 from mien.data.pictures import SUFFIXES, files
 from mien.errors import DataError
 from mien.files import at_home, replaced
+from mien.labels import EXPRESSIONS
 
-FORMAT = "2"
-"""Part of what a cached copy must match: to be raised when what is read from the same file changes."""
+FORMAT = "3"
+"""Version of the cached copies; raise it when the same file is read differently."""
 
 CHALLENGE_FILES = (*fer2013.CSV_NAMES, "fer2013.tar.gz", "fer2013.zip")
-"""What a folder is searched for before it counts as a folder of pictures: the unpacked archive, or the download."""
+"""Files that make a folder FER2013's own, unpacked or as downloaded, rather than a folder of pictures."""
+
+_CACHED = ("images", "targets", "splits", "index", "classes")
 
 
-def load(path: str | Path, ferplus: str | Path | None = None, size: int = 48, cache: bool = True) -> FaceDataset:
+def load(
+    path: str | Path,
+    ferplus: str | Path | None = None,
+    size: int = 48,
+    cache: bool = True,
+    options: LabelOptions | None = None,
+) -> FaceDataset:
     """Reads labelled faces of any known form.
 
     Args:
-        path: FER2013's archive (.tar.gz, .zip), its CSV file, a folder that holds one of these, a folder of pictures,
-            or Parquet (a file or a folder).
-        ferplus: FER+'s `fer2013new.csv`, joined by row; FER2013 itself must be the CSV form, whose order it has.
-        size: Height and width that pictures are brought to, pixels: a network's input, so that it gets all the detail
+        path: FER2013's archive (.tar.gz, .zip) or CSV file, a folder that holds one of these, a folder of pictures, or
+            Parquet (a file or a folder).
+        ferplus: FER+'s `fer2013new.csv`, joined row by row; the data must be FER2013's CSV form, which keeps its order.
+        size: Height and width that pictures are resized to, pixels: the network's input size keeps all the detail that
             it can use. FER2013's CSV form is always 48.
-        cache: Keep what was read in the user's cache folder, and read it from there when the source is unchanged.
+        cache: Whether to keep a copy in the user's cache folder, and to read that copy while the source is unchanged.
+        options: How labels become classes; by default the classes are those of the data.
 
     Raises:
-        DataError: What is wrong, and in which file and row.
+        DataError: The data cannot be read; the message says why, and names the file and the row.
         MissingExtraError: The data is Parquet and pyarrow is not installed.
     """
+    options = options or LabelOptions()
     form, source = _form(at_home(path))
-    if ferplus is not None and form not in ("archive", "csv"):
-        raise DataError(f"FER+ is joined by row: {source} has lost FER2013's order, use fer2013.csv or its archive")
     if form in ("archive", "csv"):
         size = fer2013.SIZE
+    elif ferplus is not None:
+        raise DataError(f"FER+ is joined row by row: {source} has lost FER2013's order, use fer2013.csv or its archive")
     dataset = _read_cached(form, source, size) if cache else _read(form, source, size)
     dataset = replace(dataset, path=str(source), form=form)
-    return dataset if ferplus is None else ferplus_votes.join(dataset, at_home(ferplus))
+    if ferplus is not None:
+        dataset = ferplus_votes.join(dataset, at_home(ferplus), options.labels == "ferplus")
+    elif options.labels == "ferplus":
+        raise DataError("labels from FER+ need FER+'s fer2013new.csv: name it as ferplus")
+    dataset = apply_options(dataset, options)
+    if dataset.classes == EXPRESSIONS:
+        fer2013.check_splits(dataset)
+    return dataset
 
 
 def _form(source: Path) -> tuple[str, Path]:
-    """The data's form ("archive", "csv", "folders" or "parquet") and where it is: `source`, or a file in it."""
+    """Returns the form of the data ("archive", "csv", "folders" or "parquet"), and the file or folder to read."""
     try:
         is_folder = source.is_dir()
         if not is_folder and not source.exists():
@@ -66,8 +86,8 @@ def _form(source: Path) -> tuple[str, Path]:
         if files(source, {".parquet"}):
             return "parquet", source
         names = {file.name.lower(): file for file in sorted(source.iterdir()) if file.is_file()}
-        found = next((names[name] for name in CHALLENGE_FILES if name in names), None)
-        return _form(found) if found else ("folders", source)
+        challenge_file = next((names[name] for name in CHALLENGE_FILES if name in names), None)
+        return _form(challenge_file) if challenge_file else ("folders", source)
     suffix = source.suffix.lower()
     if suffix == ".parquet":
         return "parquet", source
@@ -81,6 +101,7 @@ def _form(source: Path) -> tuple[str, Path]:
 
 
 def _read(form: str, source: Path, size: int) -> FaceDataset:
+    """Reads the data with its labels as the classes."""
     if form == "parquet":
         return parquet.read(source, size)
     if form == "folders":
@@ -89,14 +110,15 @@ def _read(form: str, source: Path, size: int) -> FaceDataset:
 
 
 def _read_cached(form: str, source: Path, size: int) -> FaceDataset:
-    # Named by the source's place alone: when the source changes, its old copy is replaced and does not pile up.
+    # The name depends on the source's path alone, so that a changed source replaces its old copy.
     name = hashlib.sha256(os.fsencode(f"{source.resolve()}|{size}")).hexdigest()[:32]
     file = user_cache_path("mien") / "data" / f"{name}.npz"
     state = _state(form, source)
     try:
         with np.load(file) as stored:
             if stored["state"].item() == state:
-                return FaceDataset(**{name: stored[name] for name in ("images", "targets", "splits", "index")})
+                fields = {name: stored[name] for name in _CACHED}
+                return FaceDataset(**fields | {"classes": tuple(fields["classes"].tolist())})
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         pass  # there is no copy yet, or there can be none
     except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
@@ -104,22 +126,16 @@ def _read_cached(form: str, source: Path, size: int) -> FaceDataset:
     dataset = _read(form, source, size)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(file) as part, part.open("wb") as stream:
-            np.savez(
-                stream,
-                state=np.array(state),
-                images=dataset.images,
-                targets=dataset.targets,
-                splits=dataset.splits,
-                index=dataset.index,
-            )
+        with replaced(file) as temporary, temporary.open("wb") as stream:
+            arrays: dict[str, Any] = {name: getattr(dataset, name) for name in _CACHED}
+            np.savez(stream, state=np.array(state), **arrays)
     except OSError as error:
         print(f"mien: the data was read but cannot be cached: {error}", file=sys.stderr)
     return dataset
 
 
 def _state(form: str, source: Path) -> str:
-    """Changes whenever the source does, by its files' names, sizes and times; and when it is read in another way."""
+    """Returns a digest that changes with the names, sizes and times of the source's files, and with FORMAT."""
     digest = hashlib.sha256(FORMAT.encode())
     suffixes = {".parquet"} if form == "parquet" else SUFFIXES
     for file in files(source, suffixes) if source.is_dir() else [source]:

@@ -1,4 +1,4 @@
-"""Hugging Face style Parquet: pictures as bytes beside their label."""
+"""Parquet files in the style of Hugging Face: encoded pictures with a label beside each."""
 
 from __future__ import annotations
 
@@ -7,108 +7,119 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.data.classes import encode_labels
 from mien.data.dataset import FaceDataset
-from mien.data.fer2013 import check_split_sizes
 from mien.data.folders import SPLIT_FOLDERS
 from mien.data.pictures import files, read_face
-from mien.errors import DataError, ImageError, near, require
-from mien.labels import EXPRESSIONS, FOLDER_NAMES, SPLITS, USAGES, class_of_folder
+from mien.errors import DataError, ImageError, require, shortened
+from mien.labels import SPLITS, USAGES
 
-ROWS_AT_ONCE = 1024
-"""Rows held in memory as Python objects."""
+BATCH_ROWS = 1024
+"""Rows held in memory as Python objects at once."""
+
+
+class Row(NamedTuple):
+    """One row of a Parquet file, before it is checked.
+
+    Attributes:
+        image: Value of the column `image`.
+        label: Value of the column `label`.
+        split: Value of the column `usage` or `split`; None if the file has neither, "" if the cell is empty.
+        names: Class names by number, from the file's header; empty without a header.
+    """
+
+    image: object
+    label: object
+    split: object
+    names: Sequence[str]
 
 
 def read(path: Path, size: int = 48) -> FaceDataset:
-    """Reads one Parquet file, or all those of a folder, with the columns `image` and `label`.
+    """Reads one Parquet file, or all of a folder, with the columns `image` and `label`.
 
-    `image` is a picture's bytes, or a struct whose `bytes` are. `label` is a class's name, or its number: in the order
-    of the names that the file's own Hugging Face header gives, and FER2013's id where it gives none. The split of a
-    row is its `usage` or `split` column, else the first word that is one of its file's name or of those of the folders
-    below `path` that it is in (`train-00000.parquet`, `validation/0000.parquet`), else training.
+    `image` holds the bytes of a picture, or a struct with a field `bytes`. `label` holds a class name or a number;
+    numbers index the names in the file's Hugging Face header, and stay numbers in a file without one. The split comes
+    from the column `usage` or `split`, or else from the first word of the file's name that names a split, or else from
+    the folders around it below `path` (`train-00000.parquet`, `validation/0000.parquet`), or else is training.
 
     Args:
-        path: The file or folder.
-        size: Height and width that the pictures are brought to, pixels.
+        path: A file or a folder.
+        size: Height and width that the pictures are resized to, pixels.
 
     Raises:
-        DataError: A column is missing, a label is out of range, or a picture cannot be read; names file and row, of
-            which the first is 0.
+        DataError: A column is missing, a label is out of range, or a picture cannot be read. The message names the file
+            and the row, counted from 0.
         MissingExtraError: pyarrow is not installed.
     """
     images: list[NDArray[np.uint8]] = []
-    targets: list[int] = []
+    labels: list[str] = []
     splits: list[int] = []
+    header: dict[str, None] = {}
     for file in files(path, {".parquet"}) if path.is_dir() else [path]:
         default = _split_of_file(file, path)
-        for number, (image, label, split, classes) in enumerate(_rows(file)):
+        for number, row in enumerate(_rows(file)):
             where = f"row {number} of {file.name}"
-            targets.append(_target(label, classes, where))
-            splits.append(SPLITS.index(default if split is None else _split_of(split, where)))
-            images.append(_face(image, size, where))
+            header |= dict.fromkeys(row.names)
+            labels.append(_label(row, where))
+            splits.append(SPLITS.index(default if row.split is None else _split_of(row.split, where)))
+            images.append(_face(row.image, size, where))
     if not images:
         raise DataError(f"{path} has no rows; expected faces with the columns image and label")
-    dataset = FaceDataset(
+    targets, classes = encode_labels(labels, header)
+    return FaceDataset(
         images=np.stack(images),
-        targets=np.array(targets, np.int64),
+        targets=targets,
         splits=np.array(splits, np.int8),
         index=np.arange(len(images), dtype=np.int64),
+        classes=classes,
     )
-    check_split_sizes(dataset, str(path))
-    return dataset
 
 
-def _rows(file: Path) -> Iterator[tuple[object, object, object, Sequence[str]]]:
-    """Gives (image, label, split or None, class names by number) of each row."""
+def _rows(file: Path) -> Iterator[Row]:
     arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
     try:
         with parquet.ParquetFile(file) as opened:
             schema = opened.schema_arrow
             if not {"image", "label"} <= set(schema.names):
                 raise DataError(
-                    f"{file.name} must have the columns image and label, got {', '.join(schema.names) or 'none'}"
+                    f"{file.name} must have the columns image and label, got "
+                    f"{shortened(', '.join(schema.names)) or 'none'}"
                 )
-            classes = _classes(schema.metadata or {}, file.name)
+            names = _header_names(schema.metadata or {}, file.name)
             split = next((name for name in schema.names if name.lower() in ("usage", "split")), None)
             columns = ["image", "label", *([split] if split else [])]
-            for batch in opened.iter_batches(ROWS_AT_ONCE, columns=columns):
+            for batch in opened.iter_batches(BATCH_ROWS, columns=columns):
                 for row in batch.to_pylist():
-                    # An empty split is as wrong as an unknown one: it must not read as "the file has no such column".
-                    yield row["image"], row["label"], (row[split] or "") if split else None, classes
+                    # An empty cell is an error, while None means that the file has no such column.
+                    yield Row(row["image"], row["label"], (row[split] or "") if split else None, names)
     except (OSError, ValueError, arrow.ArrowException) as error:
-        raise DataError(f"{file} is not a Parquet file that can be read: {error}; download it again") from None
+        raise DataError(f"the Parquet file {file} cannot be read: {error}; download it again") from None
 
 
-def _classes(metadata: dict[bytes, bytes], name: str) -> Sequence[str]:
-    """Class names by number, from the header that Hugging Face's `datasets` writes.
-
-    Sets that were made from folders number their classes by the alphabet and not as FER2013 does.
-    """
+def _header_names(metadata: dict[bytes, bytes], name: str) -> Sequence[str]:
+    """Returns class names by number from the header that Hugging Face's `datasets` writes; empty without one."""
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, TypeError, ValueError):
-        return EXPRESSIONS
-    if not isinstance(names, list) or not names:
-        raise DataError(f"the header of {name} must list the label's names, got {names!r}: remove it or mend it")
-    classes = [class_of_folder(str(label)) for label in names]
-    for label, expression in zip(names, classes, strict=True):
-        if expression is None:
-            raise DataError(f"unknown class {label} in the header of {name}: {near(str(label).lower(), FOLDER_NAMES)}")
-    return [expression for expression in classes if expression]
+        return ()
+    if not (isinstance(names, list) and names and all(isinstance(each, str) and each for each in names)):
+        raise DataError(f"the header of {name} must list the label's names, got {shortened(names)}: fix or remove it")
+    return names
 
 
-def _target(label: object, classes: Sequence[str], where: str) -> int:
-    if isinstance(label, str):
-        expression = class_of_folder(label)
-        if expression is None:
-            raise DataError(f"unknown label {label} in {where}: {near(label.lower(), FOLDER_NAMES)}")
-        return EXPRESSIONS.index(expression)
-    if type(label) is not int or not 0 <= label < len(classes):
-        raise DataError(f"label must be 0..{len(classes) - 1}, got {label} in {where}")
-    return EXPRESSIONS.index(classes[label])
+def _label(row: Row, where: str) -> str:
+    label, names = row.label, row.names
+    if isinstance(label, str) and label:
+        return label
+    if type(label) is int and label >= 0 and (label < len(names) or not names):
+        return names[label] if names else str(label)
+    expected = f"0..{len(names) - 1}" if names else "a name or a number from 0 on"
+    raise DataError(f"label must be {expected}, got {shortened(label)} in {where}")
 
 
 def _face(image: object, size: int, where: str) -> NDArray[np.uint8]:
@@ -118,20 +129,21 @@ def _face(image: object, size: int, where: str) -> NDArray[np.uint8]:
     try:
         return read_face(io.BytesIO(data), size)
     except ImageError as error:
-        raise DataError(f"image is not a picture that can be read in {where}: {error}") from None
+        raise DataError(f"the picture in {where} cannot be read: {error}") from None
 
 
 def _split_of(name: object, where: str) -> str:
     split = USAGES.get(str(name)) or SPLIT_FOLDERS.get(str(name).lower())
     if split is None:
         raise DataError(
-            f"split must be one of {', '.join([*USAGES, *SPLIT_FOLDERS])}, got {name or 'nothing'} in {where}"
+            f"split must be one of {', '.join([*USAGES, *SPLIT_FOLDERS])}, "
+            f"got {shortened(name) or 'nothing'} in {where}"
         )
     return split
 
 
 def _split_of_file(file: Path, root: Path) -> str:
-    """By the first word of the file's name that is a split's, else of the folders between it and `root`."""
+    """Finds the split in the words of the file's name, or else of the folders between it and `root`."""
     folders = file.relative_to(root).parts[-2::-1] if file != root else ()
     for name in (file.stem, *folders):
         for word in re.split(r"[^a-z]+", name.lower()):

@@ -1,4 +1,4 @@
-"""Picture files below a folder, and the face that each of them holds."""
+"""Picture files below a folder, and the face in each of them."""
 
 from __future__ import annotations
 
@@ -19,73 +19,75 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
     | {".pbm", ".pgm", ".ppm", ".tga", ".heic", ".heif"}
 )
-"""Endings of picture files, in lower case. The last two cannot be read by Pillow alone, which is better said than that
-such pictures are left out unsaid."""
+"""Suffixes of picture files, in lower case. Pillow alone cannot read .heic and .heif: an error about such a picture is
+better than leaving it out silently."""
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is an operating system's own: hidden, or macOS's shadow of an archive."""
+    """Returns whether an operating system made a file or folder of this name: hidden ones and macOS's __MACOSX."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def files(folder: Path, suffixes: Set[str]) -> list[Path]:
-    """All files below a folder that end in one of `suffixes` (lower case), in the same order on every machine.
+    """Lists all files below a folder with one of the suffixes (lower case), in the same order on every machine.
 
-    Linked folders are followed, one that leads back to a folder above itself is not; junk is left out.
+    Follows links to folders, except back to a folder above; leaves out junk.
 
     Raises:
         DataError: A folder cannot be listed.
     """
-    return sorted(_below(folder, suffixes, ()), key=lambda path: path.relative_to(folder).as_posix())
+    return sorted(_walk(folder, suffixes, ()), key=lambda path: path.relative_to(folder).as_posix())
 
 
 def find_pictures(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Files as they are, and all pictures below folders, in the same order on every machine.
+    """Lists the given files, and all pictures below the given folders, in the same order on every machine.
 
     Raises:
-        DataError: A folder cannot be listed, or there is no picture in any.
+        DataError: A folder cannot be listed, or there is no picture at all.
     """
-    found = tuple(picture for path in paths for picture in (files(path, SUFFIXES) if path.is_dir() else [path]))
-    if not found:
+    pictures = tuple(picture for path in paths for picture in (files(path, SUFFIXES) if path.is_dir() else [path]))
+    if not pictures:
         raise DataError(
             f"there is no picture below {', '.join(map(str, paths))}: expected {', '.join(sorted(SUFFIXES))}"
         )
-    return found
+    return pictures
 
 
-def _below(folder: Path, suffixes: Set[str], above: tuple[str, ...]) -> list[Path]:
+def _walk(folder: Path, suffixes: Set[str], above: tuple[str, ...]) -> list[Path]:
     real = os.path.realpath(folder)
     if real in above:
         return []
-    found: list[Path] = []
+    paths: list[Path] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if is_junk(entry.name):
                     continue
-                if _leads_to(entry.is_dir):
-                    found += _below(folder / entry.name, suffixes, (*above, real))
-                elif entry.name.lower().endswith(tuple(suffixes)) and _leads_to(entry.is_file):
-                    found.append(folder / entry.name)
+                if _is(entry.is_dir):
+                    paths += _walk(folder / entry.name, suffixes, (*above, real))
+                elif entry.name.lower().endswith(tuple(suffixes)) and _is(entry.is_file):
+                    paths.append(folder / entry.name)
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be read: {error.strerror}; check its permissions") from None
-    return found
+    return paths
 
 
-def _leads_to(kind: Callable[[], bool]) -> bool:
+def _is(kind: Callable[[], bool]) -> bool:
+    """Calls an entry's `is_dir` or `is_file`; a link to itself is neither."""
     try:
         return kind()
-    except OSError:  # a link that leads to itself
+    except OSError:
         return False
 
 
 def read_face(source: Path | BinaryIO, size: int) -> NDArray[np.uint8]:
-    """Reads a picture that shows one face: (size, size) gray, values 0..255.
+    """Reads a picture of one face -> (size, size) gray, values 0..255.
 
-    See `mien.pixels.read`. A picture that is not square is made so as the recogniser does it, by repeating its edges.
+    A picture that is not square is padded by repeating its edges, as the recogniser pads a crop. See also
+    `mien.pixels.read`.
 
     Raises:
-        ImageError: It is no picture, or a damaged one; the sentence says why and leaves the name to the caller.
+        ImageError: The picture cannot be read; the message says why and does not name the file.
     """
     gray = np.asarray(pixels.read(source).convert("L"))
     height, width = gray.shape

@@ -36,7 +36,7 @@ def taggers(dataset: FaceDataset, file: Path, split: str) -> Predictions:
         MissingExtraError: SciPy is not installed.
     """
     optimize = require("scipy.optimize", "train")
-    votes = ferplus.votes_of(dataset, file).astype(np.float64)
+    votes = ferplus.read_votes(dataset, file).astype(np.float64)
     learnt, asked = dataset.split("training"), dataset.split(split)
     training = dataset.splits == SPLITS.index("training")
     features = np.concatenate([votes, np.log1p(votes)], axis=1)

@@ -1,4 +1,4 @@
-"""The in-memory form: splits keep rows together, and arrays that do not belong together are refused."""
+"""FaceDataset: subsets keep all arrays aligned, and arrays that do not fit raise an error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def dataset() -> FaceDataset:
     )
 
 
-def test_split_takes_all_arrays_alike(dataset: FaceDataset) -> None:
+def test_split_selects_rows_of_all_arrays(dataset: FaceDataset) -> None:
     part = dataset.split("public")
     assert part.images[:, 0, 0].tolist() == [2, 4, 5]
     assert part.targets.tolist() == [2, 3, 6]
@@ -34,20 +34,20 @@ def test_split_takes_all_arrays_alike(dataset: FaceDataset) -> None:
     assert (len(part), part.size, part.path, part.form) == (3, 2, "made", "csv")
 
 
-def test_split_that_stands_together_is_a_view(dataset: FaceDataset) -> None:
-    """FER2013's training faces are 66 MB: a copy of them would be held for a whole training."""
+def test_split_of_consecutive_rows_is_a_view(dataset: FaceDataset) -> None:
+    """FER2013's training faces are 66 MB: a copy would stay in memory for the whole training."""
     together = replace(dataset, splits=np.array([0, 0, 0, 1, 1, 2], np.int8))
     assert together.split("training").images.base is not None
     assert np.shares_memory(together.split("public").images, dataset.images)
     assert together.split("public").index.tolist() == [13, 14]
 
 
-def test_missing_split_says_which_there_are(dataset: FaceDataset) -> None:
-    with pytest.raises(DataError, match="no private split, it has training, public"):
+def test_missing_split_error_names_present_splits(dataset: FaceDataset) -> None:
+    with pytest.raises(DataError, match="no private split, only training, public; add one"):
         dataset.split("private")
 
 
-def test_counts(dataset: FaceDataset) -> None:
+def test_counts_by_split_and_class(dataset: FaceDataset) -> None:
     counts = dataset.counts()
     assert list(counts) == ["training", "public"]
     assert [name for name, n in counts["training"].items() if n] == ["angry", "disgust", "happy"]
@@ -65,6 +65,6 @@ def test_counts(dataset: FaceDataset) -> None:
         ({"targets": np.array([0, 1, 2, 3, 3, -1])}, r"got -1\.\.3"),
     ],
 )
-def test_arrays_that_do_not_belong_together(dataset: FaceDataset, change: dict[str, np.ndarray], words: str) -> None:
+def test_mismatched_arrays_raise(dataset: FaceDataset, change: dict[str, np.ndarray], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         replace(dataset, **change)

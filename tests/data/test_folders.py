@@ -1,4 +1,4 @@
-"""Class folders: which class and split a picture is in, what is no picture, and what pictures may look like."""
+"""Class folders: the class and split of each picture, files that are not pictures, and kinds of pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def put(root: Path) -> Put:
-    """Puts a plain gray picture below the root."""
+    """Saves a plain gray picture below the root."""
 
     def put(place: str, gray: int = 100) -> Path:
         path = root / place
@@ -42,10 +42,10 @@ def read(root: Path, size: int = 48) -> FaceDataset:
 
 
 def listed(dataset: FaceDataset) -> list[tuple[str, str]]:
-    return [(SPLITS[s], EXPRESSIONS[t]) for s, t in zip(dataset.splits, dataset.targets, strict=True)]
+    return [(SPLITS[s], dataset.classes[t]) for s, t in zip(dataset.splits, dataset.targets, strict=True)]
 
 
-def test_kaggle_folders_split_test_by_name(root: Path, put: Put) -> None:
+def test_kaggle_test_folder_is_split_by_file_names(root: Path, put: Put) -> None:
     put("train/angry/Training_1.jpg")
     put("train/happy/Training_2.jpg")
     put("test/angry/PrivateTest_1.jpg")
@@ -72,7 +72,7 @@ def test_kaggle_folders_split_test_by_name(root: Path, put: Put) -> None:
         "PrivateTest/happy/PublicTest_1.jpg",
     ],
 )
-def test_mixed_splits_are_refused(root: Path, put: Put, place: str) -> None:
+def test_mixed_splits_raise(root: Path, put: Put, place: str) -> None:
     put("train/sad/Training_3.jpg")
     put(place)
     with pytest.raises(DataError, match="the splits are mixed") as caught:
@@ -80,7 +80,7 @@ def test_mixed_splits_are_refused(root: Path, put: Put, place: str) -> None:
     assert str(root / place) in str(caught.value)
 
 
-def test_swapped_splits_are_refused(root: Path, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_swapped_splits_raise(root: Path, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     for k, name in enumerate(EXPRESSIONS):
         put(f"val/{name}/{k}.png")
         put(f"test/{name}/{k}.png")
@@ -92,8 +92,8 @@ def test_swapped_splits_are_refused(root: Path, put: Put, monkeypatch: pytest.Mo
         read(root)
 
 
-def test_names_of_folders_in_any_case_and_spelling(root: Path, put: Put) -> None:
-    for place in ("Train/HAPPY/a.PNG", "Validation/Anger/b.jpeg", "TEST/6/c.bmp", "train/fearful/d.webp"):
+def test_folder_names_in_any_case_and_spelling(root: Path, put: Put) -> None:
+    for place in ("Train/HAPPY/a.PNG", "Validation/Anger/b.jpeg", "TEST/neutral/c.bmp", "train/fearful/d.webp"):
         put(place)
     assert sorted(listed(read(root))) == [
         ("private", "neutral"),
@@ -103,13 +103,13 @@ def test_names_of_folders_in_any_case_and_spelling(root: Path, put: Put) -> None
     ]
 
 
-def test_folder_around_the_split_folders(root: Path, put: Put) -> None:
+def test_folder_above_split_folders(root: Path, put: Put) -> None:
     put("images/train/happy/1.jpg")
     put("images/validation/sad/1.jpg")
     assert listed(read(root)) == [("training", "happy"), ("public", "sad")]
 
 
-def test_own_pictures_with_some_of_the_classes(root: Path, put: Put) -> None:
+def test_pictures_without_split_folders_are_drawn_by_path(root: Path, put: Put) -> None:
     for i in range(200):
         put(f"{'happy' if i % 2 else 'sad'}/{i}.png", gray=i)
     dataset = read(root)
@@ -117,18 +117,18 @@ def test_own_pictures_with_some_of_the_classes(root: Path, put: Put) -> None:
     totals = np.bincount(dataset.splits, minlength=3)
     assert 140 <= totals[0] <= 180
     assert (totals[1:] >= 8).all()
-    moved = root.rename(root.parent / "moved")  # the draw is by the path below the folder that is named
+    moved = root.rename(root.parent / "moved")  # only the path below the named folder counts
     assert np.array_equal(read(moved).splits, dataset.splits)
 
 
-def test_names_of_bytes_that_are_no_text(root: Path, put: Put, user_cache: Path) -> None:
+def test_file_names_that_are_not_utf8(root: Path, put: Put, user_cache: Path) -> None:
     names = [os.fsdecode(b"happy/caf\xe9%d.png" % number) for number in range(10)]
     for name in names:
         put(name)
     assert len(load(root)) == len(read(root)) == 10
 
 
-def test_junk_is_left_out(root: Path, put: Put) -> None:
+def test_junk_files_are_ignored(root: Path, put: Put) -> None:
     put("happy/1.jpg")
     for place in (".DS_Store", "happy/.DS_Store", "happy/._1.jpg", "__MACOSX/happy/._1.jpg", ".git/happy/1.jpg"):
         (root / place).parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def test_junk_is_left_out(root: Path, put: Put) -> None:
     assert len(read(root)) == 1
 
 
-def test_linked_folders_are_followed_but_not_in_circles(root: Path, put: Put, tmp_path: Path) -> None:
+def test_linked_folders_are_followed_without_loops(root: Path, put: Put, tmp_path: Path) -> None:
     put("happy/1.jpg")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -148,7 +148,7 @@ def test_linked_folders_are_followed_but_not_in_circles(root: Path, put: Put, tm
         (root / "sad").symlink_to(elsewhere, target_is_directory=True)
         (elsewhere / "up").symlink_to(root, target_is_directory=True)
     except OSError:
-        pytest.skip("this system lets nobody link folders")
+        pytest.skip("this system cannot link folders")
     assert listed(read(root))[-1][1] == "sad"
     assert len(read(root)) == 2
 
@@ -156,47 +156,44 @@ def test_linked_folders_are_followed_but_not_in_circles(root: Path, put: Put, tm
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("happi/1.jpg", "unknown class folder .*happi: did you mean .*happy"),
-        ("train/contempt/1.jpg", "unknown class folder .*contempt: known are"),
-        ("7/1.jpg", "unknown class folder"),
         ("1.jpg", "lies in no class folder; expected one such as .*happy"),
         ("train/1.jpg", "lies in no class folder; expected one such as .*train/happy"),
         ("trian/happy/1.jpg", "unknown split folder .*trian: did you mean .*train"),
     ],
 )
-def test_misplaced_pictures(root: Path, put: Put, place: str, words: str) -> None:
+def test_picture_in_wrong_folder(root: Path, put: Put, place: str, words: str) -> None:
     put(place)
     with pytest.raises(DataError, match=words.replace("/", r"[/\\]")):
         read(root)
 
 
-def test_no_picture_at_all(root: Path) -> None:
+def test_folder_without_pictures(root: Path) -> None:
     (root / "happy").mkdir()
     (root / "happy" / "notes.txt").write_text("none")
     with pytest.raises(DataError, match="holds no pictures; expected class folders"):
         read(root)
 
 
-def test_what_is_no_picture(root: Path, put: Put) -> None:
+def test_file_that_is_not_a_picture(root: Path, put: Put) -> None:
     whole = put("happy/1.jpg")
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)).save(whole)
     damaged = root / "happy" / "2.jpg"
     for data in (b"", b"<html>not found</html>", whole.read_bytes()[:3000]):
         damaged.write_bytes(data)
-        with pytest.raises(DataError, match="is not a picture that can be read") as caught:
+        with pytest.raises(DataError, match=r"the picture .* cannot be read") as caught:
             read(root)
         assert str(damaged) in str(caught.value)
 
 
 def test_damaged_png(root: Path, put: Put) -> None:
-    """Pillow answers a broken chunk with a SyntaxError, which is no OSError."""
+    """Pillow raises SyntaxError for a broken chunk, not OSError."""
     path = put("sad/1.png")
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (500, 500), np.uint8)).save(path)
     data = bytearray(path.read_bytes())
     second = data.index(b"IDAT", data.index(b"IDAT") + 4)
     data[second : second + 4] = bytes(4)
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"1\.png is not a picture that can be read"):
+    with pytest.raises(DataError, match=r"the picture .*1\.png cannot be read"):
         read(root)
 
 
@@ -220,20 +217,20 @@ def save(root: Path, picture: Image.Image, name: str = "1.png", **options: objec
     picture.save(root / "happy" / name, **options)
 
 
-def test_sixteen_bits_are_scaled(root: Path) -> None:
+def test_sixteen_bits_are_scaled_to_eight(root: Path) -> None:
     values = np.linspace(0, 65535, 48 * 48).reshape(48, 48)
     save(root, Image.fromarray(values.astype(np.uint16)))
     assert np.abs(read(root).images[0] - values / 257).max() <= 1
 
 
-def test_fractions_are_refused(root: Path) -> None:
+def test_floating_point_picture_raises(root: Path) -> None:
     save(root, Image.new("F", (48, 48), 0.5), "1.tif")
-    with pytest.raises(DataError, match=r"1\.tif is not a picture that can be read: its pixels are fractions"):
+    with pytest.raises(DataError, match=r"the picture .*1\.tif cannot be read: its pixels are fractions"):
         read(root)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_transparent_becomes_white(root: Path, mode: str) -> None:
+def test_transparency_becomes_white(root: Path, mode: str) -> None:
     picture = Image.new(mode, (48, 48), (0,) * len(mode))
     picture.paste((80,) * (len(mode) - 1) + (255,), (0, 0, 24, 48))
     save(root, picture)
@@ -243,7 +240,7 @@ def test_transparent_becomes_white(root: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P", "CMYK", "1"])
-def test_other_modes_become_gray(root: Path, mode: str) -> None:
+def test_other_colour_modes_become_gray(root: Path, mode: str) -> None:
     picture = Image.new("L", (48, 48), 255)
     picture.paste(0, (0, 0, 48, 24))
     save(root, picture.convert(mode), "1.tif")
@@ -252,8 +249,8 @@ def test_other_modes_become_gray(root: Path, mode: str) -> None:
     assert face[25:].min() > 215
 
 
-def test_exif_turns_a_picture_upright(root: Path) -> None:
-    """Orientation 6: the camera was held upright, and the stored rows are the face's columns."""
+def test_exif_orientation_is_applied(root: Path) -> None:
+    """Orientation 6: the camera was upright, and the stored rows are the face's columns."""
     upright = np.zeros((48, 48), np.uint8)
     upright[:24] = 250
     exif = Image.Exif()
@@ -262,8 +259,8 @@ def test_exif_turns_a_picture_upright(root: Path) -> None:
     assert np.array_equal(read(root).images[0], upright)
 
 
-def test_pictures_of_any_size_become_square_without_stretching(root: Path) -> None:
-    """A circle in a wide picture stays one: the missing rows repeat the edge, as in the recogniser's crop."""
+def test_wide_picture_is_padded_not_stretched(root: Path) -> None:
+    """A circle in a wide picture stays a circle: the edge is repeated, as in the recogniser's crop."""
     y, x = np.mgrid[:100, :200]
     circle = np.where((x - 100) ** 2 + (y - 50) ** 2 < 40**2, 255, 0).astype(np.uint8)
     save(root, Image.fromarray(circle))

@@ -1,4 +1,4 @@
-"""What `mien data inspect` says: counts, the published table, repeated faces, pixel statistics, and the sheet."""
+"""Inspection: counts, published counts, repeated faces, pixel statistics and the contact sheet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def dataset(fer2013_csv: Path) -> FaceDataset:
 
 @pytest.fixture(scope="module")
 def published() -> FaceDataset:
-    """Faces of 2 x 2 pixels with the published number of each class in each split, no two alike."""
+    """Different faces of 2 x 2 pixels with the published number of each class in each split."""
     counts = np.array(list(PUBLISHED_COUNTS.values()))
     n = int(counts.sum())
     return FaceDataset(
@@ -36,37 +36,37 @@ def published() -> FaceDataset:
     )
 
 
-def test_small_data_is_not_compared(dataset: FaceDataset, fer2013_csv: Path) -> None:
-    found = inspect(dataset)
-    assert found.published is None
-    assert found.differences == ()
-    assert (found.n, found.size, found.form, found.path) == (56, 48, "csv", str(fer2013_csv))
-    assert found.totals == {"training": 28, "public": 14, "private": 14}
-    assert found.counts["private"] == dict.fromkeys(EXPRESSIONS, 2)
-    assert found.ferplus is None
+def test_small_data_is_not_compared_with_fer2013(dataset: FaceDataset, fer2013_csv: Path) -> None:
+    inspection = inspect(dataset)
+    assert inspection.published is None
+    assert inspection.differences == ()
+    assert (inspection.n, inspection.size, inspection.form, inspection.path) == (56, 48, "csv", str(fer2013_csv))
+    assert inspection.totals == {"training": 28, "public": 14, "private": 14}
+    assert inspection.counts["private"] == dict.fromkeys(EXPRESSIONS, 2)
+    assert inspection.ferplus is None
 
 
-def test_published_counts(published: FaceDataset) -> None:
-    found = inspect(published)
-    assert found.published is True
-    assert found.differences == ()
-    assert found.duplicates.within == {"training": 0, "public": 0, "private": 0}
+def test_published_counts_match(published: FaceDataset) -> None:
+    inspection = inspect(published)
+    assert inspection.published is True
+    assert inspection.differences == ()
+    assert inspection.duplicates.within == {"training": 0, "public": 0, "private": 0}
 
 
-def test_differences_in_words(published: FaceDataset) -> None:
+def test_differences_are_sentences(published: FaceDataset) -> None:
     targets = published.targets.copy()
     targets[0] = 1
-    found = inspect(replace(published, targets=targets))
-    assert found.published is False
-    assert found.differences == (
-        "training has 3,994 angry faces; 3,995 were published",
-        "training has 437 disgust faces; 436 were published",
+    inspection = inspect(replace(published, targets=targets))
+    assert inspection.published is False
+    assert inspection.differences == (
+        "training has 3,994 angry faces; 3,995 are published",
+        "training has 437 disgust faces; 436 are published",
     )
     merged = replace(published, splits=np.where(published.splits == 1, 2, published.splits).astype(np.int8))
-    assert "there is no public split; 3,589 faces were published" in inspect(merged).differences
+    assert "there is no public split; 3,589 faces are published" in inspect(merged).differences
 
 
-def test_another_number_of_faces_is_no_copy_of_fer2013(published: FaceDataset) -> None:
+def test_data_of_other_size_is_not_compared_with_fer2013(published: FaceDataset) -> None:
     def first(n: int) -> FaceDataset:
         return replace(published, **{k: getattr(published, k)[:n] for k in ("images", "targets", "splits", "index")})
 
@@ -74,47 +74,47 @@ def test_another_number_of_faces_is_no_copy_of_fer2013(published: FaceDataset) -
     assert inspect(first(30_000)).published is None
 
 
-def test_pixel_statistics_are_those_of_training(dataset: FaceDataset, rows: list[Row]) -> None:
+def test_pixel_statistics_use_the_training_split(dataset: FaceDataset, rows: list[Row]) -> None:
     training = np.stack([row.pixels for row in rows if row.usage == "Training"]) / 255
-    found = inspect(dataset)
-    assert found.pixel_mean == pytest.approx(training.mean(), abs=1e-9)
-    assert found.pixel_std == pytest.approx(training.std(), abs=1e-9)
+    inspection = inspect(dataset)
+    assert inspection.pixel_mean == pytest.approx(training.mean(), abs=1e-9)
+    assert inspection.pixel_std == pytest.approx(training.std(), abs=1e-9)
     assert inspect(dataset.split("public")).pixel_mean is None
 
 
-def test_repeated_faces(dataset: FaceDataset) -> None:
+def test_duplicates_within_and_across_splits(dataset: FaceDataset) -> None:
     """Rows 0..27 are training, 28..41 public, 42..55 private; the class is the row modulo 7."""
     images = dataset.images.copy()
     images[7] = images[14] = images[0]  # three of one class in training: two repeat
     images[35] = images[28]  # one repeats in public
     images[42] = images[1]  # disgust in training, angry in private
-    found = inspect(replace(dataset, images=images)).duplicates
-    assert found.within == {"training": 2, "public": 1, "private": 0}
-    assert found.across == {"training": 1, "public": 0, "private": 1}
-    assert found.contradicting == 2
+    inspection = inspect(replace(dataset, images=images)).duplicates
+    assert inspection.within == {"training": 2, "public": 1, "private": 0}
+    assert inspection.across == {"training": 1, "public": 0, "private": 1}
+    assert inspection.contradicting == 2
 
 
-def test_ferplus_agreement(dataset: FaceDataset) -> None:
+def test_ferplus_summary(dataset: FaceDataset) -> None:
     votes = 5 * np.eye(7, dtype=np.float32)[dataset.targets]
     votes[0] = 0  # no vote
     votes[1, (dataset.targets[1] + 1) % 7] = 9  # another class leads
-    votes[2, (dataset.targets[2] + 1) % 7] = 5  # a tie counts for the label
-    found = inspect(replace(dataset, votes=votes)).ferplus
-    assert found is not None
-    assert (found.voted, found.unvoted) == (55, 1)
-    assert found.agreement == pytest.approx(54 / 55)
+    votes[2, (dataset.targets[2] + 1) % 7] = 5  # a tie counts as agreement
+    inspection = inspect(replace(dataset, votes=votes)).ferplus
+    assert inspection is not None
+    assert (inspection.voted, inspection.unvoted) == (55, 1)
+    assert inspection.agreement == pytest.approx(54 / 55)
 
 
-def test_json(dataset: FaceDataset) -> None:
+def test_to_dict_is_json(dataset: FaceDataset) -> None:
     votes = np.eye(7, dtype=np.float32)[dataset.targets]
-    found = inspect(replace(dataset, votes=votes)).to_dict()
-    assert json.loads(json.dumps(found)) == found
-    assert found["counts"]["public"]["happy"] == 2
-    assert found["totals"]["training"] == 28
-    assert found["classes"] == list(EXPRESSIONS)
-    assert found["matches_published"] is None
-    assert found["ferplus"] == {"voted": 56, "unvoted": 0, "agreement": 1.0}
-    assert {"path", "form", "n", "size", "differences", "duplicates", "pixel_mean", "pixel_std"} <= found.keys()
+    inspection = inspect(replace(dataset, votes=votes)).to_dict()
+    assert json.loads(json.dumps(inspection)) == inspection
+    assert inspection["counts"]["public"]["happy"] == 2
+    assert inspection["totals"]["training"] == 28
+    assert inspection["classes"] == list(EXPRESSIONS)
+    assert inspection["matches_published"] is None
+    assert inspection["ferplus"] == {"voted": 56, "unvoted": 0, "agreement": 1.0}
+    assert {"path", "form", "n", "size", "differences", "duplicates", "pixel_mean", "pixel_std"} <= inspection.keys()
 
 
 def printed(dataset: FaceDataset) -> str:
@@ -123,19 +123,19 @@ def printed(dataset: FaceDataset) -> str:
     return stream.getvalue()
 
 
-def test_table_says_it_all(published: FaceDataset) -> None:
+def test_table_has_counts_and_sentences(published: FaceDataset) -> None:
     text = printed(replace(published, path="[here]/fer2013.csv", form="csv"))
-    for words in ("[here]/fer2013.csv (csv)", "28,709", "7,215", "35,887", "The counts are those published"):
+    for words in ("[here]/fer2013.csv (csv)", "28,709", "7,215", "35,887", "The counts equal those published"):
         assert words in text
     targets = published.targets.copy()
     targets[0] = 1
-    assert "training has 3,994 angry faces; 3,995 were published" in printed(replace(published, targets=targets))
+    assert "training has 3,994 angry faces; 3,995 are published" in printed(replace(published, targets=targets))
 
 
-def test_sheet_draws_each_class_of_each_split(dataset: FaceDataset) -> None:
-    """Each class has a gray of its own here, so that a face in a wrong row would show."""
+def test_contact_sheet_has_a_row_for_each_class_and_split(dataset: FaceDataset) -> None:
+    """Each class has its own gray value, so that a face in a wrong row would be found."""
     plain = np.broadcast_to((30 * dataset.targets + dataset.splits)[:, None, None], dataset.images.shape)
-    sheet = contact_sheet(replace(dataset, images=plain.astype(np.uint8)), faces_a_class=3)
+    sheet = contact_sheet(replace(dataset, images=plain.astype(np.uint8)), faces_per_class=3)
     assert sheet.mode == "RGB"
     step = FACE_PX + GAP_PX
     pixels = np.asarray(sheet)
@@ -151,32 +151,32 @@ def test_sheet_draws_each_class_of_each_split(dataset: FaceDataset) -> None:
             assert blank == [j >= faces for j in range(3)]
             colour = "#{:02x}{:02x}{:02x}".format(*row[FACE_PX // 2, 0])
             assert colour == COLOURS[EXPRESSIONS[k]]
-            assert (row[:, 2 * GAP_PX : LABEL_PX - GAP_PX] < 100).any(), "the class's name is written"
+            assert (row[:, 2 * GAP_PX : LABEL_PX - GAP_PX] < 100).any(), "the name of the class is written"
 
 
-def test_sheet_is_drawn_by_its_seed(dataset: FaceDataset) -> None:
-    sheets = [contact_sheet(dataset, faces_a_class=1, seed=seed).tobytes() for seed in (0, 0, 1)]
+def test_contact_sheet_depends_on_seed(dataset: FaceDataset) -> None:
+    sheets = [contact_sheet(dataset, faces_per_class=1, seed=seed).tobytes() for seed in (0, 0, 1)]
     assert sheets[0] == sheets[1]
     assert sheets[0] != sheets[2]
 
 
-def test_sheet_of_some_classes_and_another_size(dataset: FaceDataset) -> None:
+def test_contact_sheet_with_missing_classes_and_larger_faces(dataset: FaceDataset) -> None:
     part = dataset.split("public")
     few = replace(part, images=np.zeros((len(part), 100, 100), np.uint8), targets=np.zeros_like(part.targets))
-    sheet = contact_sheet(few, faces_a_class=2)
+    sheet = contact_sheet(few, faces_per_class=2)
     step = FACE_PX + GAP_PX
     assert sheet.size == (LABEL_PX + 2 * step + GAP_PX, HEADING_PX + 7 * step + GAP_PX)
     assert sheet.getpixel((LABEL_PX + 5, HEADING_PX + 5)) == (0, 0, 0)
     assert sheet.getpixel((LABEL_PX + 5, HEADING_PX + step + 5)) == (255, 255, 255)
 
 
-def test_real_data(real_dataset: FaceDataset) -> None:
-    found = inspect(real_dataset)
-    assert found.published is True
-    assert found.form == "archive"
-    assert found.pixel_mean == pytest.approx(0.5077, abs=5e-4)
-    assert found.pixel_std == pytest.approx(0.2551, abs=5e-4)
-    assert found.ferplus is not None
-    assert (found.ferplus.voted, found.ferplus.unvoted) == (35_709, 178)
-    assert found.ferplus.agreement == pytest.approx(0.654, abs=0.002)
-    assert found.duplicates.across["private"] > 300  # known of FER2013: its test faces are not all unseen
+def test_real_data_matches_published_counts(real_dataset: FaceDataset) -> None:
+    inspection = inspect(real_dataset)
+    assert inspection.published is True
+    assert inspection.form == "archive"
+    assert inspection.pixel_mean == pytest.approx(0.5077, abs=5e-4)
+    assert inspection.pixel_std == pytest.approx(0.2551, abs=5e-4)
+    assert inspection.ferplus is not None
+    assert (inspection.ferplus.voted, inspection.ferplus.unvoted) == (35_709, 178)
+    assert inspection.ferplus.agreement == pytest.approx(0.654, abs=0.002)
+    assert inspection.duplicates.across["private"] > 300  # FER2013 repeats many of its test faces elsewhere

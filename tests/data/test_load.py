@@ -1,4 +1,4 @@
-"""Which form is which, and the cache: second reads come from it, and it never outlives or corrupts its source."""
+"""Loading: detection of the form, and the cache, which is used only while the source is unchanged."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def same(a: FaceDataset, b: FaceDataset) -> bool:
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise AssertionError("the source was read again")
 
-    monkeypatch.setattr(fer2013, "read", refuse)
-    monkeypatch.setattr(folders, "read", refuse)
+    monkeypatch.setattr(fer2013, "read", fail)
+    monkeypatch.setattr(folders, "read", fail)
 
 
 def cached(user_cache: Path) -> list[Path]:
@@ -38,37 +38,37 @@ def cached(user_cache: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", ["absent.csv", "absent", "absent/fer2013.tar.gz"])
-def test_missing_path(tmp_path: Path, name: str) -> None:
+def test_missing_path_raises(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="does not exist; expected FER2013's archive or CSV"):
         load(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["faces.rar", "faces.txt", "faces", "face.jpg"])
-def test_unknown_form(tmp_path: Path, name: str) -> None:
+def test_unknown_form_raises(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("?")
     with pytest.raises(DataError, match=rf"{name} is of no known form; expected \.csv"):
         load(tmp_path / name)
 
 
-def test_the_csv_keeps_its_size_and_one_copy(fer2013_csv: Path, user_cache: Path) -> None:
+def test_csv_ignores_size_and_has_one_cached_copy(fer2013_csv: Path, user_cache: Path) -> None:
     assert {load(fer2013_csv, size=size).size for size in (48, 64)} == {48}
     assert len(cached(user_cache)) == 1
 
 
 def test_folder_that_holds_the_csv(fer2013_csv: Path, tmp_path: Path, rows: list[Row]) -> None:
-    (tmp_path / "README").write_text("of the challenge")
+    (tmp_path / "README").write_text("about the challenge")
     (tmp_path / "train.csv").write_text("emotion,pixels\n")
     dataset = load(tmp_path, cache=False)
     assert (len(dataset), dataset.form, dataset.path) == (len(rows), "csv", str(fer2013_csv))
 
 
-def test_home_is_expanded(fer2013_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tilde_is_the_home_folder(fer2013_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(fer2013_csv.parent))
     monkeypatch.setenv("USERPROFILE", str(fer2013_csv.parent))
     assert len(load("~/fer2013.csv", cache=False)) == 56
 
 
-def test_unreadable_parent(fer2013_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_path_raises(fer2013_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(self))
 
@@ -86,12 +86,12 @@ def test_second_load_comes_from_the_cache(fer2013_csv: Path, user_cache: Path, m
         load(fer2013_csv, cache=False)
 
 
-def test_no_cache_writes_none(fer2013_csv: Path, user_cache: Path) -> None:
+def test_cache_false_writes_no_copy(fer2013_csv: Path, user_cache: Path) -> None:
     load(fer2013_csv, cache=False)
     assert not cached(user_cache)
 
 
-def test_changed_source_is_read_again_and_replaces_its_copy(
+def test_changed_source_is_read_again_and_replaces_the_copy(
     fer2013_csv: Path, user_cache: Path, rows: list[Row], write_rows: WriteRows
 ) -> None:
     load(fer2013_csv)
@@ -109,9 +109,7 @@ def test_source_of_the_same_size_but_newer_is_read_again(fer2013_csv: Path, user
     assert load(fer2013_csv).counts()["training"]["neutral"] == 0
 
 
-def test_folder_is_read_again_when_it_changes(
-    tmp_path: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changed_folder_is_read_again(tmp_path: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "faces"
     for name in ("happy", "sad"):
         (root / name).mkdir(parents=True)
@@ -119,20 +117,22 @@ def test_folder_is_read_again_when_it_changes(
     assert len(load(root)) == 2
     Image.new("L", (48, 48), 9).save(root / "sad" / "2.png")
     assert load(root).targets.tolist() == [3, 4, 4]
-    (root / "sad").rename(root / "surprise")  # the files, their order, sizes and times are as they were
+    (root / "sad").rename(root / "surprise")  # no file, size or time changes
     assert load(root).targets.tolist() == [3, 5, 5]
     assert load(root, size=32).size == 32
-    (root / ".DS_Store").write_text("opening a folder in macOS's Finder is no change")
+    (root / ".DS_Store").write_text("macOS writes this when a person opens the folder")
     forbid(monkeypatch)
     assert load(root).size == 48
     assert load(root, size=32).size == 32
 
 
-def test_reading_in_another_way_is_not_served_from_an_old_copy(
+def test_copy_of_another_format_is_not_used(
     fer2013_csv: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(fer2013_csv)
-    monkeypatch.setattr(sys.modules["mien.data.load"], "FORMAT", "another")  # the name `mien.data.load` is the function
+    monkeypatch.setattr(
+        sys.modules["mien.data.load"], "FORMAT", "another"
+    )  # `mien.data.load` is the function, not the module
     forbid(monkeypatch)
     with pytest.raises(AssertionError, match="read again"):
         load(fer2013_csv)
@@ -166,7 +166,7 @@ def test_damaged_cache_is_replaced(
     assert capsys.readouterr().err == ""
 
 
-def test_cache_that_cannot_be_written_is_said_and_does_no_harm(
+def test_unwritable_cache_prints_a_warning(
     fer2013_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
@@ -175,21 +175,23 @@ def test_cache_that_cannot_be_written_is_said_and_does_no_harm(
     assert "cannot be cached" in capsys.readouterr().err
 
 
-def test_cache_that_may_not_be_read_does_no_harm(
+def test_unreadable_cache_is_ignored(
     fer2013_csv: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As in a container whose user is not the one that the home belongs to."""
+    """As in a container whose user does not own the home folder."""
 
-    def refused(path: Path) -> None:
+    def deny(path: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(np, "load", refused)
+    monkeypatch.setattr(np, "load", deny)
     assert len(load(fer2013_csv)) == 56
     assert "damaged" not in capsys.readouterr().err
 
 
-def test_readers_at_once(fer2013_csv: Path, user_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each writes a file of its own and puts it in place whole: nobody reads half of one, nothing is left behind."""
+def test_concurrent_loads_share_one_copy(
+    fer2013_csv: Path, user_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each writes its own temporary file and renames it, so that no reader sees half a file."""
     with ThreadPoolExecutor(8) as pool:
         datasets = list(pool.map(lambda _: load(fer2013_csv), range(24)))
     assert all(same(dataset, datasets[0]) for dataset in datasets)
@@ -207,12 +209,12 @@ print(json.dumps({"n": len(dataset), "s": time.perf_counter() - start, "mb": use
 """
 
 
-def test_second_load_of_the_real_data_is_fast_and_small(
+def test_cached_real_data_loads_quickly_in_little_memory(
     real_dataset: FaceDataset, fer2013_real: Path, ferplus_real: Path, real_cache: Path
 ) -> None:
-    """0.4 s and 137 MB on two cores at 2 GHz; the limits leave room for a busy machine."""
+    """Measured: 0.4 s and 137 MB on two cores at 2 GHz; the limits allow for a busy machine."""
     pytest.importorskip("resource")
-    # A process between the two: Linux counts what the parent held as the child's own peak, and this one holds torch.
+    # An intermediate process: Linux counts the memory of the parent, which has torch, as the child's own peak.
     between = "import subprocess, sys; sys.exit(subprocess.run([sys.executable, *sys.argv[1:]]).returncode)"
     command = [sys.executable, "-c", between, "-c", MEASURE, str(fer2013_real), str(ferplus_real)]
     environment = os.environ | {"XDG_CACHE_HOME": str(real_cache)}
