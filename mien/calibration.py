@@ -181,7 +181,7 @@ def risk_coverage(predictions: Predictions) -> RiskCoverage:
     if n == 0:
         raise DataError("there are no predictions to draw risk and coverage of, expected those of one face or more")
     confidence = predictions.probabilities.max(axis=1)
-    wrong = ~predictions.right
+    wrong = ~predictions.correct
     order = np.argsort(-confidence, kind="stable")
     sorted_confidence = confidence[order]
     last = np.append(np.flatnonzero(np.diff(sorted_confidence)), n - 1)  # of each run of ties

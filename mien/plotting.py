@@ -1,4 +1,4 @@
-"""How every figure looks: sizes, colours, heading and caption; and how it is written."""
+"""The common look of all figures: sizes, colours, title and caption; and writing them as PNG files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _TITLE_PT, _DPI = 12.0, 160
 _SPLIT_NAMES = {split: usage for usage, split in USAGES.items()}
 
 
-def save(figure: Figure, path: Path, about: Mapping[str, str] | None = None) -> Path:
-    """Writes a figure as PNG, whole or not at all.
+def save(figure: Figure, path: Path, metadata: Mapping[str, str] | None = None) -> Path:
+    """Writes a figure as a PNG file, atomically.
 
     Args:
-        figure: What to write.
-        path: Where.
-        about: Texts that the file keeps.
+        figure: The figure.
+        path: The file to write.
+        metadata: Text chunks of the PNG file, key -> text.
 
     Returns:
         The path.
@@ -38,9 +38,9 @@ def save(figure: Figure, path: Path, about: Mapping[str, str] | None = None) -> 
         OSError: The folder cannot be written.
     """
     if path.suffix.lower() != ".png":
-        raise ConfigError(f"a figure is written as PNG, so its name must end in .png, got {path.name}")
+        raise ConfigError(f"the name of a figure's file must end in .png, got {path.name[-80:]}")
     with replaced(path) as part:
-        figure.savefig(part, format="png", dpi=_DPI, facecolor="white", metadata=about)
+        figure.savefig(part, format="png", dpi=_DPI, facecolor="white", metadata=metadata)
     return path
 
 
@@ -52,36 +52,39 @@ def new_figure(
     mosaic: Any = None,
     **subplots: Any,
 ) -> tuple[Figure, Any]:
-    """A figure with its words above and below, and its axes between them.
+    """Makes an empty figure with a title, a subtitle and a caption.
 
     Args:
         inches: Width, and height without the caption.
-        headline: What it shows.
-        subtitle: Of which network and faces.
-        caption: What the axes are.
-        mosaic: Lists of names of the axes by row, as `Figure.subplot_mosaic` takes them, where they are no plain grid.
-        subplots: Arguments of `Figure.subplots`, or of `Figure.subplot_mosaic`.
+        headline: What the figure shows.
+        subtitle: The network and the faces.
+        caption: What the axes mean.
+        mosaic: Names of the axes by row, as `Figure.subplot_mosaic` takes them, for axes that are not a plain grid.
+        subplots: Arguments of `Figure.subplots` or `Figure.subplot_mosaic`.
 
     Returns:
-        The figure, and one Axes, or an array of them where subplots asks for more, or those of the mosaic by name.
+        The figure, and its Axes: a single one, an array, or a dictionary by name for a mosaic.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
     """
     figure_module, layout = require("matplotlib.figure", "figures"), require("matplotlib.layout_engine", "figures")
     headline, subtitle, caption = map(printable, (headline, subtitle, caption))
     width = inches[0]
-    under = textwrap.wrap(subtitle, int((width - 0.3) * 13.5))  # letters an inch at these sizes
-    lines = textwrap.wrap(caption, int((width - 0.3) * 15.5))
-    above, below = 0.5 + 0.17 * len(under), 0.22 + 0.155 * len(lines)
+    subtitle_lines = textwrap.wrap(subtitle, int((width - 0.3) * 13.5))  # characters per inch at these text sizes
+    caption_lines = textwrap.wrap(caption, int((width - 0.3) * 15.5))
+    above, below = 0.5 + 0.17 * len(subtitle_lines), 0.22 + 0.155 * len(caption_lines)
     height = inches[1] + below + 0.1
     figure: Figure = figure_module.Figure(figsize=(width, height), dpi=_DPI)
     rect = (0.06 / width, below / height, 1 - 0.14 / width, 1 - (below + above) / height)
     figure.set_layout_engine(layout.ConstrainedLayoutEngine(rect=rect, w_pad=0.06, h_pad=0.06))
-    across = 0.15 / width
-    plain: dict[str, Any] = {"parse_math": False}  # a file's name may have dollars in it
-    figure.text(across, 1 - 0.12 / height, headline, size=_TITLE_PT, weight="bold", va="top", color=INK, **plain)
-    figure.text(across, 1 - 0.39 / height, "\n".join(under), size=LABEL_PT, va="top", color=GRAY, **plain)
-    figure.text(
-        across, 0.1 / height, "\n".join(lines), size=SMALL_PT, va="bottom", color=GRAY, linespacing=1.25, **plain
-    )
+
+    def write(y: float, text: str, **style: Any) -> None:
+        figure.text(0.15 / width, y, text, parse_math=False, **style)  # a file's name may contain dollar signs
+
+    write(1 - 0.12 / height, headline, size=_TITLE_PT, weight="bold", va="top", color=INK)
+    write(1 - 0.39 / height, "\n".join(subtitle_lines), size=LABEL_PT, va="top", color=GRAY)
+    write(0.1 / height, "\n".join(caption_lines), size=SMALL_PT, va="bottom", color=GRAY, linespacing=1.25)
     axes = figure.subplot_mosaic(mosaic, **subplots) if mosaic else figure.subplots(**subplots)
     for each in figure.axes:
         each.spines[["top", "right"]].set_visible(False)
@@ -94,18 +97,18 @@ def new_figure(
     return figure, axes
 
 
-def legend(axes: Axes, place: Literal["best", "lower left", "lower right", "upper left"]) -> None:
-    """Adds the legend."""
-    drawn = axes.legend(loc=place, fontsize=SMALL_PT, frameon=True, framealpha=0.9, edgecolor="none", labelcolor=INK)
-    for text in drawn.get_texts():
+def legend(axes: Axes, location: Literal["best", "lower left", "lower right", "upper left"]) -> None:
+    """Adds a legend of the labelled lines and bars."""
+    added = axes.legend(loc=location, fontsize=SMALL_PT, frameon=True, framealpha=0.9, edgecolor="none", labelcolor=INK)
+    for text in added.get_texts():
         text.set_parse_math(False)
 
 
 def split_name(split: str) -> str:
-    """A split by FER2013's own name."""
+    """FER2013's own name of a split, such as PublicTest; other names stay as they are."""
     return _SPLIT_NAMES.get(split, split)
 
 
 def split_and_n(split: str, n: int) -> str:
-    """A split by FER2013's own name, with its number of faces."""
+    """FER2013's own name of a split, with the number of faces."""
     return f"{split_name(split)} n = {n:,}"

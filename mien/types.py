@@ -1,4 +1,4 @@
-"""The few types that every part of mien speaks: frozen, validated, numpy only."""
+"""The types that all of mien shares: boxes, faces, expressions and predictions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ N = TypeVar("N", bound=Any)
 
 @dataclass(frozen=True)
 class Box:
-    """An upright rectangle in a picture, pixels; x1 and y1 are past its last column and row.
+    """An axis-aligned rectangle in an image, in pixels.
+
+    Attributes:
+        x0: Left edge.
+        y0: Top edge.
+        x1: Right edge, exclusive.
+        y1: Bottom edge, exclusive.
 
     Raises:
-        ValueError: It has no area.
+        ValueError: The box has no area.
     """
 
     x0: float
@@ -34,33 +40,31 @@ class Box:
 
     @property
     def width(self) -> float:
-        """x1 - x0."""
+        """Width in pixels."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> float:
-        """y1 - y0."""
+        """Height in pixels."""
         return self.y1 - self.y0
 
     @property
     def xyxy(self) -> tuple[float, float, float, float]:
-        """The four numbers in order."""
+        """The edges as (x0, y0, x1, y1)."""
         return self.x0, self.y0, self.x1, self.y1
 
 
 @dataclass(frozen=True)
 class Expression:
-    """Seven class probabilities and what they say.
+    """The class probabilities of one face.
 
     Attributes:
-        probabilities: Class name -> probability, in the order of `mien.labels.EXPRESSIONS`; they sum to 1.
-        uncertain: Whether even the most probable class is too improbable to be relied on, as the network's calibration
-            says.
-        held: The class that is named in place of the most probable one: in a video a face keeps its name until
-            another leads clearly. Empty where there is none.
+        probabilities: Class name -> probability, in the order of the model's classes; they sum to 1.
+        uncertain: Whether the confidence is below the threshold of the model's calibration.
+        held: In a video, the class that the face keeps until another one leads clearly. Empty elsewhere.
 
     Raises:
-        ValueError: The probabilities do not sum to 1, or the class held is not among them.
+        ValueError: The probabilities do not sum to 1, or `held` is not one of the classes.
     """
 
     probabilities: Mapping[str, float]
@@ -72,28 +76,28 @@ class Expression:
         if abs(total - 1) > 1e-3:
             raise ValueError(f"probabilities must sum to 1, got {total:.6f}")
         if self.held and self.held not in self.probabilities:
-            raise ValueError(f"the class {self.held} has no probability among {', '.join(self.probabilities)}")
+            raise ValueError(f"held must be one of the classes {', '.join(self.probabilities)}, got {self.held}")
 
     @cached_property
     def name(self) -> str:
-        """The class held, or else the most probable one."""
+        """The held class, or the most probable one if no class is held."""
         return self.held or max(self.probabilities, key=lambda name: self.probabilities[name])
 
     @property
     def confidence(self) -> float:
-        """The probability of that class."""
+        """The probability of the class `name`."""
         return self.probabilities[self.name]
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face of a picture.
+    """One recognised face of an image.
 
     Attributes:
-        box: Where it is, pixels of the upright picture (after EXIF rotation).
-        landmarks: Points that the detector gives, pixels, by name; empty where it gives none.
-        score: The detector's own, in [0, 1].
-        expression: What the face shows.
+        box: Its place in the image, after EXIF rotation.
+        landmarks: Name -> (x, y) in pixels; empty if the detector returns no landmarks.
+        score: The detector's confidence, in [0, 1].
+        expression: The expression that the face shows.
     """
 
     box: Box
@@ -104,7 +108,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network said of a data set: the one input of every metric, figure and comparison.
+    """A network's logits for a data set: the only input of every metric, figure and comparison.
 
     Attributes:
         index: (N,) row of each face in its data set.
@@ -113,7 +117,7 @@ class Predictions:
         classes: K class names.
 
     Raises:
-        ValueError: The arrays do not belong together, a target is no class, or a logit is not finite.
+        ValueError: The shapes do not match, a target is not a class id, or a logit is not finite.
     """
 
     index: NDArray[np.int64]
@@ -133,7 +137,7 @@ class Predictions:
             raise ValueError("logits must be finite")
 
     def take(self, rows: NDArray[np.int64]) -> Predictions:
-        """Some of the predictions, in the order of `rows`."""
+        """The predictions of the given rows, in that order."""
         return replace(self, index=self.index[rows], logits=self.logits[rows], targets=self.targets[rows])
 
     @property
@@ -142,38 +146,38 @@ class Predictions:
         return softmax(self.logits)
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """(N,) whether the most probable class is the target."""
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,) whether the class with the highest logit is the target."""
         return np.asarray(self.logits.argmax(axis=1) == self.targets)
 
 
 def mean_logits(
     probabilities: Sequence[NDArray[np.floating[Any]]], weights: Sequence[float] | None = None
 ) -> NDArray[np.float32]:
-    """The logarithm of the mean of several (N, K) probabilities: logits of those that say it together.
+    """Averages the probabilities of several networks and returns the logarithm of the mean as logits, (N, K).
 
     Args:
-        probabilities: What each says.
-        weights: What each counts for, above 0; None counts all alike.
+        probabilities: (N, K) for each network.
+        weights: The weight of each network, above 0; None weighs all equally.
     """
-    smallest = np.finfo(np.float32).tiny  # a probability too small to be told from 0 still has a logarithm
+    smallest = np.finfo(np.float32).tiny  # keeps the logarithm of an underflowed probability finite
     return np.asarray(np.log(np.maximum(np.average(probabilities, axis=0, weights=weights), smallest)), np.float32)
 
 
 def from_numbers(kind: type[N], stored: object) -> N:
-    """A dataclass of numbers, from what `dataclasses.asdict` gave of it.
+    """Restores a dataclass of numbers from the dictionary that `dataclasses.asdict` made of it.
 
     Raises:
-        ValueError: It is anything else.
+        ValueError: `stored` is not a dictionary with exactly these fields, or a value is not a number.
     """
     names = [field.name for field in fields(kind)]
     if not isinstance(stored, dict) or set(stored) != set(names) or not set(map(type, stored.values())) <= {int, float}:
         raise ValueError(f"{kind.__name__.lower()} must give a number for each of {', '.join(names)}, got {stored}")
-    made: N = kind(**stored)
-    return made
+    restored: N = kind(**stored)
+    return restored
 
 
 def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """(N, K) scores -> (N, K) probabilities; each row sums to 1."""
+    """Turns logits (N, K) into probabilities (N, K); each row sums to 1."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

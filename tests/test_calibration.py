@@ -94,7 +94,7 @@ def test_one_that_is_too_modest_when_sure_and_too_sure_when_not_is_set_right():
 
     def error(temperature: float, temperature_unsure: float) -> float:
         scaled = Calibration(temperature, temperature_unsure).scale_logits(logits)
-        return evaluate(replace(predictions, logits=scaled), resamples=0).ece
+        return evaluate(replace(predictions, logits=scaled), resamples=0)["ece"]
 
     assert error(*best_temperatures(predictions)) < min(error(t, t) for t in np.linspace(0.5, 1.5, 11)) / 2
 

@@ -1,4 +1,4 @@
-"""What cannot be is refused where it is made."""
+"""Tests of the shared types: valid values are kept, and invalid ones raise ValueError."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mien.labels import EXPRESSIONS
 from mien.types import Box, Expression, Predictions, softmax
 
 
-def test_box() -> None:
+def test_box_has_width_height_and_corners() -> None:
     box = Box(10, 20, 40, 25.5)
     assert (box.width, box.height) == (30, 5.5)
     assert box.xyxy == (10, 20, 40, 25.5)
@@ -20,22 +20,33 @@ def test_box() -> None:
 
 
 @pytest.mark.parametrize("numbers", [(1, 0, 1, 2), (2, 0, 1, 2), (0, 3, 1, 2), (0, 0, float("nan"), 2)])
-def test_box_of_no_area(numbers: tuple[float, float, float, float]) -> None:
+def test_box_without_area_raises(numbers: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="x0 < x1 and y0 < y1"):
         Box(*numbers)
 
 
-def test_expression() -> None:
+def test_expression_names_the_most_probable_class() -> None:
     probabilities = dict.fromkeys(EXPRESSIONS, 0.1) | {"sad": 0.4}
     expression = Expression(probabilities)
     assert expression.name == "sad"
     assert expression.confidence == 0.4
 
 
-@pytest.mark.parametrize("share", [0.3, 0.41])
-def test_probabilities_that_do_not_sum_to_one(share: float) -> None:
+def test_expression_names_the_held_class() -> None:
+    expression = Expression(dict.fromkeys(EXPRESSIONS, 0.1) | {"sad": 0.4}, held="fear")
+    assert expression.name == "fear"
+    assert expression.confidence == 0.1
+
+
+def test_held_class_without_probability_raises() -> None:
+    with pytest.raises(ValueError, match="held must be one of the classes happy, sad, got fear"):
+        Expression({"happy": 0.5, "sad": 0.5}, held="fear")
+
+
+@pytest.mark.parametrize("probability", [0.3, 0.41])
+def test_probabilities_that_do_not_sum_to_one_raise(probability: float) -> None:
     with pytest.raises(ValueError, match="must sum to 1"):
-        Expression(dict.fromkeys(EXPRESSIONS, 0.1) | {"sad": share})
+        Expression(dict.fromkeys(EXPRESSIONS, 0.1) | {"sad": probability})
 
 
 def predictions(**changes: object) -> Predictions:
@@ -47,7 +58,7 @@ def predictions(**changes: object) -> Predictions:
     return Predictions(**fields | changes)  # type: ignore[arg-type]
 
 
-def test_predictions() -> None:
+def test_predictions_have_probabilities() -> None:
     probabilities = predictions().probabilities
     assert probabilities.shape == (3, 7)
     assert np.allclose(probabilities.sum(axis=1), 1)
@@ -69,13 +80,12 @@ def test_predictions() -> None:
         ({"logits": np.full((3, 7), np.inf, np.float32)}, "must be finite"),
     ],
 )
-def test_predictions_that_do_not_fit(changes: dict[str, object], words: str) -> None:
+def test_predictions_with_mismatched_arrays_raise(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         predictions(**changes)
 
 
-def test_softmax_of_large_scores() -> None:
-    """exp(1000) is no float: only differences count."""
+def test_softmax_of_large_scores_does_not_overflow() -> None:
     probabilities = softmax(np.array([[1000.0, 1000.0, 999.0], [-1000.0, -1000.0, -1001.0]], np.float32))
     e = np.exp(-1.0)
     assert np.allclose(probabilities, np.array([1, 1, e]) / (2 + e))

@@ -124,7 +124,7 @@ def fer2013() -> str:
 def uncertain() -> str:
     """What the confidence of the shipped networks is worth on PrivateTest."""
     from mien import predictions
-    from mien.evaluation.metrics import reliability
+    from mien.evaluation.reliability import reliability
     from mien.models.onnx_model import OnnxModel
 
     rows = []
@@ -132,7 +132,7 @@ def uncertain() -> str:
         calibration = OnnxModel(name, threads=1).calibration
         private = predictions.load(RESULTS / "predictions" / f"{name}-private.parquet")
         uncertain = calibration.is_uncertain(private.probabilities)
-        certain_right, uncertain_right = private.right[~uncertain].mean(), private.right[uncertain].mean()
+        certain_right, uncertain_right = private.correct[~uncertain].mean(), private.correct[uncertain].mean()
         error = 100 * reliability(private).ece
         cells = (calibration.uncertain_below, 1 - uncertain.mean(), certain_right, uncertain_right)
         rows.append([f"`{name}`", *(percent(value, 1) for value in cells), f"{error:.1f} points"])
@@ -397,10 +397,10 @@ def ensemble_row(name: str, split: str) -> dict[str, float]:
     metrics = evaluate(predictions.load(RESULTS / "predictions" / f"{name}-{split}-flip.parquet"))
     low, high = metrics.intervals["accuracy"]
     return {
-        "accuracy": metrics.accuracy,
+        "accuracy": metrics["accuracy"],
         "accuracy_low": low,
         "accuracy_high": high,
-        "macro_f1": metrics.macro_f1,
+        "macro_f1": metrics["macro_f1"],
     }
 
 

@@ -1,4 +1,4 @@
-"""mien evaluate, compare, ensemble and robustness: how good trained networks are."""
+"""The commands mien evaluate, compare, ensemble and robustness."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from mien.cli.options import AsJson, PredictionFiles, Split, Threads, console, m
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder, a checkpoint, an .onnx file or a shipped model's name.")],
     data: Annotated[
-        Path | None, typer.Option(help="FER2013 in any form, or class folders; what it was trained on when left out.")
+        Path | None,
+        typer.Option(help="FER2013 in any form, or class folders; by default the data that it was trained on."),
     ] = None,
-    split: Annotated[Split, typer.Option(help="Choose on public; read private once, to publish.")] = "public",
+    split: Annotated[Split, typer.Option(help="Choose on public; read private once per published row.")] = "public",
     view: Annotated[
         Literal["single", "flip", "ten-crop"],
-        typer.Option(help="How often each face is looked at; accuracies of different views are not comparable."),
+        typer.Option(help="Views per face; accuracies of different views are not comparable."),
     ] = "single",
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="Where predictions, metrics and figures go; below a run by default."
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Folder for predictions, metrics and figures; for a run its evaluation folder by default.",
         ),
     ] = None,
     table: Annotated[
-        Path | None, typer.Option("--results", metavar="CSV", help="A table of published results to put a row into.")
+        Path | None, typer.Option("--results", metavar="CSV", help="A table of results that the row is added to.")
     ] = None,
     as_json: AsJson = False,
     threads: Threads = None,
@@ -36,41 +40,30 @@ def evaluate(
     """Measure a model on a split of labelled faces."""
     from mien.data import load
     from mien.errors import require
-    from mien.evaluation import metrics as metric
-    from mien.evaluation import predict, report, results, tables
+    from mien.evaluation import report, results, tables
+    from mien.evaluation.evaluation import Evaluation
     from mien.models.onnx_model import OnnxModel
     from mien.models.open_model import open_model
 
     if table:
         require("torch", "train")
-    opened = open_model(model, threads)
-    data = data or Path(opened.config.data.path)
-    faces = load(data, size=opened.preprocessing.size).split(split)
+    network, run = open_model(model, threads), Path(model)
+    data = data or Path(network.config.data.path)
+    faces = load(data, size=network.preprocessing.size).split(split)
     if table:
-        tables.check_same_faces(table, results.Result, split, len(faces))
-        results.check_same_network(table, opened.config, model_name(Path(model)))
-    predictions = predict.predict(opened, faces, view)
-    found = metric.evaluate(predictions)
-    about: dict[str, Any] = {"model": model, "network": opened.title, "data": str(data)}
-    about |= {"split": split, "view": view, "weights": opened.digest}
-    kept = ("temperature", "temperature_unsure", "uncertain_below")
-    about |= {name: getattr(opened.calibration, name) for name in kept}
-    run = Path(model)
-    is_run = run.is_dir() and not isinstance(opened, OnnxModel)
+        results.check_table(table, model_name(run), network.config, split, len(faces))
+    evaluation = Evaluation.run(network, model, str(data), faces, split, view)
+    is_run = run.is_dir() and not isinstance(network, OnnxModel)
     folder = output or (run / "evaluation" / f"{split}-{view}" if is_run else None)
     if folder:
-        log = report.read_log(run / "log.csv") if is_run else []
-        report.write(folder, predictions, found, about, log)
-        rows = report.sheet_rows(faces.targets, len(faces.classes))
-        shown = faces.take(rows)
-        report.write_sheet(folder, predictions.take(rows), shown, opened.masks(shown.images), about)
+        evaluation.write(folder, report.read_log(run / "log.csv") if is_run else [])
     if table:
         command = f"mien evaluate {model} --data {data.name} --split {split} --view {view}"
-        tables.add(table, results.row(found, opened.config, model_name(run), split, view, command))
+        tables.add(table, evaluation.row(model_name(run), command))
     if as_json:
-        typer.echo(json.dumps(about | found.to_dict(), indent=2))
+        typer.echo(json.dumps(evaluation.to_dict(), indent=2))
         return
-    console().print(report.table(found, about))
+    console().print(evaluation.table())
     if folder:
         typer.echo(f"written: {folder}")
 
@@ -78,64 +71,64 @@ def evaluate(
 def compare(
     files: PredictionFiles,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where ROC curves of all on one figure go.")
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for a figure of the ROC curves.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set networks side by side on the same faces: accuracies, differences with their intervals, what each gains."""
-    from mien import plotting as style
+    """Compare networks on the same faces: accuracies, differences with intervals, and recalls by class."""
+    from mien import plotting
     from mien import predictions as prediction_files
-    from mien.evaluation import compare as comparing
+    from mien.evaluation import compare as comparison
     from mien.evaluation import figures
 
-    networks, about = prediction_files.load_all(files)
-    found = comparing.compare(networks)
-    picture = output and output / "roc-comparison.png"
-    if picture:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        style.save(figures.roc_comparison_figure(networks, about[0].get("split", "")), picture)
+    networks, metadata = prediction_files.load_all(files)
+    compared = comparison.compare(networks)
+    figure_file = output and output / "roc-comparison.png"
+    if figure_file:
+        figure_file.parent.mkdir(parents=True, exist_ok=True)
+        plotting.save(figures.roc_comparison_figure(networks, metadata[0].get("split", "")), figure_file)
     if as_json:
-        typer.echo(json.dumps([each.to_dict() for each in found], indent=2))
+        typer.echo(json.dumps([each.to_dict() for each in compared], indent=2))
         return
-    console().print(comparing.table(found))
-    console().print("recall, %, and what others have more")
-    console().print(comparing.recall_table(found))
-    if picture:
-        typer.echo(f"written: {picture}")
+    console().print(comparison.table(compared))
+    console().print("recall of the first network and differences from it, %")
+    console().print(comparison.recall_table(compared))
+    if figure_file:
+        typer.echo(f"written: {figure_file}")
 
 
 def ensemble(
     files: PredictionFiles,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.parquet", help="The ensemble's predictions.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE.parquet", help="File for the ensemble's predictions.")
+    ],
     weight: Annotated[
         list[float] | None,
-        typer.Option(
-            help="What a member counts for in the mean; once a member, in their order. All alike when left out."
-        ),
+        typer.Option(help="Weight of a member; repeat once per member, in their order. Equal weights by default."),
     ] = None,
 ) -> None:
-    """Take the mean of several networks' probabilities; its predictions can be compared like any network's."""
+    """Average the probabilities of several networks into predictions that can be compared like any network's."""
     from mien import predictions as prediction_files
-    from mien.evaluation import compare as comparing
+    from mien.evaluation import compare as comparison
     from mien.evaluation import ensemble as ensembles
 
     if output.suffix != ".parquet":
-        raise typer.BadParameter(f"predictions are Parquet: the name must end in .parquet, got {output.name}")
+        raise typer.BadParameter(f"the name of the predictions must end in .parquet, got {output.name[-80:]}")
     if len(files) < 2:
-        raise typer.BadParameter(f"an ensemble is of two predictions or more, got {files[0]} alone")
-    networks, members = prediction_files.load_all(files)
-    together = ensembles.ensemble(list(networks.values()), weight or None)
-    name = f"ensemble of {len(networks)}"
-    about: dict[str, Any] = {"network": name, "members": list(networks)}
+        raise typer.BadParameter(f"an ensemble needs two files of predictions or more, got only {files[0]}")
+    members, metadata = prediction_files.load_all(files)
+    predictions = ensembles.ensemble(list(members.values()), weight or None)
+    name = f"ensemble of {len(members)}"
+    description: dict[str, Any] = {"network": name, "members": list(members)}
     if weight:
-        about["counted"] = weight
-    about |= {
-        what: " and ".join(dict.fromkeys(member.get(what, "") for member in members)) for what in ("split", "view")
+        description["counted"] = weight
+    description |= {
+        key: " and ".join(dict.fromkeys(each.get(key, "") for each in metadata)) for key in ("split", "view")
     }
-    about["weights"] = [member.get("weights", "") for member in members]
-    prediction_files.save(together, output, about)
-    shown = dict(zip(prediction_files.short_names(list(networks)), networks.values(), strict=True))
-    console().print(comparing.table(comparing.compare({**shown, name: together})))
+    description["weights"] = [each.get("weights", "") for each in metadata]
+    prediction_files.save(predictions, output, description)
+    named = dict(zip(prediction_files.short_names(list(members)), members.values(), strict=True))
+    console().print(comparison.table(comparison.compare({**named, name: predictions})))
     typer.echo(f"written: {output}")
 
 
@@ -144,43 +137,42 @@ def robustness(
         list[str], typer.Argument(metavar="MODEL...", help="Run folders, checkpoints, .onnx files or shipped names.")
     ],
     data: Annotated[Path, typer.Option(help="FER2013 in any form, or class folders.")],
-    split: Annotated[Split, typer.Option(help="Of the data.")] = "public",
+    split: Annotated[Split, typer.Option(help="Split of the data.")] = "public",
     file: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="CSV", help="Gets a row for each accuracy; a figure goes beside it."),
+        typer.Option(
+            "-o", "--output", metavar="CSV", help="Table that the accuracies are added to; a figure is drawn beside it."
+        ),
     ] = Path("results/robustness.csv"),
     threads: Threads = None,
 ) -> None:
-    """Measure how accuracy falls under blur, noise, JPEG, low light, occlusion, rotation, shift and low resolution."""
+    """Measure accuracy under blur, noise, JPEG, low light, occlusion, rotation, shift and low resolution."""
     from mien.data import load
     from mien.errors import ConfigError, require
     from mien.evaluation import tables
-    from mien.evaluation.predict import check_same_classes
-    from mien.experiments import robustness as sheets
+    from mien.experiments import robustness as study
     from mien.models.open_model import open_model
 
     if file.suffix != ".csv":
-        raise typer.BadParameter(f"the table's name must end in .csv, got {file.name}; the figure goes beside it")
+        raise typer.BadParameter(f"the name of the table must end in .csv, got {file.name[-80:]}")
     require("matplotlib", "figures")
     require("filelock", "train")
     names = [model_name(Path(model)) for model in models]
     if len(set(names)) < len(names):
-        raise ConfigError(f"the table tells networks apart by their names, got {', '.join(names)}: rename a file")
-    opened = [open_model(model, threads) for model in models]
-    seen = [load(data, size=each.preprocessing.size).split(split) for each in opened]
-    for name, each, faces in zip(names, opened, seen, strict=True):  # before the first is measured
-        sheets.check_same_network(file, name, each.digest)
-        tables.check_same_faces(file, sheets.Robustness, split, len(faces))
-        check_same_classes(each, faces)
-    for model, name, each, faces in zip(models, names, opened, seen, strict=True):
+        raise ConfigError(f"the models must have different names in the table, got {', '.join(names)}: rename a file")
+    networks = [open_model(model, threads) for model in models]
+    faces = [load(data, size=network.preprocessing.size).split(split) for network in networks]
+    for name, network, its_faces in zip(names, networks, faces, strict=True):  # all before the first is measured
+        study.check_table(file, name, network, its_faces, split)
+    for model, name, network, its_faces in zip(models, names, networks, faces, strict=True):
         typer.echo(f"{model}:", nl=False, err=True)
         command = f"mien robustness {model} --data {data.name} --split {split}"
-        rows = sheets.measure(
-            name, each, faces, split, command, lambda what: typer.echo(f" {what}", nl=False, err=True)
+        rows = study.measure(
+            name, network, its_faces, split, command, lambda step: typer.echo(f" {step}", nl=False, err=True)
         )
         tables.add(file, *rows)
         typer.echo(err=True)
-    drawn, picture = sheets.draw(file, split)
-    console().print(sheets.table(drawn))
-    for path in (file, picture):
+    rows, figure_file = study.draw(file, split)
+    console().print(study.table(rows))
+    for path in (file, figure_file):
         typer.echo(f"written: {path}")

@@ -66,9 +66,9 @@ def calibrate(
     before, after = (evaluate(each, resamples=0) for each in (said, predict(OnnxModel(output), faces)))
     typer.echo(
         f"temperature {found.temperature:.3f} where it is sure, {found.temperature_unsure:.3f} where it is not; "
-        f"calibration error {before.ece:.4f} before, {after.ece:.4f} now, on its {found.faces:,} faces\n"
+        f"calibration error {before['ece']:.4f} before, {after['ece']:.4f} now, on its {found.faces:,} faces\n"
         f"certain at {found.uncertain_below:.1%} or more: {found.coverage:.1%} of the faces, of which "
-        f"{found.accuracy:.1%} are right; of all, {after.accuracy:.1%}\n"
+        f"{found.accuracy:.1%} are right; of all, {after['accuracy']:.1%}\n"
         f"written: {output}"
     )
     if found.faces < FEW:

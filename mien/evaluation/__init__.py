@@ -1,1 +1,1 @@
-"""From a network and labelled faces to predictions, and from predictions to every number and figure."""
+"""Evaluation of networks: predictions, metrics, figures, comparisons and tables of results."""

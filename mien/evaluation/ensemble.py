@@ -1,4 +1,4 @@
-"""Several predictions of the same faces as one."""
+"""Ensembles: several predictions of the same faces averaged into one."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mien.types import Predictions, mean_logits
 
 
 def ensemble(members: Sequence[Predictions], weights: Sequence[float] | None = None) -> Predictions:
-    """The mean of the members' probabilities; its logits are that mean's logarithm.
+    """Averages the probabilities of the members; the logits of the result are the logarithm of the mean.
 
     Args:
-        members: At least one: of several networks, or of several views of the faces.
-        weights: What each member counts for, above 0; None counts all alike.
+        members: One or more predictions of the same faces, from several networks or several views.
+        weights: The weight of each member, above 0; None weighs all equally.
 
     Raises:
-        DataError: They are not of the same faces in the same order.
-        ConfigError: There is not one weight a member, or one is not above 0.
+        DataError: The members have different faces, or the same faces in another order.
+        ConfigError: The number of weights is not that of the members, or a weight is not above 0.
     """
     check_same_faces(members)
     if weights is not None and (len(weights) != len(members) or not all(0 < weight < math.inf for weight in weights)):
-        said = ", ".join(f"{weight:g}" for weight in weights)
-        raise ConfigError(f"an ensemble of {len(members)} takes as many weights, each above 0, got {said or 'none'}")
+        given = ", ".join(f"{weight:g}" for weight in weights)
+        raise ConfigError(f"an ensemble of {len(members)} needs as many weights, each above 0, got {given or 'none'}")
     return replace(members[0], logits=mean_logits([member.probabilities for member in members], weights))

@@ -1,4 +1,4 @@
-"""What a trained network says of labelled faces, each looked at once or several times."""
+"""Predictions of a trained network for labelled faces, from one or several views of each face."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ from mien.models.model import Model
 from mien.types import Predictions
 
 CROP = 44 / 48
-"""Side of a ten-crop's square over the face's."""
+"""Side of a ten-crop's square, as a fraction of the face's side."""
 
 
 def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated: bool = True) -> Predictions:
-    """Classifies every face, in order.
+    """Classifies every face of a data set, in order.
 
     Args:
-        model: What `mien.models.open_model.open_model` gives.
+        model: A model that `mien.models.open_model.open_model` returns.
         dataset: The faces.
-        view: One of VIEWS. Where a face has several, its probabilities are their mean, and its logits the mean's
-            logarithm. All views are deterministic.
-        calibrated: Whether the softmax of the logits is to be what a recogniser would say, or they are to be as the
-            network gives them.
+        view: One of VIEWS. With several views of a face its probabilities are averaged, and its logits are the
+            logarithm of the mean. All views are deterministic.
+        calibrated: Whether the logits are divided by the calibration's temperatures, as in a recogniser.
 
     Raises:
-        DataError: The data set's classes are not the model's.
+        DataError: The data set and the model have different classes.
         ConfigError: There is no such view.
-        WeightsError: It gives logits that are not finite.
+        WeightsError: The model returns logits that are not finite.
     """
     check_same_classes(model, dataset)
     if view not in VIEWS:
-        raise ConfigError(f"there is no view {view}: {near(view, VIEWS)}")
+        raise ConfigError(f"there is no view {view[:80]}: {near(view, VIEWS)}")
     images = model.preprocessing.resize(dataset.images)
-    logits = [model.logits(seen) for seen in VIEWS[view](images)]
+    logits = [model.logits(view_of_images) for view_of_images in VIEWS[view](images)]
     if not all(np.isfinite(each).all() for each in logits):
-        raise WeightsError(f"{model.title} gives logits that are not finite: its training diverged, train it again")
+        raise WeightsError(f"{model.title} returns logits that are not finite: its training diverged, train it again")
     if calibrated:
         logits = [model.calibration.scale_logits(each) for each in logits]
     predictions = [Predictions(dataset.index, each, dataset.targets, dataset.classes) for each in logits]
@@ -45,14 +44,15 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated
 
 
 def check_same_classes(model: Model, dataset: FaceDataset) -> None:
-    """Refuses faces that the model has other classes for.
+    """Checks that a model knows exactly the classes of a data set.
 
     Raises:
-        DataError: The data set's classes are not the model's.
+        DataError: They differ.
     """
     if dataset.classes != model.classes:
         raise DataError(
-            f"the data has the classes {', '.join(dataset.classes)} and the model {', '.join(model.classes)}"
+            f"the data and the model must have the same classes in the same order, got {', '.join(dataset.classes)} "
+            f"in the data and {', '.join(model.classes)} in the model"
         )
 
 
@@ -66,12 +66,15 @@ def _flip(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 def _ten_crop(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     size = images.shape[1]
-    crop = round(size * CROP)
-    end, centre = size - crop, (size - crop) // 2
+    side = round(size * CROP)
+    end, centre = size - side, (size - side) // 2
     corners = [(0, 0), (0, end), (end, 0), (end, end), (centre, centre)]
-    crops = [images[:, y : y + crop, x : x + crop] for y, x in corners]
-    return crops + [seen[:, :, ::-1] for seen in crops]
+    crops = [images[:, y : y + side, x : x + side] for y, x in corners]
+    return crops + [crop[:, :, ::-1] for crop in crops]
 
 
 VIEWS = {"single": _single, "flip": _flip, "ten-crop": _ten_crop}
-"""single: each face as it is. flip: it and its mirror image. ten-crop: four corners and centre, and their mirrors."""
+"""Name -> images (N, H, W) to views (N, h, w).
+
+single: the face; flip: the face and its mirror image; ten-crop: the four corners, the centre, and their mirror images.
+"""

@@ -1,4 +1,4 @@
-"""The table of published results: one row an evaluation, with the command that made it. See results/README.md."""
+"""The table of published results, results/fer2013.csv: one row per evaluation, with the command that measured it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.errors import DataError, require
+from mien.errors import DataError
 from mien.evaluation import tables
-from mien.evaluation.metrics import Metrics
 
 if TYPE_CHECKING:
     from mien.config import Config
@@ -20,23 +19,23 @@ class Result:
 
     Attributes:
         network: Name in the registry.
-        variant: Its variant; empty where there is one only.
-        multiply_adds: Of one face, with the config's size and masks.
-        config: What it was trained with: a config's name, or `SWEEP:VARIANT`.
-        seed: Of the training.
-        split: Of the data.
-        view: Of each face; results of different views are never compared.
-        n: Faces.
-        accuracy: Share of right faces.
+        variant: Its variant; empty for a network without variants.
+        multiply_adds: Multiply-adds of one face, at the config's input size and with its masks.
+        config: What the network was trained with: the name of a config, or `SWEEP:VARIANT`.
+        seed: Seed of the training.
+        split: Split of the data.
+        view: View of each face; results of different views are not comparable.
+        n: Number of faces.
+        accuracy: Fraction of the faces that are classified correctly.
         accuracy_low: Lower end of its 95 % bootstrap interval.
         accuracy_high: Upper end.
-        macro_f1: Mean of the classes' F1.
+        macro_f1: Mean F1 of the classes.
         macro_f1_low: Lower end of its interval.
         macro_f1_high: Upper end.
-        macro_auc: Mean of the classes' areas under the ROC curve.
+        macro_auc: Mean area under the ROC curve of the classes; None if no class has one.
         ece: Expected calibration error.
-        settings: The config's digest: rows of one name and other settings are not of one network.
-        command: What made the row.
+        settings: Digest of the config; rows with the same name and different settings are of different networks.
+        command: The command that measured the row.
     """
 
     network: str
@@ -53,70 +52,38 @@ class Result:
     macro_f1: float
     macro_f1_low: float
     macro_f1_high: float
-    macro_auc: float
+    macro_auc: float | None
     ece: float
     settings: str
     command: str
 
     @property
     def key(self) -> tuple[str, int, str, str]:
-        """What a table has one row of."""
+        """Identifies the row: config, seed, split and view."""
         return self.config, self.seed, self.split, self.view
 
 
-def row(metrics: Metrics, config: Config, name: str, split: str, view: str, command: str) -> Result:
-    """The row of one evaluation.
+def check_table(path: Path, name: str, config: Config, split: str, n: int) -> None:
+    """Checks, before a network is evaluated, that its row fits into a table of results.
 
     Args:
-        metrics: With intervals.
+        path: The table.
+        name: What the table calls the config.
         config: What the network was trained with.
-        name: What the table calls that config.
-        split: Of the data.
-        view: Of each face.
-        command: What made the row.
+        split: Split of the data.
+        n: Number of faces of the split.
 
     Raises:
-        MissingExtraError: torch is not installed.
+        DataError: The table has rows of this split with another number of faces, or of this name and seed with other
+            settings, which would be replaced; or it is damaged.
     """
-    require("torch", "train")  # a model file is evaluated without it
-    from mien import config as configs
-    from mien.models.build import count_multiply_adds
-
-    (low, high), (f1_low, f1_high) = metrics.intervals["accuracy"], metrics.intervals["macro_f1"]
-    return Result(
-        network=config.network.name,
-        variant=config.network.variant,
-        multiply_adds=count_multiply_adds(config, len(metrics.classes)),
-        config=name,
-        seed=config.training.seed,
-        split=split,
-        view=view,
-        n=metrics.n,
-        accuracy=metrics.accuracy,
-        accuracy_low=low,
-        accuracy_high=high,
-        macro_f1=metrics.macro_f1,
-        macro_f1_low=f1_low,
-        macro_f1_high=f1_high,
-        macro_auc=metrics.macro_auc,
-        ece=metrics.ece,
-        settings=configs.digest(config),
-        command=command,
-    )
-
-
-def check_same_network(path: Path, config: Config, name: str) -> None:
-    """Refuses a table whose rows of a name and seed are of another config: they would be replaced.
-
-    Raises:
-        DataError: It has such rows, or is damaged.
-    """
+    tables.check_same_faces(path, Result, split, n)
     from mien import config as configs
 
     settings, seed = configs.digest(config), config.training.seed
-    for old in tables.load(path, Result):
-        if (old.config, old.seed) == (name, seed) and old.settings != settings:
+    for row in tables.load(path, Result):
+        if (row.config, row.seed) == (name, seed) and row.settings != settings:
             raise DataError(
-                f"{path} has rows of another network that is called {name} (settings {old.settings}, these are "
-                f"{settings}): rename the run or file, name another table, or remove those rows"
+                f"the rows of {name} in {path} must have its settings, {settings}, got {row.settings}, so they are of "
+                "another network of that name: rename the run or file, choose another table, or remove those rows"
             )

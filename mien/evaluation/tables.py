@@ -1,4 +1,4 @@
-"""Tables of measured numbers as CSV: one row a dataclass, replaced where it is measured again."""
+"""Tables of measurements as CSV files: one dataclass per row, and a new measurement replaces the old row."""
 
 from __future__ import annotations
 
@@ -24,86 +24,86 @@ class Row(Protocol):
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What a table has one row of."""
+        """Identifies the row: a table has one row per key."""
 
 
-class OfFaces(Row, Protocol):
-    """A row of some faces."""
+class SplitRow(Row, Protocol):
+    """A row that was measured on a split of a data set."""
 
     @property
     def split(self) -> str:
-        """Which of the data."""
+        """Name of the split."""
 
     @property
     def n(self) -> int:
-        """How many."""
+        """Number of faces."""
 
 
 R = TypeVar("R", bound=Row)
-F = TypeVar("F", bound=OfFaces)
+S = TypeVar("S", bound=SplitRow)
 
 
 def load(path: Path, kind: type[R]) -> list[R]:
-    """Reads a table; one that does not exist is empty.
+    """Reads a table; a file that does not exist is an empty table.
 
     Args:
-        path: The file.
-        kind: The dataclass of its rows. An empty cell is None where the field may be that.
+        path: The CSV file.
+        kind: The dataclass of the rows. An empty cell is read as None if the field may be None.
 
     Raises:
-        DataError: It is no text, a column is missing, or a value is of the wrong type; names the row, of which the
-            header is the first.
+        DataError: The file is not text, a column is missing, or a value has the wrong type; the message counts the
+            header as row 1.
     """
     if not path.exists():
         return []
     hints = typing.get_type_hints(kind)
-    rows = []
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            found = list(csv.DictReader(stream))
+            lines = list(csv.DictReader(stream))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no table: {error}; name another one") from None
-    for number, cells in enumerate(found, start=2):
+        raise DataError(f"{path} must be a CSV file, and reading it failed: {error}; choose another file") from None
+    rows = []
+    for number, cells in enumerate(lines, start=2):
         try:
             rows.append(kind(**{field.name: _value(cells[field.name], hints[field.name]) for field in fields(kind)}))
         except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"row {number} of {path} cannot be read: {error!r}; mend it or remove it") from None
+            raise DataError(f"row {number} of {path} cannot be read: {error!r}; fix or remove that row") from None
     return rows
 
 
 def add(path: Path, *added: Row) -> None:
-    """Puts rows of one kind into a table, all or none; each in the place of the one with the same key if there is one.
+    """Adds rows of one kind to a table, all or none; a row replaces the one with the same key.
 
-    Several processes of one user and machine may add to one table.
+    Several processes of one user on one machine may add rows to the same table.
 
     Raises:
         DataError: The table is damaged; nothing is written.
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     filelock = require("filelock", "train")
     path.parent.mkdir(parents=True, exist_ok=True)
-    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    # Others may write to the same table: rows are added to what was read just before.
-    with filelock.FileLock(Path(tempfile.gettempdir()) / f"mien-{place}.lock"):
+    lock_name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    # The table is read and written under one lock, so that rows of other processes are kept.
+    with filelock.FileLock(Path(tempfile.gettempdir()) / f"mien-{lock_name}.lock"):
         rows = {row.key: row for row in (*load(path, type(added[0])), *added)}
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(added[0])], lineterminator="\n")
         writer.writeheader()
-        for each in rows.values():
-            writer.writerow({name: _cell(value) for name, value in vars(each).items()})
+        for row in rows.values():
+            writer.writerow({name: _cell(value) for name, value in vars(row).items()})
         write_text(path, text.getvalue())
 
 
-def check_same_faces(path: Path, kind: type[F], split: str, n: int) -> None:
-    """Refuses a table whose rows of a split are of other faces than those to come: they would be taken for the same.
+def check_same_faces(path: Path, kind: type[S], split: str, n: int) -> None:
+    """Checks that the rows of a split were measured on as many faces as the rows that are about to be added.
 
     Raises:
-        DataError: It has rows of another number of faces, or is damaged.
+        DataError: A row has another number of faces, or the table is damaged.
     """
     if others := [row for row in load(path, kind) if row.split == split and row.n != n]:
         raise DataError(
-            f"{path} has rows of {others[0].n:,} faces of the split {split}, and these are {n:,}, so others: name "
-            "another table"
+            f"the rows of the split {split} in {path} must be of {n:,} faces, as this data has, got a row of "
+            f"{others[0].n:,}: choose another table"
         )
 
 

@@ -1,4 +1,4 @@
-"""How accurate a network is on the faces that it cannot have seen in training."""
+"""Accuracy on the faces that have no copy in the training split."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from rich.table import Table
 from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
-from mien.evaluation.metrics import accuracy_interval
+from mien.evaluation.bootstrap import accuracy_interval
 from mien.labels import SPLITS
 from mien.predictions import same_faces, short_names
 from mien.types import Predictions
 
 
 @dataclass(frozen=True)
-class Unseen:
-    """Accuracy on all faces, and on those that do not also stand in the training split.
+class UnseenAccuracy:
+    """Accuracy on all faces, and on those without a copy in the training split.
 
     Attributes:
         name: The file of predictions.
-        n: Faces.
-        accuracy: Share of them that is right.
-        n_unseen: Faces of which no copy was trained on.
-        accuracy_unseen: Share of these that is right; None where there are none.
-        low: Lower end of its 95 % bootstrap interval.
+        n: Number of faces.
+        accuracy: Accuracy on all of them.
+        n_unseen: Number of faces without a copy in the training split.
+        accuracy_unseen: Accuracy on these; None if there are none.
+        low: Lower end of the 95 % bootstrap interval of `accuracy_unseen`.
         high: Upper end.
     """
 
@@ -43,34 +43,67 @@ class Unseen:
     high: float | None
 
 
+@dataclass(frozen=True)
+class UnseenResult:
+    """A row of results/unseen.csv: the accuracy of one network on the faces without a copy in the training split.
+
+    Attributes:
+        config: Name of the network's config.
+        split: Split of the data.
+        view: View of each face.
+        n: Number of faces.
+        accuracy: Accuracy, a fraction.
+        accuracy_low: Lower end of its 95 % bootstrap interval.
+        accuracy_high: Upper end.
+        command: The command that measured the row.
+    """
+
+    config: str
+    split: str
+    view: str
+    n: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    command: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Identifies the row: config, split and view."""
+        return self.config, self.split, self.view
+
+
 def load(files: Sequence[Path], dataset: FaceDataset) -> dict[str, Predictions]:
-    """Reads predictions: name on the command line -> predictions; they may be of different splits.
+    """Reads files of predictions, which may be of different splits.
 
     Args:
-        files: Each of the public or the private split, all its faces.
-        dataset: Has these faces.
+        files: Predictions of all faces of the public or the private split.
+        dataset: The data set of these faces.
+
+    Returns:
+        Path as text -> predictions.
 
     Raises:
-        DataError: A file cannot be read, or is of other faces: each form of FER2013 numbers them in another way.
+        DataError: A file cannot be read, or has other faces; each form of FER2013 numbers its faces differently.
     """
-    found = {str(file): prediction_files.load(file) for file in files}
+    named = {str(file): prediction_files.load(file) for file in files}
     splits = [dataset.take(np.flatnonzero(dataset.splits == SPLITS.index(name))) for name in ("public", "private")]
-    for name, predictions in found.items():
+    for name, predictions in named.items():
         if not any(same_faces(predictions, split) for split in splits):
             raise DataError(
-                f"{name} does not hold predictions of PublicTest's or PrivateTest's faces as {dataset.path} has them: "
-                "make them with mien evaluate --data and the same file"
+                f"{name} must hold predictions of all PublicTest or all PrivateTest faces of {dataset.path}, and it "
+                "holds others: make it with mien evaluate --data and the same file"
             )
-    return found
+    return named
 
 
-def measure(name: str, predictions: Predictions, in_training: NDArray[np.int64]) -> Unseen:
-    """Compares the accuracy on all faces with that on unseen ones.
+def measure(name: str, predictions: Predictions, in_training: NDArray[np.int64]) -> UnseenAccuracy:
+    """Measures the accuracy on all faces and on unseen faces.
 
     Args:
-        name: What the result is called.
-        predictions: Of at least one face.
-        in_training: `index` of the faces that also stand in the training split.
+        name: Name of the result.
+        predictions: Predictions of at least one face.
+        in_training: `index` of the faces that have a copy in the training split.
 
     Raises:
         DataError: There are no predictions.
@@ -78,11 +111,26 @@ def measure(name: str, predictions: Predictions, in_training: NDArray[np.int64])
     accuracy, *_ = accuracy_interval(predictions)
     rows = np.flatnonzero(~np.isin(predictions.index, in_training))
     unseen = accuracy_interval(predictions.take(rows)) if rows.size else (None, None, None)
-    return Unseen(name, len(predictions.targets), accuracy, len(rows), *unseen)
+    return UnseenAccuracy(name, len(predictions.targets), accuracy, len(rows), *unseen)
 
 
-def table(accuracies: Sequence[Unseen]) -> Table:
-    """One row a file, for the terminal."""
+def row(unseen: UnseenAccuracy, split: str, view: str, command: str) -> UnseenResult:
+    """Makes the row of results/unseen.csv.
+
+    Raises:
+        DataError: All faces have a copy in the training split.
+    """
+    if unseen.accuracy_unseen is None or unseen.low is None or unseen.high is None:
+        raise DataError(
+            f"a row for {unseen.name} needs one face or more without a copy in the training split, got none"
+        )
+    return UnseenResult(
+        unseen.name, split, view, unseen.n_unseen, unseen.accuracy_unseen, unseen.low, unseen.high, command
+    )
+
+
+def table(accuracies: Sequence[UnseenAccuracy]) -> Table:
+    """Makes a table for the terminal, one row per file."""
     page = Table("predictions", "faces", "accuracy", "not in Training", "accuracy", "95 % interval")
     page.columns[0].overflow = "fold"
     for column in page.columns[1:]:

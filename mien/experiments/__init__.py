@@ -1,1 +1,1 @@
-"""Studies over many trainings or conditions: sweeps, costs, robustness."""
+"""Studies over many trainings or conditions: sweeps, costs and robustness."""

@@ -1,4 +1,4 @@
-"""What others report on FER2013's PrivateTest: the points that mien's own are drawn beside."""
+"""Accuracies of other work on FER2013's PrivateTest, for comparison in the figures."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Reported:
 
     Attributes:
         network: Name in the registry.
-        variant: Its variant there that is nearest to what the paper describes.
-        accuracy: A fraction.
+        variant: The variant in the registry that is closest to the paper's description.
+        accuracy: Accuracy, a fraction.
     """
 
     network: str
@@ -22,12 +22,12 @@ class Reported:
 
 @dataclass(frozen=True)
 class Peer:
-    """A classifier that installs and runs offline, measured on all 3,589 faces, given as they are.
+    """An installable classifier that runs offline, measured on all 3,589 faces, which it gets unchanged.
 
     Attributes:
         name: Package and version.
-        accuracy: A fraction.
-        faces_per_s: One at a time on one thread.
+        accuracy: Accuracy, a fraction.
+        faces_per_s: Throughput of single faces on one thread.
     """
 
     name: str
@@ -50,7 +50,7 @@ TABLE_2 = (
     Reported("resnet18_masking_reconstruction", "paper", 0.7567),
     Reported("resnet34_masking_reconstruction", "paper", 0.7598),
 )
-"""Shen and Li, Table 2. mien has not trained these networks at full size."""
+"""Shen and Li, Table 2; mien has not trained these networks at full size."""
 
 PEERS = (
     Peer("fer 25.10.3 (TFLite)", 0.6587, 2223),
@@ -60,4 +60,4 @@ PEERS = (
     Peer("what-the-face 0.0.27", 0.5653, 281),
     Peer("facex 1.1.0", 0.4335, 25),
 )
-"""Each run once with one thread; on which machine is not recorded, so beside mien's times only large gaps mean much."""
+"""Each was run once on one thread; the machine is not recorded, so only large gaps to mien's own times mean much."""

@@ -1,4 +1,4 @@
-"""How accuracy falls as faces get worse: a sheet of all corruptions in all strengths, and its figure."""
+"""Robustness: accuracy under eight corruptions in five strengths, as a table and a figure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from mien import plotting as style
+from mien import plotting
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
 from mien.evaluation import tables
-from mien.evaluation.metrics import accuracy_interval
-from mien.evaluation.predict import predict
+from mien.evaluation.bootstrap import accuracy_interval
+from mien.evaluation.predict import check_same_classes, predict
 from mien.experiments.corruptions import CORRUPTIONS, corrupt
 from mien.models.model import Model
 from mien.plotting import INK, LABEL_PT, legend, new_figure, split_and_n
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLEAN = "none"
-"""What the row of uncorrupted faces calls its corruption; its strength is 0."""
+"""Corruption of the row for uncorrupted faces, whose strength is 0."""
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """Accuracy of one network under one corruption.
+    """Accuracy of one network under one corruption: a row of results/robustness.csv.
 
     Attributes:
-        model: What the network is called.
-        weights: Their digest; empty where there is none.
-        corruption: Name of one of `mien.experiments.corruptions.CORRUPTIONS`, or CLEAN.
+        model: Name of the network.
+        weights: Digest of its weights; empty for a network of others.
+        corruption: One of `mien.experiments.corruptions.CORRUPTIONS`, or CLEAN.
         strength: 1..5, or 0 for CLEAN.
-        split: Of FER2013.
-        n: Faces.
-        accuracy: Share of right faces.
+        split: Split of the data.
+        n: Number of faces.
+        accuracy: Fraction of the faces that are classified correctly.
         accuracy_low: Lower end of its 95 % bootstrap interval.
         accuracy_high: Upper end.
-        command: What makes the row again.
+        command: The command that measures the row.
     """
 
     model: str
@@ -58,29 +58,29 @@ class Robustness:
 
     @property
     def key(self) -> tuple[str, str, int, str]:
-        """What the table has one row of."""
+        """Identifies the row: model, corruption, strength and split."""
         return self.model, self.corruption, self.strength, self.split
 
 
 def measure(
-    name: str, model: Model, faces: FaceDataset, split: str, command: str, tell: Callable[[str], object]
+    name: str, model: Model, faces: FaceDataset, split: str, command: str, on_progress: Callable[[str], object]
 ) -> list[Robustness]:
-    """Measures one network on faces as they are and under every corruption in every strength.
+    """Measures one network on unchanged faces and under every corruption in every strength.
 
     Args:
-        name: What the rows call it.
+        name: Name of the network in the rows.
         model: The network.
-        faces: Of one split.
-        split: Its name.
-        command: What measures it.
-        tell: Called with what is measured next.
+        faces: Faces of one split.
+        split: Name of the split.
+        command: The command that measures the rows.
+        on_progress: Called with the corruption and strength that is measured next.
 
     Raises:
-        DataError: The data set's classes are not the model's.
+        DataError: The data and the model have different classes.
     """
     rows = []
     for corruption, strength in [(CLEAN, 0), *((each, strength) for each in CORRUPTIONS for strength in range(1, 6))]:
-        tell(f"{corruption} {strength}")
+        on_progress(f"{corruption} {strength}")
         images = faces.images if corruption == CLEAN else corrupt(faces.images, corruption, strength)
         interval = accuracy_interval(predict(model, replace(faces, images=images)))
         rows.append(Robustness(name, model.digest, corruption, strength, split, len(faces), *interval, command))
@@ -88,65 +88,69 @@ def measure(
 
 
 def table(rows: Sequence[Robustness]) -> Table:
-    """Per cent right: a row for each network and corruption, a column for each strength."""
+    """Makes the table for the terminal: accuracies in per cent by network and corruption, one column per strength."""
     page = Table("network", "corruption", *map(str, range(6)))
     for column in page.columns[2:]:
         column.justify = "right"
-    found = {(row.model, row.corruption, row.strength): row.accuracy for row in rows}
+    accuracies = {(row.model, row.corruption, row.strength): row.accuracy for row in rows}
     for model in dict.fromkeys(row.model for row in rows):
         for corruption in CORRUPTIONS:
-            accuracies = [found.get((model, CLEAN, 0)), *(found.get((model, corruption, i)) for i in range(1, 6))]
-            cells = ("-" if value is None else f"{100 * value:.1f}" for value in accuracies)
+            keys = [(model, CLEAN, 0), *((model, corruption, strength) for strength in range(1, 6))]
+            cells = (f"{100 * accuracies[key]:.1f}" if key in accuracies else "-" for key in keys)
             page.add_row(escape(model), corruption, *cells)
     return page
 
 
-def check_same_network(file: Path, name: str, weights: str) -> None:
-    """Refuses a table whose rows of a name are of other weights: they would be replaced, or drawn as one network's.
+def check_table(file: Path, name: str, model: Model, faces: FaceDataset, split: str) -> None:
+    """Checks, before a network is measured, that its rows fit into a table.
 
     Raises:
-        DataError: It has such rows, or is damaged.
+        DataError: The table has rows of this name with other weights, or of this split with another number of faces;
+            it is damaged; or the data and the model have different classes.
     """
-    if others := {row.weights for row in tables.load(file, Robustness) if row.model == name} - {weights}:
+    tables.check_same_faces(file, Robustness, split, len(faces))
+    if others := {row.weights for row in tables.load(file, Robustness) if row.model == name} - {model.digest}:
         raise DataError(
-            f"{file} has rows of another network that is called {name} (weights {min(others) or 'unknown'}, these are "
-            f"{weights or 'unknown'}): rename the run or file, name another table, or remove those rows"
+            f"the rows of {name} in {file} must have its weights, {model.digest or 'unknown'}, got "
+            f"{min(others) or 'unknown'}, so they are of another network of that name: rename the run or file, choose "
+            "another table, or remove those rows"
         )
+    check_same_classes(model, faces)
 
 
 def draw(file: Path, split: str) -> tuple[list[Robustness], Path]:
-    """Draws what a table holds of a split, beside it, as TABLE-SPLIT.png.
+    """Draws the rows of a split as a figure beside the table, TABLE-SPLIT.png.
 
     Returns:
-        The rows that were drawn, and the picture's path.
+        The rows, and the path of the figure.
 
     Raises:
         DataError: There is no such row, or the table is damaged.
         MissingExtraError: matplotlib is not installed.
     """
     rows = [row for row in tables.load(file, Robustness) if row.split == split]
-    return rows, style.save(figure(rows), file.with_name(f"{file.stem}-{split}.png"))
+    return rows, plotting.save(figure(rows), file.with_name(f"{file.stem}-{split}.png"))
 
 
 def figure(rows: Sequence[Robustness]) -> Figure:
-    """Accuracy against strength, a panel for each corruption.
+    """Draws accuracy against strength, one panel per corruption.
 
     Args:
-        rows: Of one split.
+        rows: Rows of one split.
 
     Raises:
-        DataError: There is no row.
+        DataError: There are no rows.
         MissingExtraError: matplotlib is not installed.
     """
     if not rows:
-        raise DataError("there is no row to draw, expected those of one network or more")
+        raise DataError("a figure of robustness needs the rows of one network or more, got none")
     drawn, panels = new_figure(
         (10.0, 5.6),
-        "Accuracy as faces get worse",
+        "Accuracy under corruptions",
         f"{split_and_n(rows[0].split, rows[0].n)}, single view",
-        "Across: strength, from none to the fifth, with its value below. Up: share of faces that are right, in per "
-        "cent, with the 95 % bootstrap interval of the faces. Networks see the same corrupted faces; pictures other "
-        "than FER2013's are corrupted at the size of each network's input.",
+        "x axis: strength, from none to the fifth, labelled with its value. y axis: accuracy, %, with its 95 % "
+        "bootstrap interval. All networks get the same corrupted faces; pictures other than FER2013's are corrupted at "
+        "the size of each network's input.",
         nrows=2,
         ncols=4,
         sharey=True,
@@ -170,6 +174,6 @@ def figure(rows: Sequence[Robustness]) -> Figure:
         axes.set_xlabel(corruption.unit, size=LABEL_PT - 2)
         axes.set_ylim(0, 100)
     for axes in panels[:, 0]:
-        axes.set_ylabel("right, %")
-    legend(panels[1, 2], "lower left")  # a shift costs least, so that there is room below
+        axes.set_ylabel("accuracy, %")
+    legend(panels[1, 2], "lower left")  # a shift costs least, so the space below its lines is free
     return drawn

@@ -1,18 +1,18 @@
-"""Many trainings from one file: a config, what varies in it, and seeds.
+"""Sweeps: training, evaluating and comparing many variants of a config, all described in one file.
 
 [sweep]
 seeds = [0, 1, 2]
-splits = ["public", "private"]       # a row of results each; PublicTest alone while anything is still chosen
+splits = ["public", "private"]       # one row of results per split; PublicTest only, as long as you still choose
 
 [training]                           # all other tables are those of a config
 epochs = 30
 
-[variants.plain]                     # what differs from them
+[variants.plain]                     # each variant changes some of these settings
 network.name = "resnet18"
 [variants.masking]
 network.name = "resmasking18"
 
-[grid]                               # optional: each variant with each of these
+[grid]                               # optional: every variant is trained with every combination of these values
 "training.learning_rate" = [0.05, 0.1]
 """
 
@@ -34,21 +34,20 @@ from mien import predictions as prediction_files
 from mien.config import Config
 from mien.data import load as load_data
 from mien.errors import ConfigError, DataError, MienError, TrainingError, near
-from mien.evaluation import compare, results, tables
-from mien.evaluation.metrics import evaluate
-from mien.evaluation.predict import predict
+from mien.evaluation import compare, tables
+from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.results import Result
 from mien.labels import EXPRESSIONS, SPLITS
-from mien.models.build import build_network, count_multiply_adds, preprocessing_for
+from mien.models.build import build_network, preprocessing_for
 from mien.models.torch_model import TorchModel
 from mien.training import run as runs
 from mien.types import Predictions
 
 VIEW = "single"
 LAST_DIGIT = 1e-4
-"""Of an accuracy in a table of results."""
-NOT_IN_NAMES = '/\\:*?"<>|'
-"""Characters that a folder's name may not have everywhere."""
+"""The last digit of an accuracy in a table of results."""
+FORBIDDEN_CHARACTERS = '/\\:*?"<>|'
+"""Characters that some systems do not allow in the name of a folder."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class Trial:
     """One training of a sweep.
 
     Attributes:
-        variant: Its name, with the values of the grid.
-        config: All of it, with its seed.
+        variant: Name of the variant, followed by the values of the grid.
+        config: The complete config, including the seed.
     """
 
     variant: str
@@ -65,22 +64,22 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of the run's folder."""
         return f"{self.variant}-seed{self.config.training.seed}"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a file asks for.
+    """The content of a sweep's file.
 
     Attributes:
-        name: The file's, without its suffix.
+        name: Name of the file without its suffix.
         path: The file.
-        variants: In the file's order.
-        splits: To evaluate each training on.
+        variants: Names of the variants in the file's order.
+        splits: Splits that each training is evaluated on.
         trials: Every variant with the first seed, then every variant with the second, and so on: whenever the sweep is
-            stopped, what is done can be compared.
-        command: What asks for it.
+            stopped, the finished trials can be compared.
+        command: The command that runs the sweep.
     """
 
     name: str
@@ -91,43 +90,45 @@ class Sweep:
     command: str
 
     def label(self, trial: Trial) -> str:
-        """What the table of results calls its config."""
+        """What the table of results calls a trial's config."""
         return f"{self.name}:{trial.variant}"
 
     def baseline(self, variant: str = "") -> str:
-        """The variant that others are compared with: the named one, or the first.
+        """Returns the variant that the others are compared with: the given one, or the first.
 
         Raises:
-            ConfigError: There is none of that name.
+            ConfigError: There is no variant of that name.
         """
         if variant and variant not in self.variants:
-            raise ConfigError(f"{self.path} has no variant {variant}: {near(variant, self.variants)}")
+            raise ConfigError(f"{self.path} has no variant {variant[:80]}: {near(variant, self.variants)}")
         return variant or self.variants[0]
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
-    """Reads a sweep's file and every config that it asks for.
+    """Reads a sweep's file and checks every config in it.
 
     Args:
         path: The file.
-        overrides: `section.key=value` pairs, as for a config; they hold for every trial.
+        overrides: `section.key=value` pairs that replace the file's values in every trial.
 
     Raises:
-        ConfigError: It cannot be read, or one of its configs cannot be run; names the variant.
+        ConfigError: The file cannot be read, or one of its configs cannot be trained; the message names the variant.
     """
     table = configs.read_table(path)
     settings, variants, grid = (_table(table.pop(name, {}), name, path) for name in ("sweep", "variants", "grid"))
     seeds, splits = settings.get("seeds", [0]), settings.get("splits", ["public"])
     if unknown := settings.keys() - {"seeds", "splits"}:
-        raise ConfigError(f"unknown key sweep.{min(unknown)} in {path}: known are seeds, splits")
+        raise ConfigError(f"unknown key sweep.{min(unknown)[:80]} in {path}: known are seeds, splits")
     if not variants:
-        raise ConfigError(f"{path} has no [variants.NAME] table: name at least one")
+        raise ConfigError(f"{path} must have one [variants.NAME] table or more, got none")
     if not (
         isinstance(splits, list) and splits and all(splits.count(split) == 1 and split in SPLITS for split in splits)
     ):
-        raise ConfigError(f"sweep.splits must be a list of {', '.join(SPLITS)}, each once, in {path}, got {splits}")
+        raise ConfigError(
+            f"sweep.splits must be a list of {', '.join(SPLITS)}, each once, in {path}, got {str(splits)[:80]}"
+        )
     if not (isinstance(seeds, list) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds)):
-        raise ConfigError(f"sweep.seeds must be a list of whole numbers from 0 in {path}, got {seeds}")
+        raise ConfigError(f"sweep.seeds must be a list of integers of 0 or more in {path}, got {str(seeds)[:80]}")
     points = {
         name: _config(configs.overridden(point, overrides, path), f"[variants.{name}] of {path}")
         for variant, changes in variants.items()
@@ -143,213 +144,208 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
 
 
 def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
-    """Trains and evaluates what is not done yet.
+    """Trains and evaluates the trials that have no rows yet.
 
-    Several processes may run one sweep with the same folder and table: each takes the next trial that no other is at.
-    Two of one thread each get more done than one of two.
+    Several processes may run one sweep with the same folder and table: each takes the next trial that no other process
+    is training. Two processes with one thread each get more done than one with two.
 
     Args:
-        sweep: What to do.
-        folder: Each trial is a run in a folder below it; one that was stopped goes on.
-        table: The results to add a row to for each trial and split; a trial with all its rows is done. The predictions
-            behind a row are kept beside it, see `predictions_of`.
-        console: Where progress is shown.
+        sweep: The sweep.
+        folder: Folder of the runs, one subfolder per trial; a stopped run is resumed.
+        table: The table of results that gets a row per trial and split; a trial with all its rows is finished. The
+            predictions behind a row are saved beside the table, see `predictions_file`.
+        console: Shows the progress.
 
     Returns:
-        Whether all is done, or being done by another process; False after an interruption.
+        Whether all trials are finished or being trained by another process; False after an interruption.
 
     Raises:
         ConfigError: A row of a trial's name was trained with another config.
         DataError: The data or the table cannot be read, or the table's rows are of other faces.
-        TrainingError: Trials could not be trained, or diverged; says why of the last. All others were done first.
+        TrainingError: Trials could not be trained, or diverged; all others were finished first.
     """
-    # Before the hours of training: what stands in the way of any trial that is left.
-    left = [trial for trial in sweep.trials if not _done(trial, sweep, table)]
+    # These checks come before hours of training, and cover all trials that are left.
+    left = [trial for trial in sweep.trials if not _is_finished(trial, sweep, table)]
     for config in {trial.config.data.path: trial.config for trial in left}.values():
-        _refuse_other_faces(config, sweep, table)
+        _check_same_faces(config, sweep, table)
     folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, MienError] = {}
     for trial in left:
         name = trial.name
         try:
-            taken = runs.lock_of(folder / name).acquire(blocking=False)
+            lock = runs.lock_of(folder / name).acquire(blocking=False)
         except Timeout:
-            _say(console, f"{name} is being trained by another process")
+            _print(console, f"{name} is being trained by another process")
             continue
-        with taken:
-            if _done(trial, sweep, table):  # by another process, since
+        with lock:
+            if _is_finished(trial, sweep, table):  # another process has finished it in the meantime
                 continue
-            _say(console, f"{sweep.trials.index(trial) + 1}/{len(sweep.trials)} {name}")
+            _print(console, f"{sweep.trials.index(trial) + 1}/{len(sweep.trials)} {name}")
             try:
                 if not runs.train(trial.config, folder / name, True, console):
                     return False
-            except MienError as error:  # it says nothing of the others
-                _say(console, f"{name}: {error}")
+            except MienError as error:  # the other trials can still succeed
+                _print(console, f"{name}: {error}")
                 failed[name] = error
                 continue
             _evaluate(trial, sweep, folder, table, console)
     if failed:
         raise TrainingError(
-            f"no row for {', '.join(failed)}: {[*failed.values()][-1]}; all others are done, or being done by another "
-            "process"
+            f"training failed for {', '.join(failed)}: {[*failed.values()][-1]}; all others are finished, or being "
+            "trained by another process"
         )
     return True
 
 
-def _say(console: Console, line: str) -> None:
+def _print(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False)
 
 
-def _done(trial: Trial, sweep: Sweep, table: Path) -> bool:
+def _is_finished(trial: Trial, sweep: Sweep, table: Path) -> bool:
     return len(_rows_of(trial, sweep, table)) == len(sweep.splits)
 
 
-def _refuse_other_faces(config: Config, sweep: Sweep, table: Path) -> None:
+def _check_same_faces(config: Config, sweep: Sweep, table: Path) -> None:
     dataset = load_data(config.data.path, size=preprocessing_for(config).size)
     for split in sweep.splits:
         tables.check_same_faces(table, Result, split, len(dataset.split(split)))
 
 
 def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Console) -> None:
-    """Adds a trained trial's rows to the table, and keeps its predictions beside it."""
-    trained = TorchModel.load(folder / trial.name)
-    dataset = load_data(trial.config.data.path, size=trained.preprocessing.size)
+    """Adds the rows of a trained trial to the table, and saves its predictions beside it."""
+    model, label = TorchModel.load(folder / trial.name), sweep.label(trial)
+    dataset = load_data(trial.config.data.path, size=model.preprocessing.size)
     for split in sweep.splits:
-        predictions = predict(trained, dataset.split(split), VIEW)
-        metrics = evaluate(predictions)
-        about = {"network": trained.title, "split": split, "view": VIEW, "config": sweep.label(trial)}
-        target = predictions_of(table, sweep, trial, split)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        prediction_files.save(predictions, target, about)
-        row = results.row(metrics, trial.config, sweep.label(trial), split, VIEW, sweep.command)
-        tables.add(table, replace(row, settings=_settings(trial)))
-        _say(console, f"{trial.name}  {split} {metrics.accuracy:.2%}")
+        evaluation = Evaluation.run(model, label, trial.config.data.path, dataset.split(split), split, VIEW)
+        evaluation.publish_predictions(predictions_file(table, sweep, trial, split))
+        tables.add(table, replace(evaluation.row(label, sweep.command), settings=_settings(trial)))
+        _print(console, f"{trial.name}  {split} {evaluation.metrics['accuracy']:.2%}")
 
 
-def predictions_of(table: Path, sweep: Sweep, trial: Trial, split: str) -> Path:
-    """Where the predictions behind a row of a table of results are kept."""
+def predictions_file(table: Path, sweep: Sweep, trial: Trial, split: str) -> Path:
+    """The file of the predictions behind a row of a table of results."""
     return table.parent / "predictions" / table.stem / sweep.name / f"{trial.name}-{split}.parquet"
 
 
 def comparison(sweep: Sweep, table: Path, split: str, against: str = "") -> str:
-    """What is done of a sweep, one row a variant, in Markdown: mean and spread over seeds, and whether it is better.
+    """Compares the finished trials in a Markdown table, one row per variant, with mean and deviation over the seeds.
 
-    The last column is the difference from one of them, of the same faces and all seeds of both, with its 95 % interval:
-    see `mien.evaluation.compare.difference`.
+    The last column is the difference from the baseline on the same faces, over all seeds of both, with its 95 %
+    interval: see `mien.evaluation.compare.difference`.
 
     Args:
-        sweep: What was asked for.
-        table: The results.
-        split: Of the data.
-        against: The variant that the others are compared with; empty takes the first.
+        sweep: The sweep.
+        table: The table of results.
+        split: Split of the data.
+        against: The baseline; empty takes the first variant.
 
     Raises:
         ConfigError: There is no such variant, or a row of a trial's name was trained with another config.
         DataError: Predictions are missing or damaged.
     """
-    done: dict[str, dict[int, tuple[Trial, Result]]] = {variant: {} for variant in sweep.variants}
+    finished: dict[str, list[tuple[Trial, Result]]] = {variant: [] for variant in sweep.variants}
     for trial in sweep.trials:
         if row := _rows_of(trial, sweep, table).get(split):
-            done[trial.variant][trial.config.training.seed] = trial, row
-    first = sweep.baseline(against)
+            finished[trial.variant].append((trial, row))
+
+    def predictions_of(variant: str) -> list[Predictions]:
+        return [
+            _predictions_behind(row, predictions_file(table, sweep, trial, split)) for trial, row in finished[variant]
+        ]
+
+    baseline = sweep.baseline(against)
     lines = [
-        f"| variant | mult-adds | seeds | {split}, % | macro F1, % | more than {first}, % |",
+        f"| variant | mult-adds | seeds | {split}, % | macro F1, % | more than {baseline}, % |",
         "|---|---|---|---|---|---|",
     ]
     for variant in sweep.variants:
-        found = [row for _, row in done[variant].values()]
-        better = "-"
-        if found and done[first] and variant != first:
-            theirs, mine = (
-                [
-                    _predictions_behind(row, predictions_of(table, sweep, trial, split))
-                    for trial, row in done[name].values()
-                ]
-                for name in (first, variant)
-            )
-            gain = compare.difference(theirs, mine)
-            low, high = 100 * gain.low, 100 * gain.high
-            better = f"{100 * gain.accuracy:+.2f} ({low:+.2f} to {high:+.2f}), p {gain.p_said}"
-        of_variant = next(trial.config for trial in sweep.trials if trial.variant == variant)
-        cost = f"{count_multiply_adds(of_variant, len(EXPRESSIONS)) / 1e6:.1f} M"
-        accuracy = _mean_and_spread([row.accuracy for row in found])
-        f1 = _mean_and_spread([row.macro_f1 for row in found])
-        cells = (variant, cost, str(len(found)), accuracy, f1, better)
-        lines.append(f"| {' | '.join(cells)} |")
+        rows = [row for _, row in finished[variant]]
+        gain = "-"
+        if rows and finished[baseline] and variant != baseline:
+            difference = compare.difference(predictions_of(baseline), predictions_of(variant))
+            low, high = 100 * difference.low, 100 * difference.high
+            gain = f"{100 * difference.accuracy:+.2f} ({low:+.2f} to {high:+.2f}), p {difference.p_text}"
+        multiply_adds = f"{rows[0].multiply_adds / 1e6:.1f} M" if rows else "-"
+        accuracy = _mean_and_deviation([row.accuracy for row in rows])
+        f1 = _mean_and_deviation([row.macro_f1 for row in rows])
+        lines.append(f"| {' | '.join((variant, multiply_adds, str(len(rows)), accuracy, f1, gain))} |")
     return "\n".join(lines)
 
 
 def _predictions_behind(row: Result, file: Path) -> Predictions:
     predictions = prediction_files.load(file)
-    accuracy = float(predictions.right.mean())
+    accuracy = float(predictions.correct.mean())
     if len(predictions.targets) != row.n or abs(accuracy - row.accuracy) > LAST_DIGIT:
         raise DataError(
-            f"{file} holds predictions of {accuracy:.2%} accuracy, and the row of {row.config}, seed {row.seed}, says "
-            f"{row.accuracy:.2%}: another training has written there; remove the row to train it again"
+            f"{file} must have the accuracy of the row of {row.config}, seed {row.seed}, {row.accuracy:.2%}, got "
+            f"{accuracy:.2%}, so it is from another training: remove the row to train it again"
         )
     return predictions
 
 
 def _rows_of(trial: Trial, sweep: Sweep, table: Path) -> dict[str, Result]:
-    """A trial's rows in a table of results, by split.
+    """Returns a trial's rows in a table of results by split.
 
     Raises:
-        ConfigError: There is one of another config.
+        ConfigError: One of them was trained with another config.
     """
     seed, settings = trial.config.training.seed, _settings(trial)
-    found = {
+    rows = {
         row.split: row
         for row in tables.load(table, Result)
         if row.key[:2] == (sweep.label(trial), seed) and row.view == VIEW and row.split in sweep.splits
     }
-    if others := [row for row in found.values() if row.settings != settings]:
+    if others := [row for row in rows.values() if row.settings != settings]:
         raise ConfigError(
             f"{table} has a row of {others[0].config}, seed {seed}, that was trained with other settings than "
-            f"{sweep.path} has now: remove it, or name another table with --results"
+            f"{sweep.path} has now: remove that row, or choose another table with --results"
         )
-    return found
+    return rows
 
 
 def _settings(trial: Trial) -> str:
     return configs.digest(trial.config, paths=True)
 
 
-def _mean_and_spread(values: Sequence[float]) -> str:
-    """Per cent, with the standard deviation of the sample where there are two or more."""
+def _mean_and_deviation(values: Sequence[float]) -> str:
+    """Mean in per cent, with the sample's standard deviation if there are two values or more."""
     if not values:
         return "-"
-    spread = f" ± {statistics.stdev(values) * 100:.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values) * 100:.2f}{spread}"
+    deviation = f" ± {statistics.stdev(values) * 100:.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values) * 100:.2f}{deviation}"
 
 
 def _points(
     variant: str, table: dict[str, Any], grid: dict[str, Any], path: Path
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A variant with each combination of the grid's values: its name and its tables."""
+    """Yields the name and the tables of a variant with each combination of the grid's values."""
     for key, values in grid.items():
         if not (isinstance(values, list) and values and key.count(".") == 1):
-            raise ConfigError(f'[grid] must hold "section.key" = [values] in {path}, got {key} = {values}')
+            raise ConfigError(
+                f'[grid] must hold "section.key" = [values] in {path}, got {key[:80]} = {str(values)[:80]}'
+            )
     for chosen in itertools.product(*grid.values()):
         name, point = variant, table
         for key, value in zip(grid, chosen, strict=True):
             section, _, field = key.partition(".")
             name, point = f"{name}-{field}-{value}", _merged(point, {section: {field: value}})
-        if not name or name.startswith(".") or not set(name).isdisjoint(NOT_IN_NAMES):
+        if not name or name.startswith(".") or not set(name).isdisjoint(FORBIDDEN_CHARACTERS):
             raise ConfigError(
-                f"a variant's name is that of its folder too, and {name!r} in {path} cannot be one: it must not begin "
-                f"with a dot or hold {' '.join(NOT_IN_NAMES)}; values of [grid] that do are to be variants of their own"
+                f"the name of a variant is also the name of its folder, so it must not be empty, begin with a dot or "
+                f"contain {' '.join(FORBIDDEN_CHARACTERS)}, got {name[:80]!r} in {path}: rename the variant, or make "
+                "such values of [grid] variants of their own"
             )
         yield name, point
 
 
 def _table(value: object, name: str, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{name} must be a table in {path}, got {value!r}")
+        raise ConfigError(f"{name[:80]} must be a table in {path}, got {str(value)[:80]!r}")
     return value
 
 
 def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Nested tables in which the values of others have replaced what stood there."""
+    """Merges nested tables; the values of `changes` replace those of `table`."""
     merged = dict(table)
     for key, value in changes.items():
         old = merged.get(key)
@@ -357,16 +353,16 @@ def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _config(table: dict[str, Any], place: str) -> Config:
+def _config(table: dict[str, Any], location: str) -> Config:
     training = table.get("training")
     if isinstance(training, dict) and "seed" in training:
-        raise ConfigError(f"{place}: training.seed is what a sweep varies by itself: name the seeds in sweep.seeds")
+        raise ConfigError(f"{location}: a sweep sets training.seed itself; list the seeds in sweep.seeds")
     try:
         config = configs.from_dict(table)
         if config.training.devices > 1:
-            raise ConfigError("a sweep trains on one device: set training.devices to 1, and run one process a GPU")
-        with torch.device("meta"):  # refused now and not after the hours of the variants before it
-            build_network(config, len(EXPRESSIONS))
+            raise ConfigError("a sweep trains on one device: set training.devices to 1, and run one process per GPU")
+        with torch.device("meta"):  # finds a network that cannot be built before the hours of training of the others
+            build_network(config, len(EXPRESSIONS))  # any number of classes will do
     except ConfigError as error:
-        raise ConfigError(f"{place}: {error}") from None
+        raise ConfigError(f"{location}: {error}") from None
     return config

@@ -158,7 +158,7 @@ class Trainer:
             predictions = self.validate()
             logits, targets = torch.from_numpy(predictions.logits), torch.from_numpy(predictions.targets)
             loss = float(nn.functional.cross_entropy(logits, targets))
-            accuracy = float(predictions.right.mean())
+            accuracy = float(predictions.correct.mean())
             improved = accuracy > self.best_accuracy
             if improved:
                 self.best_accuracy, self.best_epoch = accuracy, self.epoch + 1

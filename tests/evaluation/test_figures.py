@@ -1,10 +1,15 @@
+"""Figures of predictions, training curves and faces: text, values, and what invalid input does."""
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from mien import plotting as style
+from mien import plotting
 from mien.errors import ConfigError, DataError
-from mien.evaluation import figures, metrics
+from mien.evaluation import figures, training_curves
+from mien.evaluation.metrics import confusion_matrix
+from mien.evaluation.reliability import reliability
+from mien.evaluation.roc import roc_curves
 from mien.explain import explain
 from mien.explain.sheet import faces_figure, overlay
 from mien.labels import COLOURS, EXPRESSIONS
@@ -21,7 +26,7 @@ def random_predictions(n=500, seed=0, classes=EXPRESSIONS):
     return Predictions(np.arange(n), logits.astype(np.float32), targets, classes)
 
 
-def nothing():
+def no_predictions():
     return Predictions(np.zeros(0, np.int64), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
 
 
@@ -50,8 +55,8 @@ def sheet(n=3, stages=4):
 
 def explanation(method, stages):
     images, predictions, masks = sheet(1, stages)
-    said = dict(zip(EXPRESSIONS, predictions.probabilities[0].tolist(), strict=True))
-    face = Face(Box(0, 0, 48, 48), {}, 1.0, Expression(said, uncertain=True))
+    probabilities = dict(zip(EXPRESSIONS, predictions.probabilities[0].tolist(), strict=True))
+    face = Face(Box(0, 0, 48, 48), {}, 1.0, Expression(probabilities, uncertain=True))
     heats = tuple(mask[0] for mask in masks)
     return explain.figure(
         explain.Explanation(NETWORK, face, images[0], method, heats), "a.jpg, face 1 of 1", (0.4, 0.6)
@@ -59,10 +64,10 @@ def explanation(method, stages):
 
 
 FIGURES = {
-    "loss": lambda: figures.loss_figure(log_rows(), NETWORK),
-    "loss of one epoch": lambda: figures.loss_figure(log_rows(1), NETWORK),
-    "margin": lambda: figures.margin_figure(log_rows(), NETWORK),
-    "reconstruction": lambda: figures.reconstruction_figure(log_rows(), NETWORK),
+    "loss": lambda: training_curves.loss_figure(log_rows(), NETWORK),
+    "loss of one epoch": lambda: training_curves.loss_figure(log_rows(1), NETWORK),
+    "margin": lambda: training_curves.auxiliary_loss_figure(log_rows(), NETWORK, "margin"),
+    "reconstruction": lambda: training_curves.auxiliary_loss_figure(log_rows(), NETWORK, "reconstruction"),
     "roc": lambda: figures.roc_figure(random_predictions(), NETWORK, "private"),
     "confusion": lambda: figures.confusion_figure(random_predictions(), NETWORK, "private"),
     "reliability": lambda: figures.reliability_figure(random_predictions(), NETWORK, "private"),
@@ -78,9 +83,9 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_each_figure_is_a_picture_with_all_its_words_inside(tmp_path, name):
+def test_figure_is_a_png_with_all_text_inside(tmp_path, name):
     figure = FIGURES[name]()
-    path = style.save(figure, tmp_path / "figure.png")
+    path = plotting.save(figure, tmp_path / "figure.png")
     assert list(tmp_path.iterdir()) == [path]
     with Image.open(path) as picture:
         picture.load()
@@ -105,18 +110,18 @@ def test_each_figure_is_a_picture_with_all_its_words_inside(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_each_title_says_network_and_split(name):
-    said = FIGURES[name]().texts[1].get_text().replace("\n", " ")
-    assert said.startswith("resnet34")
+def test_title_names_network_and_split(name):
+    title = FIGURES[name]().texts[1].get_text().replace("\n", " ")
+    assert title.startswith("resnet34")
     if name in ("loss", "margin", "reconstruction"):
-        assert said.endswith("Training and PublicTest" if name == "loss" else "Training")
+        assert title.endswith("Training and PublicTest" if name == "loss" else "Training")
     if name in ("roc", "confusion", "reliability"):
-        assert "PrivateTest n = 500" in said
+        assert "PrivateTest n = 500" in title
 
 
-def test_a_long_title_is_broken_and_not_cut(tmp_path):
+def test_long_title_wraps(tmp_path):
     figure = figures.reliability_figure(random_predictions(), NETWORK + " small " * 9, "private")
-    style.save(figure, tmp_path / "figure.png")
+    plotting.save(figure, tmp_path / "figure.png")
     assert "\n" in figure.texts[1].get_text()
     assert figure.texts[1].get_window_extent().x1 <= figure.bbox.width
 
@@ -125,8 +130,8 @@ def lines_of(figure):
     return {line.get_label(): line for line in figure.axes[0].lines}
 
 
-def test_the_loss_figure_draws_the_log():
-    lines = lines_of(figures.loss_figure(log_rows(), NETWORK))
+def test_loss_figure_draws_the_log():
+    lines = lines_of(training_curves.loss_figure(log_rows(), NETWORK))
     np.testing.assert_array_equal(lines["Training, total"].get_ydata(), [row["train_loss"] for row in log_rows()])
     drawn = lines["PublicTest, cross-entropy"]
     np.testing.assert_array_equal(drawn.get_xdata(), range(1, 21))
@@ -134,24 +139,24 @@ def test_the_loss_figure_draws_the_log():
     assert lines["best PublicTest accuracy, 60.00%, epoch 12"].get_xdata()[0] == 12
 
 
-def test_rows_may_be_the_text_of_the_csv_file():
+def test_log_values_may_be_text():
     rows = [{key: f"{value:.6g}" for key, value in row.items()} for row in log_rows()]
-    (line,) = figures.margin_figure(rows, NETWORK).axes[0].lines
+    (line,) = training_curves.auxiliary_loss_figure(rows, NETWORK, "margin").axes[0].lines
     np.testing.assert_allclose(line.get_ydata(), [row["train_margin"] for row in log_rows()], rtol=1e-5)
 
 
-def test_a_loss_that_overflowed_for_an_epoch_leaves_a_gap(tmp_path):
+def test_a_loss_that_is_nan_in_one_epoch_leaves_a_gap(tmp_path):
     rows = log_rows()
     rows[-1]["train_reconstruction"] = float("nan")
-    figure = figures.reconstruction_figure(rows, NETWORK)
-    style.save(figure, tmp_path / "figure.png")
+    figure = training_curves.auxiliary_loss_figure(rows, NETWORK, "reconstruction")
+    plotting.save(figure, tmp_path / "figure.png")
     assert np.isnan(figure.axes[0].lines[0].get_ydata()[-1])
 
 
-def test_the_roc_figure_draws_each_class_in_its_colour_and_both_means():
+def test_roc_figure_draws_classes_in_their_colours_and_both_means():
     predictions = random_predictions()
     lines = lines_of(figures.roc_figure(predictions, NETWORK, "private"))
-    curves = metrics.roc_curves(predictions)
+    curves = roc_curves(predictions)
     assert len(lines) == 7 + 2 + 1  # and the diagonal
     for name, curve in curves.classes.items():
         (line,) = [line for label, line in lines.items() if label.startswith(f"{name}  {curve.auc:.3f}")]
@@ -161,16 +166,16 @@ def test_the_roc_figure_draws_each_class_in_its_colour_and_both_means():
     assert f"macro  {curves.macro.auc:.3f}" in lines
 
 
-def test_a_class_without_a_curve_is_left_out():
+def test_roc_figure_leaves_out_a_class_without_faces():
     predictions = random_predictions()
     kept = predictions.targets != 1
-    less = Predictions(predictions.index[kept], predictions.logits[kept], predictions.targets[kept])
-    assert not any(label.startswith("disgust") for label in lines_of(figures.roc_figure(less, NETWORK, "private")))
+    rest = Predictions(predictions.index[kept], predictions.logits[kept], predictions.targets[kept])
+    assert not any(label.startswith("disgust") for label in lines_of(figures.roc_figure(rest, NETWORK, "private")))
 
 
-def test_the_confusion_figure_shows_shares_of_rows_and_counts():
+def test_confusion_figure_shows_percentages_of_rows_and_counts():
     predictions = random_predictions()
-    counts = metrics.confusion_matrix(predictions)
+    counts = confusion_matrix(predictions)
     axes = figures.confusion_figure(predictions, NETWORK, "private").axes[0]
     np.testing.assert_allclose(axes.images[0].get_array().sum(axis=1), 1)
     texts = [text.get_text() for text in axes.texts]
@@ -178,59 +183,58 @@ def test_the_confusion_figure_shows_shares_of_rows_and_counts():
     assert texts[0] == f"{100 * counts[0, 0] / counts[0].sum():.1f}"
 
 
-def test_other_classes_than_the_seven_are_drawn_too(tmp_path):
+def test_two_other_classes_are_drawn(tmp_path):
     classes = ("contempt", "an expression with a long name")
     predictions = random_predictions(classes=classes)
     for draw in (figures.confusion_figure, figures.roc_figure, figures.reliability_figure):
-        style.save(draw(predictions, NETWORK, "of my own"), tmp_path / "figure.png")
+        plotting.save(draw(predictions, NETWORK, "of my own"), tmp_path / "figure.png")
 
 
-def test_the_reliability_figure_ends_its_bars_at_accuracy_or_confidence():
+def test_reliability_figure_ends_its_bars_at_accuracy_or_confidence():
     predictions = random_predictions()
-    table = metrics.reliability(predictions)
+    table = reliability(predictions)
     figure = figures.reliability_figure(predictions, NETWORK, "private")
-    agreed, under, over = figure.axes[0].containers
+    common, under, over = figure.axes[0].containers
     filled = table.counts > 0
     tops = [bar.get_y() + bar.get_height() for bar in under]
     np.testing.assert_allclose(tops, table.accuracy[filled])
-    assert all(bar.get_height() >= 0 for bar in agreed)
+    assert all(bar.get_height() >= 0 for bar in common)
     np.testing.assert_allclose([bar.get_y() + bar.get_height() for bar in over], table.confidence[filled])
-    shares = [bar.get_height() for bar in figure.axes[1].containers[0]]
-    np.testing.assert_allclose(shares, 100 * table.counts / 500)
+    percentages = [bar.get_height() for bar in figure.axes[1].containers[0]]
+    np.testing.assert_allclose(percentages, 100 * table.counts / 500)
     assert f"ECE {table.ece:.2%}" in figure.texts[1].get_text()
 
 
-def test_the_risk_figure_marks_what_is_certain():
+def test_risk_figure_marks_the_certain_faces():
     predictions = random_predictions()
     (axes,) = figures.risk_coverage_figure(predictions, NETWORK, "private", 0.5).axes
     ((coverage, wrong),) = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "o"]
     certain = predictions.probabilities.max(axis=1) >= 0.5
     assert coverage == pytest.approx(100 * certain.mean())
-    missed = predictions.logits.argmax(axis=1) != predictions.targets
-    assert wrong == pytest.approx(100 * missed[certain].mean())
+    assert wrong == pytest.approx(100 * (1 - predictions.correct[certain].mean()))
 
 
-def test_a_sheet_has_a_row_a_face_and_a_column_a_stage():
+def test_sheet_has_a_row_per_face_and_a_column_per_stage():
     images, predictions, masks = sheet()
     axes = faces_figure(images, predictions, masks, NETWORK, "private").axes
     assert len(axes) == 3 * (1 + 4 + 1)
     np.testing.assert_array_equal(axes[6].images[0].get_array(), images[1])
-    said = EXPRESSIONS[int(predictions.logits[1].argmax())]
+    predicted = EXPRESSIONS[int(predictions.logits[1].argmax())]
     texts = [text.get_text() for text in axes[6].texts]
     assert texts[1] == EXPRESSIONS[predictions.targets[1]]
-    assert texts[3] == f"{said} {predictions.probabilities[1].max():.0%}"
+    assert texts[3] == f"{predicted} {predictions.probabilities[1].max():.0%}"
     widths = [bar.get_width() for bar in axes[11].containers[0]]
     np.testing.assert_allclose(widths, 100 * predictions.probabilities[1])
 
 
-def test_masks_that_are_the_same_everywhere_are_left_out():
-    """As the mean of a softmax over channels is, but for the rounding of its maps to 8 bits."""
+def test_sheet_leaves_out_constant_masks():
+    """The mean of a softmax over channels is constant except for its rounding to 8 bits."""
     images, predictions, masks = sheet()
     noise = [np.full_like(mask, 1 / 24) + np.random.default_rng(0).uniform(0, 1e-3, mask.shape) for mask in masks]
     assert len(faces_figure(images, predictions, noise, NETWORK, "private").axes) == 3 * (1 + 1)
 
 
-def test_an_overlay_is_brightest_where_the_mask_is_highest():
+def test_overlay_is_brightest_where_the_mask_is_highest():
     image = np.full((48, 48), 90, np.uint8)
     mask = np.zeros((4, 4))
     mask[0, 3] = 1
@@ -253,29 +257,35 @@ def sheet_with(**changed):
     return faces_figure(**parts, network=NETWORK, split="private")
 
 
-IMPOSSIBLE = {
-    "no epochs": (lambda: figures.loss_figure([], NETWORK), "no epoch to draw"),
+INVALID = {
+    "no epochs": (lambda: training_curves.loss_figure([], NETWORK), "must have one epoch or more"),
     "a missing value": (
-        lambda: figures.loss_figure(without(log_rows(), "public_loss"), NETWORK),
+        lambda: training_curves.loss_figure(without(log_rows(), "public_loss"), NETWORK),
         "row 0 has no public_loss",
     ),
     "a word for a number": (
-        lambda: figures.margin_figure([{"epoch": 1, "train_margin": "low"}], NETWORK),
+        lambda: training_curves.auxiliary_loss_figure([{"epoch": 1, "train_margin": "low"}], NETWORK, "margin"),
         "train_margin must be a number, got 'low' in row 0",
     ),
     "nothing finite": (
-        lambda: figures.margin_figure([{"epoch": 1, "train_margin": "nan"}], NETWORK),
-        "train_margin must be finite",
+        lambda: training_curves.auxiliary_loss_figure([{"epoch": 1, "train_margin": "nan"}], NETWORK, "margin"),
+        "train_margin must be finite in at least one row",
     ),
-    "no predictions for roc": (lambda: figures.roc_figure(nothing(), NETWORK, "private"), "no predictions"),
-    "no predictions for confusion": (lambda: figures.confusion_figure(nothing(), NETWORK, "private"), "no predictions"),
+    "no predictions for roc": (
+        lambda: figures.roc_figure(no_predictions(), NETWORK, "private"),
+        "one face or more",
+    ),
+    "no predictions for confusion": (
+        lambda: figures.confusion_figure(no_predictions(), NETWORK, "private"),
+        "one face or more",
+    ),
     "no predictions for reliability": (
-        lambda: figures.reliability_figure(nothing(), NETWORK, "private"),
-        "no predictions",
+        lambda: figures.reliability_figure(no_predictions(), NETWORK, "private"),
+        "one face or more",
     ),
     "no predictions for risk": (
-        lambda: figures.risk_coverage_figure(nothing(), NETWORK, "private"),
-        "no predictions",
+        lambda: figures.risk_coverage_figure(no_predictions(), NETWORK, "private"),
+        "one face or more",
     ),
     "images of floats": (lambda: sheet_with(images=np.zeros((3, 48, 48))), "of type uint8, got .* float64"),
     "one image": (lambda: sheet_with(images=np.zeros((48, 48), np.uint8)), r"must be \(n, h, w\)"),
@@ -289,18 +299,18 @@ IMPOSSIBLE = {
 }
 
 
-@pytest.mark.parametrize("name", IMPOSSIBLE)
-def test_impossible_input_fails_without_a_file(tmp_path, name):
-    draw, sentence = IMPOSSIBLE[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_input_raises_and_writes_no_file(tmp_path, name):
+    draw, sentence = INVALID[name]
     with pytest.raises(DataError, match=sentence):
-        style.save(draw(), tmp_path / "figure.png")
+        plotting.save(draw(), tmp_path / "figure.png")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_figure_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
+def test_failed_write_keeps_the_existing_figure(tmp_path, monkeypatch):
     path = tmp_path / "figure.png"
     figure = FIGURES["margin"]()
-    style.save(figure, path)
+    plotting.save(figure, path)
     before = path.read_bytes()
 
     def fail(part, **options):
@@ -309,12 +319,12 @@ def test_a_figure_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeyp
 
     monkeypatch.setattr(figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        style.save(figure, path)
+        plotting.save(figure, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_only_png_is_written(tmp_path):
+def test_other_formats_than_png_raise(tmp_path):
     with pytest.raises(ConfigError, match=r"must end in .png, got figure.pdf"):
-        style.save(FIGURES["margin"](), tmp_path / "figure.pdf")
+        plotting.save(FIGURES["margin"](), tmp_path / "figure.pdf")
     assert list(tmp_path.iterdir()) == []

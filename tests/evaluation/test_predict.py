@@ -1,4 +1,4 @@
-"""Predictions are of the data's rows, in order; views are what they say."""
+"""Predictions keep the order of the data, and each view has the right images."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def faces(n: int, size: int = 48) -> FaceDataset:
 
 
 class Corners:
-    """A model that says how bright each quarter of a face is, and remembers what it saw."""
+    """A model whose logits are the brightness of each quarter of a face; it records the images."""
 
     title = "corners"
     classes = ("a", "b", "c", "d")
@@ -42,7 +42,7 @@ def quartered(n: int) -> FaceDataset:
     return FaceDataset(plain.images, plain.targets % 4, plain.splits, plain.index, classes=Corners.classes)
 
 
-def test_predictions_keep_the_rows_and_targets_of_the_data():
+def test_predictions_keep_index_and_targets_of_the_data():
     data = quartered(9)
     predictions = predict(Corners(), data)
     assert np.array_equal(predictions.index, data.index)
@@ -51,7 +51,7 @@ def test_predictions_keep_the_rows_and_targets_of_the_data():
     assert np.allclose(predictions.logits, Corners().logits(data.images))
 
 
-def test_logits_are_divided_by_the_models_temperatures():
+def test_logits_are_divided_by_the_temperatures():
     data, model = quartered(9), Corners()
     model.calibration = Calibration(2.0, 3.0)
     logits = Corners().logits(data.images)
@@ -60,37 +60,37 @@ def test_logits_are_divided_by_the_models_temperatures():
     assert (predict(model, data).logits <= logits / 2).all()
 
 
-def test_flip_is_the_mean_of_a_face_and_its_mirror_image():
+def test_flip_view_averages_the_face_and_its_mirror_image():
     data = quartered(5)
     mirrored = Corners().logits(data.images[:, :, ::-1])
     expected = (softmax(Corners().logits(data.images)) + softmax(mirrored)) / 2
     assert np.allclose(predict(Corners(), data, "flip").probabilities, expected, atol=1e-6)
 
 
-def test_ten_crops_are_the_corners_the_centre_and_their_mirrors():
+def test_ten_crop_view_has_corners_centre_and_mirror_images():
     data, model = quartered(2), Corners()
     predict(model, data, "ten-crop")
     assert len(model.seen) == 10
     assert {crop.shape for crop in model.seen} == {(2, 44, 44)}
     image = data.images[0]
     expected = [image[:44, :44], image[:44, 4:], image[4:, :44], image[4:, 4:], image[2:46, 2:46]]
-    assert all(np.array_equal(crop[0], wanted) for crop, wanted in zip(model.seen, expected, strict=False))
+    assert all(np.array_equal(crop[0], square) for crop, square in zip(model.seen, expected, strict=False))
     assert all(
         np.array_equal(mirror, plain[:, :, ::-1]) for plain, mirror in zip(model.seen[:5], model.seen[5:], strict=True)
     )
 
 
 @pytest.mark.parametrize("view", ["single", "flip", "ten-crop"])
-def test_views_are_the_same_every_time(view):
+def test_views_are_deterministic(view):
     data = quartered(6)
     assert np.array_equal(predict(Corners(), data, view).logits, predict(Corners(), data, view).logits)
 
 
-def test_other_classes_are_refused():
-    with pytest.raises(DataError, match=r"the data has the classes angry, .* and the model a, b, c, d"):
+def test_model_with_other_classes_raises():
+    with pytest.raises(DataError, match=r"got angry, .* in the data and a, b, c, d in the model"):
         predict(Corners(), faces(3))
 
 
-def test_an_unknown_view_is_refused():
+def test_unknown_view_raises():
     with pytest.raises(ConfigError, match=r"there is no view filp: did you mean flip\?"):
         predict(Corners(), quartered(2), "filp")

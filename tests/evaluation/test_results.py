@@ -1,38 +1,55 @@
-"""The table of published results."""
+"""The table of published results and the checks before a row is measured."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
-import numpy as np
 import pytest
 
+from mien import config as configs
 from mien.config import Config
 from mien.errors import DataError
 from mien.evaluation import results, tables
-from mien.evaluation.metrics import evaluate
-from mien.networks import registry
-from mien.types import Predictions
+from mien.evaluation.results import Result
 
 
-@pytest.fixture(scope="module")
-def row():
-    targets = np.arange(70) % 7
-    logits = np.random.default_rng(5).normal(size=(70, 7)).astype(np.float32) + np.eye(7, dtype=np.float32)[targets]
-    metrics = evaluate(Predictions(np.arange(70), logits, targets), resamples=50)
-    return results.row(metrics, Config(), "small", "public", "single", "mien evaluate runs/small")
+@pytest.fixture
+def table(tmp_path):
+    """A table with one row, of the default config on 70 faces of PublicTest."""
+    values = dict.fromkeys((field.name for field in fields(Result)), 0.5) | {
+        "network": "resnet18",
+        "variant": "mini",
+        "multiply_adds": 1,
+        "config": "small",
+        "seed": 0,
+        "split": "public",
+        "view": "single",
+        "n": 70,
+        "settings": configs.digest(Config()),
+        "command": "mien evaluate runs/small",
+    }
+    tables.add(tmp_path / "results.csv", Result(**values))
+    return tmp_path / "results.csv"
 
 
-def test_a_row_says_what_was_measured_and_how(row):
-    assert (row.network, row.variant, row.seed, row.n) == ("resnet18_masking_reconstruction", "small", 0, 70)
-    assert row.multiply_adds == registry.find(row.network, row.variant).multiply_adds
-    assert row.accuracy_low < row.accuracy < row.accuracy_high
-    assert row.macro_f1_low < row.macro_f1 < row.macro_f1_high
-
-
-def test_rows_of_another_network_of_that_name_are_not_replaced(row, tmp_path):
-    table = tmp_path / "results.csv"
-    tables.add(table, row)
-    results.check_same_network(table, Config(), "small")
+def test_check_table_accepts_the_same_config_and_new_names(table):
     longer = replace(Config(), training=replace(Config().training, epochs=90))
-    results.check_same_network(table, longer, "longer")
-    with pytest.raises(DataError, match=r"has rows of another network that is called small .* rename"):
-        results.check_same_network(table, longer, "small")
+    results.check_table(table, "small", Config(), "public", 70)
+    results.check_table(table, "longer", longer, "public", 70)
+    results.check_table(table, "longer", longer, "private", 50)
+
+
+def test_check_table_rejects_another_config_of_the_same_name(table):
+    longer = replace(Config(), training=replace(Config().training, epochs=90))
+    with pytest.raises(DataError, match=r"the rows of small in .* of another network of that name: rename"):
+        results.check_table(table, "small", longer, "public", 70)
+
+
+def test_check_table_rejects_another_number_of_faces(table):
+    with pytest.raises(DataError, match=r"must be of 69 faces, as this data has, got a row of 70: choose another"):
+        results.check_table(table, "new", Config(), "public", 69)
+
+
+def test_a_row_without_auc_has_an_empty_cell(table):
+    (row,) = tables.load(table, Result)
+    tables.add(table, replace(row, macro_auc=None))
+    assert ",," in table.read_text()
+    assert tables.load(table, Result)[0].macro_auc is None

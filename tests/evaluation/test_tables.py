@@ -1,4 +1,4 @@
-"""Tables of measured numbers."""
+"""Tables of measurements as CSV files."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Speed:
         return self.name, self.threads
 
 
-def test_rows_are_added_and_read_back(tmp_path):
+def test_load_returns_added_rows(tmp_path):
     table = tmp_path / "new" / "speed.csv"
     assert tables.load(table, Speed) == []
     rows = [Speed("a, b", 1, 0.12345, None), Speed("c", 2, 3.0, 0.5)]
@@ -29,7 +29,7 @@ def test_rows_are_added_and_read_back(tmp_path):
     assert tables.load(table, Speed) == [Speed("a, b", 1, 0.1235, None), rows[1]]
 
 
-def test_measuring_again_replaces_the_row_in_its_place(tmp_path):
+def test_add_replaces_the_row_with_the_same_key_in_place(tmp_path):
     table = tmp_path / "speed.csv"
     for row in (Speed("a", 1, 1.0, None), Speed("b", 1, 1.0, None), Speed("a", 1, 2.0, None)):
         tables.add(table, row)
@@ -37,7 +37,7 @@ def test_measuring_again_replaces_the_row_in_its_place(tmp_path):
 
 
 @pytest.mark.parametrize(("old", "new"), [(",1,", ",one,"), ("threads", "cores"), (",1.0000,", ",,")])
-def test_a_damaged_table_names_its_row_and_is_left_alone(tmp_path, old, new):
+def test_add_to_a_damaged_table_names_the_row_and_writes_nothing(tmp_path, old, new):
     table = tmp_path / "speed.csv"
     tables.add(table, Speed("a", 1, 1.0, 1.0))
     text = table.read_text().replace(old, new)
@@ -47,14 +47,14 @@ def test_a_damaged_table_names_its_row_and_is_left_alone(tmp_path, old, new):
     assert table.read_text() == text
 
 
-def test_a_file_that_is_no_table_is_one_sentence(tmp_path):
+def test_load_of_a_binary_file_raises(tmp_path):
     table = tmp_path / "speed.csv"
     table.write_bytes(b"\xdb\xff\x00")
-    with pytest.raises(DataError, match=r"speed\.csv is no table: "):
+    with pytest.raises(DataError, match=r"speed\.csv must be a CSV file, and reading it failed: "):
         tables.load(table, Speed)
 
 
-def test_many_add_to_one_table_and_no_row_is_lost(tmp_path):
+def test_concurrent_adds_keep_every_row(tmp_path):
     path = tmp_path / "speed.csv"
 
     def add_ten(writer):

@@ -1,4 +1,4 @@
-"""Accuracy without the faces that were trained on."""
+"""Accuracy on faces without a copy in the training split."""
 
 import dataclasses
 
@@ -14,10 +14,10 @@ from mien.types import Predictions
 
 @pytest.fixture
 def predictions():
-    """Right about faces 10 to 15, wrong about 16 to 19."""
+    """Correct for faces 10 to 15, wrong for 16 to 19."""
     targets = np.zeros(10, np.int64)
-    said = np.where(np.arange(10) < 6, 0, 1)
-    return Predictions(np.arange(10, 20), np.eye(7, dtype=np.float32)[said], targets)
+    predicted = np.where(np.arange(10) < 6, 0, 1)
+    return Predictions(np.arange(10, 20), np.eye(7, dtype=np.float32)[predicted], targets)
 
 
 @pytest.fixture
@@ -27,30 +27,30 @@ def dataset():
     return FaceDataset(np.zeros((30, 4, 4), np.uint8), np.zeros(30, np.int64), splits, np.arange(30))
 
 
-def test_seen_faces_are_left_out(predictions):
+def test_measure_leaves_out_faces_in_training(predictions):
     found = unseen.measure("mine", predictions, np.array([3, 10, 11, 19]))
     assert (found.n, found.accuracy) == (10, 0.6)
     assert (found.n_unseen, found.accuracy_unseen) == (7, pytest.approx(4 / 7))
     assert 0 <= found.low < found.accuracy_unseen < found.high <= 1
 
 
-def test_where_all_were_seen_there_is_no_accuracy(predictions):
+def test_measure_without_unseen_faces_has_no_accuracy(predictions):
     found = unseen.measure("mine", predictions, predictions.index)
     assert (found.n_unseen, found.accuracy_unseen) == (0, None)
     assert unseen.table([found]).row_count == 1
 
 
 @pytest.mark.parametrize("rows", [np.arange(10), np.arange(10, 19), np.arange(11, 21)])
-def test_predictions_of_other_faces_are_refused(predictions, dataset, rows, tmp_path):
-    """Of the training split itself, too: none of its faces is a copy of another split's."""
+def test_load_rejects_predictions_of_other_faces(predictions, dataset, rows, tmp_path):
+    """The training split is rejected, too: copies are counted against it."""
     others = dataclasses.replace(predictions, index=rows, logits=predictions.logits[: len(rows)], targets=rows * 0)
     prediction_files.save(others, tmp_path / "mine", {})
-    with pytest.raises(DataError, match="mine does not hold predictions of PublicTest's or PrivateTest's faces as"):
+    with pytest.raises(DataError, match="mine must hold predictions of all PublicTest or all PrivateTest faces of"):
         unseen.load([tmp_path / "mine"], dataset)
 
 
-def test_predictions_of_either_split_are_read(predictions, dataset, tmp_path):
-    """Where the data has no other split, too."""
+def test_load_accepts_predictions_of_either_split(predictions, dataset, tmp_path):
+    """The data may lack the other split."""
     prediction_files.save(predictions, tmp_path / "mine", {})
     for faces in (dataset, dataset.take(slice(0, 20))):
         (found,) = unseen.load([tmp_path / "mine"], faces).values()
@@ -60,6 +60,6 @@ def test_predictions_of_either_split_are_read(predictions, dataset, tmp_path):
     assert unseen.load([tmp_path / "mine"], dataset.take(slice(20, 30)))
 
 
-def test_a_missing_file_is_one_sentence(tmp_path, dataset):
+def test_load_of_a_missing_file_raises(tmp_path, dataset):
     with pytest.raises(DataError, match="there is no file of predictions"):
         unseen.load([tmp_path / "gone.parquet"], dataset)

@@ -1,4 +1,4 @@
-"""Each corruption does what its name says, more so when stronger, and the same again from its seed."""
+"""Each corruption has its effect, grows with its strength, and repeats from its seed."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ N, SIDE = 12, 48
 
 @pytest.fixture(scope="module")
 def faces():
-    """The astronaut's face at several places, gray."""
+    """Gray crops of the astronaut's face at several positions."""
     gray = np.asarray(Image.fromarray(skimage.data.astronaut()).convert("L"))
     return np.stack([np.asarray(Image.fromarray(gray[y : y + 144, 160:304]).resize((SIDE, SIDE))) for y in range(N)])
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_stronger_is_further_from_the_face(faces, name):
+def test_stronger_corruption_changes_the_face_more(faces, name):
     distances = []
     for strength in range(1, 6):
         changed = corrupt(faces, name, strength)
@@ -30,7 +30,7 @@ def test_stronger_is_further_from_the_face(faces, name):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_it_is_the_same_again_and_leaves_the_faces_alone(faces, name):
+def test_corrupt_is_reproducible_and_does_not_change_its_input(faces, name):
     before = faces.copy()
     assert np.array_equal(corrupt(faces, name, 3), corrupt(faces, name, 3))
     assert np.array_equal(faces, before)
@@ -38,19 +38,19 @@ def test_it_is_the_same_again_and_leaves_the_faces_alone(faces, name):
         assert not np.array_equal(corrupt(faces, name, 3, seed=1), corrupt(faces, name, 3))
 
 
-def test_noise_has_its_deviation():
+def test_noise_has_the_given_deviation():
     gray = np.full((4, 64, 64), 128, np.uint8)
     assert np.std(corrupt(gray, "noise", 3) / 255) == pytest.approx(0.12, rel=0.05)
 
 
-def test_low_light_has_its_photons_and_their_noise():
+def test_low_light_has_the_mean_and_variance_of_its_photons():
     white = np.full((4, 64, 64), 200, np.uint8)
     dark = corrupt(white, "low light", 2)
     assert dark.mean() == pytest.approx(50, rel=0.02)
     assert dark.var() == pytest.approx(50, rel=0.1)
 
 
-def test_the_square_covers_its_share_and_only_that(faces):
+def test_occlusion_covers_one_square_of_its_size(faces):
     changed = corrupt(faces, "occlusion", 4)
     for face, covered in zip(faces, changed, strict=True):
         rows, columns = np.nonzero(face != covered)
@@ -59,7 +59,7 @@ def test_the_square_covers_its_share_and_only_that(faces):
         assert (covered == 128).sum() >= 24 * 24
 
 
-def test_a_shift_moves_by_its_length():
+def test_shift_moves_by_its_length():
     dot = np.zeros((N, SIDE, SIDE), np.uint8)
     dot[:, 24, 24] = 255
     for face in corrupt(dot, "shift", 3):
@@ -67,7 +67,7 @@ def test_a_shift_moves_by_its_length():
         assert np.hypot(y - 24, x - 24) == pytest.approx(0.15 * SIDE, abs=0.8)
 
 
-def test_a_rotation_turns_about_the_middle_and_leaves_no_black_corner():
+def test_rotation_turns_about_the_centre_without_black_corners():
     faces = np.full((N, SIDE, SIDE), 200, np.uint8)
     faces[:, :, 24:] = 100
     turned = corrupt(faces, "rotation", 5)
@@ -75,14 +75,14 @@ def test_a_rotation_turns_about_the_middle_and_leaves_no_black_corner():
     assert set(np.unique(turned[:, 0, 24])) != {100}  # the border has moved to one side or the other
 
 
-def test_resolution_keeps_no_more_than_its_pixels():
+def test_resolution_removes_finer_detail():
     chess = ((np.arange(SIDE)[:, None] + np.arange(SIDE)) % 2 * 255).astype(np.uint8)[None]
     assert np.ptp(corrupt(chess, "resolution", 2)) <= 1
 
 
-def test_impossible_asks_are_one_sentence(faces):
+def test_unknown_corruption_or_strength_raises(faces):
     with pytest.raises(ConfigError, match="unknown corruption blurr: did you mean blur"):
         corrupt(faces, "blurr", 1)
     for strength in (0, 6):
-        with pytest.raises(ConfigError, match=rf"strength must be 1\.\.5, got {strength}"):
+        with pytest.raises(ConfigError, match=rf"strength of a corruption must be 1\.\.5, got {strength}"):
             corrupt(faces, "blur", strength)

@@ -1,11 +1,11 @@
-"""The sheet has every corruption in every strength, of the faces that the network saw."""
+"""Robustness: the rows of every corruption and strength, the checks, the table and the figure."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mien import plotting as style
+from mien import plotting
 from mien.calibration import Calibration
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
@@ -16,7 +16,7 @@ from mien.preprocess import Preprocessing
 
 
 class ByBrightness:
-    """Says the second class of faces brighter than half, and keeps what it saw."""
+    """A model that predicts the second class for bright faces; it records the images."""
 
     title, classes, digest = "bright", ("dark", "bright"), "c0ffee"
     preprocessing, calibration = Preprocessing(size=48), Calibration()
@@ -38,10 +38,10 @@ def measured():
         images.astype(np.uint8), targets, np.ones(20, np.int8), np.arange(20), classes=ByBrightness.classes
     )
     model = ByBrightness()
-    return robustness.measure("mine", model, faces, "public", "a command", lambda what: None), model, faces
+    return robustness.measure("mine", model, faces, "public", "a command", lambda step: None), model, faces
 
 
-def test_every_corruption_in_every_strength(measured):
+def test_measure_makes_a_row_for_every_corruption_and_strength(measured):
     rows, model, faces = measured
     assert {row.weights for row in rows} == {model.digest}
     assert [(row.corruption, row.strength) for row in rows] == [("none", 0)] + [
@@ -50,44 +50,52 @@ def test_every_corruption_in_every_strength(measured):
     assert len({row.key for row in rows}) == len(rows) == len(model.seen)
     assert np.array_equal(model.seen[0], faces.images)
     assert np.array_equal(model.seen[1], corrupt(faces.images, "blur", 1))
-    found = {(row.corruption, row.strength): row.accuracy for row in rows}
-    assert found["none", 0] == 1
-    assert found["low light", 5] == 0.5  # all are dark now
+    accuracies = {(row.corruption, row.strength): row.accuracy for row in rows}
+    assert accuracies["none", 0] == 1
+    assert accuracies["low light", 5] == 0.5  # all faces are dark
     assert all(row.accuracy_low <= row.accuracy <= row.accuracy_high and row.n == 20 for row in rows)
 
 
-def test_another_network_of_that_name_is_refused(measured, tmp_path):
-    rows, model, _ = measured
-    tables.add(tmp_path / "robustness.csv", *rows)
-    robustness.check_same_network(tmp_path / "robustness.csv", "mine", model.digest)
-    robustness.check_same_network(tmp_path / "robustness.csv", "yours", "other")
-    with pytest.raises(DataError, match=r"called mine \(weights c0ffee, these are other\): rename the run or file"):
-        robustness.check_same_network(tmp_path / "robustness.csv", "mine", "other")
+def test_check_table_rejects_other_weights_faces_and_classes(measured, tmp_path):
+    rows, model, faces = measured
+    file = tmp_path / "robustness.csv"
+    tables.add(file, *rows)
+    robustness.check_table(file, "mine", model, faces, "public")
+    other = ByBrightness()
+    other.digest = "other"
+    robustness.check_table(file, "yours", other, faces, "public")
+    with pytest.raises(DataError, match=r"the rows of mine in .* must have its weights, other, got c0ffee, .*: rename"):
+        robustness.check_table(file, "mine", other, faces, "public")
+    with pytest.raises(DataError, match="must be of 10 faces, as this data has, got a row of 20"):
+        robustness.check_table(file, "mine", model, faces.take(slice(0, 10)), "public")
+    other.classes = ("dim", "bright")
+    with pytest.raises(DataError, match="must have the same classes"):
+        robustness.check_table(file, "yours", other, faces, "public")
 
 
-def test_each_split_has_its_picture(measured, tmp_path):
+def test_draw_makes_a_figure_for_each_split(measured, tmp_path):
     file = tmp_path / "robustness.csv"
     tables.add(file, *measured[0], *(replace(row, split="private") for row in measured[0]))
-    pictures = [robustness.draw(file, split)[1] for split in ("public", "private")]
-    assert [picture.name for picture in pictures] == ["robustness-public.png", "robustness-private.png"]
-    assert all(picture.is_file() for picture in pictures)
+    figures = [robustness.draw(file, split)[1] for split in ("public", "private")]
+    assert [figure.name for figure in figures] == ["robustness-public.png", "robustness-private.png"]
+    assert all(figure.is_file() for figure in figures)
 
 
-def test_the_table_has_a_row_a_corruption(measured):
+def test_table_has_a_row_per_corruption(measured):
     rows, *_ = measured
     assert robustness.table(rows).row_count == len(CORRUPTIONS)
-    assert robustness.table(rows[:3]).row_count == len(CORRUPTIONS)  # what is missing is a dash
+    assert robustness.table(rows[:3]).row_count == len(CORRUPTIONS)  # missing accuracies are dashes
 
 
-def test_the_figure_draws_each_network_in_each_panel(measured, tmp_path):
+def test_figure_draws_each_network_in_each_panel(measured, tmp_path):
     rows, *_ = measured
     figure = robustness.figure(rows)
     assert [axes.get_title() for axes in figure.axes] == list(CORRUPTIONS)
     for axes, name in zip(figure.axes, CORRUPTIONS, strict=True):
-        assert axes.get_xticklabels()[0].get_text() == "none"  # a 0 would be the worst of some
+        assert axes.get_xticklabels()[0].get_text() == "none"  # 0 would be the strongest value of some corruptions
         (line,) = axes.lines
         expected = [rows[0].accuracy, *(row.accuracy for row in rows if row.corruption == name)]
         assert line.get_ydata().tolist() == pytest.approx([100 * value for value in expected])
-    style.save(figure, tmp_path / "robustness.png")
-    with pytest.raises(DataError, match="no row to draw"):
+    plotting.save(figure, tmp_path / "robustness.png")
+    with pytest.raises(DataError, match="needs the rows of one network or more"):
         robustness.figure([])

@@ -1,4 +1,4 @@
-"""Many trainings from one file."""
+"""Sweeps: reading the file, training what is left, sharing the work, and comparing variants."""
 
 import os
 import shutil
@@ -63,8 +63,8 @@ def quiet():
 
 
 @pytest.fixture(scope="module")
-def done_once(tmp_path_factory, rows, write_rows, quiet):
-    """The folder of a sweep that was done."""
+def finished_sweep(tmp_path_factory, rows, write_rows, quiet):
+    """The folder of a finished sweep."""
     folder = tmp_path_factory.mktemp("sweep")
     file = folder / "ideas.toml"
     file.write_text(TEXT.format(path=write_rows(folder / "fer2013.csv", rows)))
@@ -75,23 +75,23 @@ def done_once(tmp_path_factory, rows, write_rows, quiet):
 
 
 @pytest.fixture
-def table(done_once, file, tmp_path):
-    """A table of all that `file` asks for; the trainings behind it are in `runs`."""
-    for part in ("runs", "results"):
-        shutil.copytree(done_once / part, tmp_path / part)
+def table(finished_sweep, file, tmp_path):
+    """The table of results of the finished sweep of `file`; its runs are in `runs`."""
+    for folder in ("runs", "results"):
+        shutil.copytree(finished_sweep / folder, tmp_path / folder)
     copy = tmp_path / "results" / "table.csv"
-    copy.write_text(copy.read_text().replace(str(done_once), str(tmp_path)))  # of the command of each row
+    copy.write_text(copy.read_text().replace(str(finished_sweep), str(tmp_path)))  # in the command of each row
     return copy
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_sweeps_can_be_read_and_say_what_they_are(path):
+def test_shipped_sweeps_load_and_have_a_header(path):
     assert sweep.load(path).trials
     text = path.read_text(encoding="utf-8")
     assert all(f"\n# {word}  " in text for word in ("command", "machine", "time", "result"))
 
 
-def test_each_variant_with_each_seed(file):
+def test_load_makes_a_trial_of_each_variant_with_each_seed(file):
     found = sweep.load(file, ("training.epochs=2",))
     assert [trial.name for trial in found.trials] == ["plain-seed3", "masking-seed3", "plain-seed4", "masking-seed4"]
     assert [trial.config.network.name for trial in found.trials[:2]] == ["resnet18", "resmasking18"]
@@ -99,7 +99,7 @@ def test_each_variant_with_each_seed(file):
     assert {trial.config.training.epochs for trial in found.trials} == {2}
 
 
-def test_a_grid_multiplies_the_variants(file):
+def test_load_combines_each_variant_with_each_grid_point(file):
     file.write_text(
         file.read_text() + '[grid]\n"training.learning_rate" = [0.1, 0.2]\n"training.warmup" = [0.0, 0.3]\n'
     )
@@ -109,16 +109,16 @@ def test_a_grid_multiplies_the_variants(file):
     assert (found.trials[3].config.training.learning_rate, found.trials[3].config.training.warmup) == (0.2, 0.3)
 
 
-def test_trains_evaluates_and_compares(file, table):
-    asked = sweep.load(file)
+def test_run_adds_rows_and_predictions_that_comparison_reads(file, table):
+    loaded = sweep.load(file)
     rows = tables.load(table, Result)
     assert len(rows) == 8
     assert {row.config for row in rows} == {"ideas:plain", "ideas:masking"}
-    for trial in asked.trials:
-        kept = prediction_files.load(sweep.predictions_of(table, asked, trial, "private"))
-        (row,) = [row for row in rows if row.key[:3] == (asked.label(trial), trial.config.training.seed, "private")]
-        assert row.accuracy == pytest.approx((kept.logits.argmax(1) == kept.targets).mean(), abs=5e-5)
-    page = sweep.comparison(asked, table, "private")
+    for trial in loaded.trials:
+        predictions = prediction_files.load(sweep.predictions_file(table, loaded, trial, "private"))
+        (row,) = [row for row in rows if row.key[:3] == (loaded.label(trial), trial.config.training.seed, "private")]
+        assert row.accuracy == pytest.approx(predictions.correct.mean(), abs=5e-5)
+    page = sweep.comparison(loaded, table, "private")
     _, _, plain, masking = ([cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines())
     assert (plain[0], masking[0]) == ("plain", "masking")
     assert plain[2] == masking[2] == "2"
@@ -127,18 +127,18 @@ def test_trains_evaluates_and_compares(file, table):
     assert plain[5] == "-"
     assert masking[5][0] in "+-"
     assert "p = " in masking[5]
-    page = sweep.comparison(asked, table, "private", "masking")
+    page = sweep.comparison(loaded, table, "private", "masking")
     _, _, plain, masking = ([cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines())
     assert masking[5] == "-"
     assert "p = " in plain[5]
     with pytest.raises(ConfigError, match=r"ideas\.toml has no variant maskin: did you mean masking"):
-        sweep.comparison(asked, table, "private", "maskin")
+        sweep.comparison(loaded, table, "private", "maskin")
 
 
-def test_what_is_done_is_not_done_again(file, table, quiet, tmp_path, monkeypatch):
-    asked = sweep.load(file)
+def test_run_trains_only_trials_without_rows(file, table, quiet, tmp_path, monkeypatch):
+    loaded = sweep.load(file)
     first = table.read_text()
-    removed = asked.trials[2]
+    removed = loaded.trials[2]
     table.write_text("\n".join(line for line in first.splitlines() if "plain,4," not in line) + "\n")
     shutil.rmtree(tmp_path / "runs" / removed.name)
     trained = []
@@ -146,19 +146,19 @@ def test_what_is_done_is_not_done_again(file, table, quiet, tmp_path, monkeypatc
     monkeypatch.setattr(
         runs, "train", lambda config, folder, *rest: trained.append(folder.name) or real(config, folder, *rest)
     )
-    assert sweep.run(asked, tmp_path / "runs", table, quiet)
+    assert sweep.run(loaded, tmp_path / "runs", table, quiet)
     assert trained == [removed.name]
     assert sorted(table.read_text().splitlines()) == sorted(first.splitlines())  # to the last digit
 
 
-def test_rows_of_other_settings_are_not_taken_for_done(file, quiet, tmp_path, monkeypatch):
+def test_rows_trained_with_other_settings_raise(file, quiet, tmp_path, monkeypatch):
     table = tmp_path / "table.csv"
     assert sweep.run(sweep.load(file, ("training.warmup=0.5",)), tmp_path / "runs", table, quiet)
     assert "mien sweep" in tables.load(table, Result)[0].command
     assert "--set training.warmup=0.5" in tables.load(table, Result)[0].command
     with pytest.raises(ConfigError, match=r"row of ideas:plain, seed 3, that was trained with other settings"):
         sweep.run(sweep.load(file), tmp_path / "other", table, quiet)
-    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("the hours of training come after"))
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("it trained before the check"))
     file.write_text(
         file.read_text().replace("[variants.plain]", '[variants.new]\nnetwork.name = "resnet18"\n[variants.plain]')
     )
@@ -167,56 +167,58 @@ def test_rows_of_other_settings_are_not_taken_for_done(file, quiet, tmp_path, mo
     assert not (tmp_path / "other").exists()
 
 
-def test_two_tables_keep_their_predictions_apart(file, table, quiet, tmp_path):
-    asked = sweep.load(file)
-    before = sweep.comparison(asked, table, "private")
-    others = sweep.load(file, ("training.learning_rate=0.3",))
-    assert sweep.run(others, tmp_path / "other", table.with_name("second.csv"), quiet)
-    assert sweep.comparison(asked, table, "private") == before
-    place = sweep.predictions_of(table, asked, asked.trials[0], "private")
-    wrong = prediction_files.load(place)
+def test_each_table_has_its_own_predictions(file, table, quiet, tmp_path):
+    loaded = sweep.load(file)
+    before = sweep.comparison(loaded, table, "private")
+    changed = sweep.load(file, ("training.learning_rate=0.3",))
+    assert sweep.run(changed, tmp_path / "other", table.with_name("second.csv"), quiet)
+    assert sweep.comparison(loaded, table, "private") == before
+    path = sweep.predictions_file(table, loaded, loaded.trials[0], "private")
+    wrong = prediction_files.load(path)
     wrong.logits[0, wrong.targets[0]] += 99 * (1 if wrong.logits[0].argmax() != wrong.targets[0] else -1)
-    prediction_files.save(wrong, place, {})
-    with pytest.raises(DataError, match="another training has written there"):
-        sweep.comparison(asked, table, "private")
+    prediction_files.save(wrong, path, {})
+    with pytest.raises(DataError, match=r"must have the accuracy of the row of .*, so it is from another training"):
+        sweep.comparison(loaded, table, "private")
 
 
-def test_other_faces_get_no_row_beside_these(file, table, quiet, tmp_path, fer2013_csv, monkeypatch):
+def test_run_on_data_with_fewer_faces_raises_before_training(file, table, quiet, tmp_path, fer2013_csv, monkeypatch):
     before = table.read_text()
     fer2013_csv.write_text("".join(fer2013_csv.read_text().splitlines(keepends=True)[:-1]))
     other = file.rename(tmp_path / "other.toml")
-    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("the hours of training come before"))
-    with pytest.raises(DataError, match=r"has rows of 14 faces of the split private, and these are 13, so others"):
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("it trained before the check"))
+    with pytest.raises(
+        DataError, match=r"the split private in .* must be of 13 faces, as this data has, got a row of 14"
+    ):
         sweep.run(sweep.load(other), tmp_path / "runs", table, quiet)
     assert table.read_text() == before
 
 
-def test_one_that_is_told_to_stop_begins_no_other_trial(file, quiet, tmp_path, monkeypatch):
-    """Told in a trial's last epoch, too; what was trained is evaluated when the sweep goes on."""
+def test_interrupted_sweep_starts_no_other_trial_and_resumes(file, quiet, tmp_path, monkeypatch):
+    """The signal comes in the last epoch; the trained network is evaluated when the sweep is run again."""
     table = tmp_path / "table.csv"
-    asked = sweep.load(file)
-    saved = Trainer.save
+    loaded = sweep.load(file)
+    save = Trainer.save
 
-    def told(self):
-        saved(self)
+    def save_and_interrupt(self):
+        save(self)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "save", told)
-        assert not sweep.run(asked, tmp_path / "runs", table, quiet)
+        patch.setattr(Trainer, "save", save_and_interrupt)
+        assert not sweep.run(loaded, tmp_path / "runs", table, quiet)
     assert [path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()] == ["plain-seed3"]
-    begun = (tmp_path / "runs" / "plain-seed3" / LAST).stat().st_mtime_ns
-    assert sweep.run(asked, tmp_path / "runs", table, quiet)
-    assert (tmp_path / "runs" / "plain-seed3" / LAST).stat().st_mtime_ns == begun
+    modified = (tmp_path / "runs" / "plain-seed3" / LAST).stat().st_mtime_ns
+    assert sweep.run(loaded, tmp_path / "runs", table, quiet)
+    assert (tmp_path / "runs" / "plain-seed3" / LAST).stat().st_mtime_ns == modified
     assert len(tables.load(table, Result)) == 8
 
 
-def test_a_trial_that_diverges_does_not_stop_the_others(file, quiet, tmp_path):
+def test_run_finishes_the_other_trials_when_one_diverges(file, quiet, tmp_path):
     file.write_text(file.read_text().replace("learning_rate = 0.01", "learning_rate = 1e30"))
     with pytest.raises(
         TrainingError,
-        match=r"^no row for masking-seed3, masking-seed4: .* not finite .*; all others are done, or being",
+        match=r"^training failed for masking-seed3, masking-seed4: .* not finite .*; all others are finished, or",
     ):
         sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
     assert {row.config for row in tables.load(tmp_path / "table.csv", Result)} == {"ideas:plain"}
@@ -225,29 +227,30 @@ def test_a_trial_that_diverges_does_not_stop_the_others(file, quiet, tmp_path):
 @pytest.mark.parametrize(
     "change", ['data.teacher = "nosuch.parquet"\nloss.distillation = 0.5', 'network.weights = "runs/nosuch"']
 )
-def test_nor_does_one_that_cannot_be_trained(file, quiet, tmp_path, change):
+def test_run_finishes_the_other_trials_when_one_cannot_start(file, quiet, tmp_path, change):
     file.write_text(file.read_text().replace("[variants.plain]\n", f"[variants.plain]\n{change}\n"))
-    with pytest.raises(TrainingError, match=r"^no row for plain-seed3, plain-seed4: .*nosuch.*; all others are"):
+    with pytest.raises(
+        TrainingError, match=r"^training failed for plain-seed3, plain-seed4: .*nosuch.*; all others are"
+    ):
         sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
     assert {row.config for row in tables.load(tmp_path / "table.csv", Result)} == {"ideas:masking"}
 
 
-def test_what_another_process_trains_is_said(file, tmp_path, monkeypatch):
-    asked, said = sweep.load(file), StringIO()
-    console = Console(file=said, width=200)
-    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("others are at it"))
+def test_run_skips_trials_that_another_process_trains(file, tmp_path, monkeypatch):
+    loaded, output = sweep.load(file), StringIO()
+    console = Console(file=output, width=200)
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("another process trains it"))
     (tmp_path / "runs").mkdir()
     with ExitStack() as others:
-        for trial in asked.trials:
+        for trial in loaded.trials:
             others.enter_context(FileLock(tmp_path / "runs" / f"{trial.name}.lock"))
-        assert sweep.run(asked, tmp_path / "runs", tmp_path / "table.csv", console)
-    assert said.getvalue().splitlines() == [
-        f"{trial.name} is being trained by another process" for trial in asked.trials
+        assert sweep.run(loaded, tmp_path / "runs", tmp_path / "table.csv", console)
+    assert output.getvalue().splitlines() == [
+        f"{trial.name} is being trained by another process" for trial in loaded.trials
     ]
 
 
-def test_processes_share_a_sweep(file, quiet, tmp_path):
-    """Two at once: each trial is trained by one of them, and no row is lost."""
+def test_two_processes_train_each_trial_once(file, quiet, tmp_path):
     table, runs_folder = tmp_path / "table.csv", tmp_path / "runs"
     arguments = ["sweep", str(file), "--results", str(table), "--runs", str(runs_folder)]
     processes = [
@@ -263,7 +266,7 @@ def test_processes_share_a_sweep(file, quiet, tmp_path):
         assert sum(f" {trial.name}\n" in output for output in outputs) == 1
 
 
-def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path, monkeypatch):
+def test_interrupted_training_ends_the_sweep_without_a_row(file, quiet, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "train", lambda *_: False)
     assert not sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
     assert not (tmp_path / "table.csv").exists()
@@ -283,11 +286,11 @@ def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path,
             '"resnet18"\nnetwork.mask_depth = 2',
             r"\[variants\.masking\].*network\.mask_depth must be 0",
         ),
-        ("epochs = 1\n", "epochs = 1\nseed = 5\n", r"\[variants\.plain\].*name the seeds in sweep\.seeds"),
+        ("epochs = 1\n", "epochs = 1\nseed = 5\n", r"\[variants\.plain\].*list the seeds in sweep\.seeds"),
         ("epochs = 1\n", "epochs = 1\ndevices = 2\n", r"\[variants\.plain\].*a sweep trains on one device"),
-        ("seeds = [3, 4]", "seeds = [-1]", "seeds must be a list of whole numbers from 0"),
+        ("seeds = [3, 4]", "seeds = [-1]", "seeds must be a list of integers of 0 or more"),
         ('network.name = "resnet18"\n', "training = 5\n", r"\[variants\.plain\].*training must be a table"),
-        ("seeds = [3, 4]", "seeds = 3", "seeds must be a list of whole numbers"),
+        ("seeds = [3, 4]", "seeds = 3", "seeds must be a list of integers"),
         ('["public", "private"]', '["test"]', "splits must be a list of training, public, private"),
         ("seeds = [3, 4]", "seed = [3]", "unknown key sweep.seed"),
         (
@@ -300,29 +303,29 @@ def test_an_interruption_ends_the_sweep_and_leaves_no_row(file, quiet, tmp_path,
         (
             "[variants.plain]",
             '[variants."../up"]',
-            r"name is that of its folder too, and '\.\./up' in .* cannot be one",
+            r"is also the name of its folder, .* got '\.\./up' in ",
         ),
-        ("[variants.plain]", "[variants.'C:\\up']", "cannot be one: it must not begin with a dot or hold"),
-        ("[variants.plain]", '[variants."/up"]', "cannot be one: it must not begin with a dot or hold"),
-        ("[variants.plain]", '[variants.""]', "cannot be one"),
+        ("[variants.plain]", "[variants.'C:\\up']", "it must not be empty, begin with a dot or contain"),
+        ("[variants.plain]", '[variants."/up"]', "it must not be empty, begin with a dot or contain"),
+        ("[variants.plain]", '[variants.""]', "it must not be empty"),
         (
             "[variants.plain]",
             '[grid]\n"network.weights" = ["", "runs/best.safetensors"]\n[variants.plain]',
-            "'plain-weights-runs/best.safetensors' in .* cannot be one.* are to be variants of their own",
+            "got 'plain-weights-runs/best.safetensors' in .* make such values of .* variants of their own",
         ),
     ],
 )
-def test_bad_files_are_one_sentence(file, old, new, message):
+def test_load_of_an_invalid_file_raises(file, old, new, message):
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(ConfigError, match=message):
         sweep.load(file)
 
 
-def test_a_file_without_variants_and_a_grid_of_no_lists(file):
+def test_load_without_variants_or_with_a_grid_without_lists_raises(file):
     text = file.read_text()
     file.write_text(text.split("[variants.plain]")[0])
-    with pytest.raises(ConfigError, match=r"has no \[variants\.NAME\] table"):
+    with pytest.raises(ConfigError, match=r"must have one \[variants\.NAME\] table or more, got none"):
         sweep.load(file)
     file.write_text(text + '[grid]\n"training.epochs" = 3\n')
     with pytest.raises(ConfigError, match=r'\[grid\] must hold "section\.key" = \[values\]'):

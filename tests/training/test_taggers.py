@@ -42,7 +42,7 @@ def test_what_taggers_call_a_class_is_learnt(faces, votes):
         said = taggers(faces, votes, split)
         assert len(said.index) == count
         assert np.array_equal(said.index, faces.split(split).index)
-        assert said.right.all()  # though most votes are never the label
+        assert said.correct.all()  # though most votes are never the label
         assert (said.probabilities.max(axis=1) > 0.9).all()
 
 
@@ -50,7 +50,7 @@ def test_labels_of_other_splits_teach_nothing(faces, votes):
     turned = np.where(faces.splits == SPLITS.index("training"), faces.targets, (faces.targets + 3) % 7)
     other = taggers(replace(faces, targets=turned), votes, "private")
     assert np.array_equal(other.logits, taggers(faces, votes, "private").logits)
-    assert not other.right.any()
+    assert not other.correct.any()
 
 
 def test_without_a_training_split_nothing_can_be_learnt(faces, votes):
@@ -78,7 +78,7 @@ def test_real_votes_say_more_than_most_votes(real_dataset, ferplus_real):
     """scikit-learn 1.9's LogisticRegression(C=1) on the votes and log(votes + 0.5) has 0.6721 and 0.8904 nats."""
     said = taggers(real_dataset, ferplus_real, "public")
     public = real_dataset.split("public")
-    assert said.right.mean() == pytest.approx(0.672, abs=0.005)
+    assert said.correct.mean() == pytest.approx(0.672, abs=0.005)
     nll = -np.log(said.probabilities[np.arange(len(public)), public.targets]).mean()
     assert nll == pytest.approx(0.890, abs=0.005)
-    assert said.right.mean() > (public.votes.argmax(axis=1) == public.targets).mean() + 0.03
+    assert said.correct.mean() > (public.votes.argmax(axis=1) == public.targets).mean() + 0.03
