@@ -120,10 +120,10 @@ def test_ensemble_writes_mean_probabilities(mien, two_predictions, tmp_path):
 
 def test_ensemble_with_bad_members_or_weights_writes_nothing(mien, two_predictions, tmp_path):
     for wrong, words in (
-        ((*two_predictions, "--weight", 3), "an ensemble of 2 takes as many weights, each above 0, got 3"),
+        ((*two_predictions, "--weight", 3), "an ensemble of 2 needs as many weights, each above 0, got 3"),
         ((*two_predictions, "--weight", 3, "--weight", 0), "each above 0, got 3, 0"),
         ((*two_predictions, "--weight", "nan", "--weight", 1), "each above 0, got nan, 1"),
-        ((two_predictions[0],), "an ensemble is of two predictions or more"),
+        ((two_predictions[0],), "an ensemble needs two files of predictions or more"),
     ):
         code, _, err = mien("ensemble", *wrong, "-o", tmp_path / "wrong.parquet")
         assert code == 2
@@ -131,7 +131,7 @@ def test_ensemble_with_bad_members_or_weights_writes_nothing(mien, two_predictio
     assert mien("ensemble", *two_predictions, "-o", tmp_path / "wrong.csv")[0] == 2
     code, _, err = mien("ensemble", two_predictions[0], two_predictions[0], "-o", tmp_path / "wrong.parquet")
     assert code == 2
-    assert_sentence(err, "is named twice")
+    assert_sentence(err, "is given twice")
     assert not list(tmp_path.glob("wrong*"))
 
 
@@ -164,14 +164,18 @@ def test_robustness_writes_a_table_and_a_figure(mien, fer2013_csv, user_cache, t
     table.write_bytes(table.read_bytes().replace(b",training,28,", b",training,29,"))
     code, _, err = mien("robustness", "small", "--data", fer2013_csv, "--split", "training", "-o", table)
     assert code == 2
-    assert_sentence(err, "has rows of 29 faces of the split training, and these are 28, so others: name another table")
+    assert_sentence(
+        err,
+        "the rows of the split training in",
+        "must be of 28 faces, as this data has, got a row of 29: choose another table",
+    )
     assert table.read_bytes().startswith(before)
     again = table.read_bytes()
     for other, words in (
         (tmp_path / "nosuch.onnx", ("nosuch.onnx",)),
         (
             shutil.copy(shipped_models()["tiny"], tmp_path / "small.onnx"),
-            ("rows of another network that is called small",),
+            ("so they are of another network of that name",),
         ),
     ):
         code, out, err = mien("robustness", "tiny", other, "--data", fer2013_csv, "-o", table)
@@ -181,4 +185,4 @@ def test_robustness_writes_a_table_and_a_figure(mien, fer2013_csv, user_cache, t
     assert table.read_bytes() == again  # every model is checked before the first is measured
     code, _, err = mien("robustness", "small", tmp_path / "small.onnx", "--data", fer2013_csv, "-o", table)
     assert code == 2
-    assert_sentence(err, "tells networks apart by their names, got small, small: rename a file")
+    assert_sentence(err, "must have different names in the table, got small, small: rename a file")
