@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-import importlib.util
+import importlib
 import io
 import re
 import shlex
@@ -20,14 +20,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results" / "READM
 SLOW_BLOCKS = ("fer2013", "ideas-private", "ideas-public")
 
 
-def load_tool(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-write_docs = load_tool("write_docs")
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(ROOT / "tools")
+    write_docs = importlib.import_module("write_docs")
 
 
 def code_blocks(page):
