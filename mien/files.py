@@ -12,6 +12,7 @@ from pathlib import Path
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Errors of a full or failing disk, which the system reports without a file name."""
+_TEMPORARY_PREFIX = ".mien-"
 
 
 def at_home(path: str | Path) -> Path:
@@ -34,7 +35,7 @@ def replaced(path: Path) -> Iterator[Path]:
         raise IsADirectoryError(errno.EISDIR, "it is a folder; a file is expected", str(path))
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is a pipe or a device; a file is expected", str(path))
-    temporary = path.with_name(f".mien-{uuid.uuid4().hex}{path.suffix}")
+    temporary = path.with_name(f"{_TEMPORARY_PREFIX}{uuid.uuid4().hex}{path.suffix}")
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less the umask
         mode = stat.S_IMODE(temporary.stat().st_mode)
@@ -51,6 +52,12 @@ def replaced(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Removes the temporary files of killed processes from a folder; no other process may be writing there."""
+    for file in folder.glob(f"{_TEMPORARY_PREFIX}{'[0-9a-f]' * 32}*"):
+        file.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -65,7 +65,7 @@ def test_two_steps(path):
     images = np.random.default_rng(0).integers(0, 256, (training + public, 48, 48), dtype=np.uint8)
     splits = np.array([0] * training + [1] * public, np.int8)
     faces = FaceDataset(images, np.arange(len(images)) % 7, splits, np.arange(len(images)))
-    trainer = Trainer.of_steps(config, faces)
+    trainer = Trainer.for_single_steps(config, faces)
     for part in trainer.network.modules():
         if isinstance(part, torchvision.ops.StochasticDepth):  # with two faces a block may be left out in every step
             part.eval()

@@ -97,9 +97,9 @@ def votes(
     from mien.data import load
     from mien.evaluation import metrics as metric
     from mien.evaluation import report
-    from mien.training.taggers import taggers
+    from mien.training.votes import predict_from_votes
 
-    predictions = taggers(load(path, ferplus), ferplus, split)
+    predictions = predict_from_votes(load(path, ferplus), ferplus, split)
     about = {"network": "FER+'s taggers", "data": str(path), "split": split, "view": "single", "weights": ""}
     prediction_files.save(predictions, output, about)
     console().print(report.table(metric.evaluate(predictions), about))

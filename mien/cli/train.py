@@ -27,7 +27,7 @@ def train(
     folder = run or Path("runs") / config.stem
     done = runs.train(configs.load(config, tuple(set_ or ())), folder, resume, console())
     if not done:
-        typer.echo(f"stopped; go on with: mien train {folder / 'config.toml'} --run {folder} --resume")
+        typer.echo(f"stopped; resume with: mien train {folder / 'config.toml'} --run {folder} --resume")
         raise typer.Exit(130)
     typer.echo(f"done: {folder}")
 
@@ -61,7 +61,7 @@ def sweep(
     asked.baseline(against)  # a wrong name is better known before the hours of training
     terminal = console()
     if not show and not sweeps.run(asked, runs or Path("runs") / asked.name, table, terminal):
-        typer.echo(f"stopped; go on with: {asked.command}, and the same --runs and --results if any")
+        typer.echo(f"stopped; resume with: {asked.command}, and the same --runs and --results if any")
         raise typer.Exit(130)
     for split in asked.splits:
         typer.echo(sweeps.comparison(asked, table, split, against))

@@ -100,7 +100,7 @@ def in_training(spec: NetworkSpec, faces: FaceDataset, threads: int, seconds: fl
             batch_size=TRAINING_BATCH, optimizer="adamw", learning_rate=3e-4, schedule="plateau", threads=threads
         ),
     )
-    trainer = Trainer.of_steps(config, faces)
+    trainer = Trainer.for_single_steps(config, faces)
     losses: list[float] = []
     started = time.perf_counter()
     while time.perf_counter() - started < seconds or len(losses) < LEAST_STEPS:

@@ -173,7 +173,7 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
     for trial in left:
         name = trial.name
         try:
-            lock = runs.lock_of(folder / name).acquire(blocking=False)
+            lock = runs.run_lock(folder / name).acquire(blocking=False)
         except Timeout:
             _print(console, f"{name} is being trained by another process")
             continue

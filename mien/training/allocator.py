@@ -1,4 +1,4 @@
-"""Keeping freed memory, so that each step's tensors take pages that are already there."""
+"""glibc settings that keep freed memory, so that every training step reuses the same pages."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc to reuse large blocks instead of giving them back to the system and asking for new, zeroed ones.
+    """Makes glibc reuse large blocks instead of returning them to the system.
 
-    A training step frees and allocates the same large tensors again and again; the page faults of fresh ones cost
-    about a tenth of a step on a CPU (see results/LOG.md).
+    A training step frees and allocates the same large tensors again and again. The page faults of newly mapped blocks
+    take about a tenth of a step on a CPU (see results/LOG.md).
 
     Returns:
-        Whether it took effect: on Linux with glibc only.
+        Whether it took effect, which is on Linux with glibc only.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""Training batches that can be drawn again: each depends on the seed, the epoch and the step alone."""
+"""Augmented training batches, determined by the seed, the epoch and the step alone, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.config import AugmentConfig, LossConfig
+from mien.config import Config
 from mien.data.augment import augment
 from mien.data.dataset import FaceDataset
 from mien.preprocess import Preprocessing
@@ -19,17 +19,17 @@ from mien.training.losses import target_distribution
 
 
 def seed_for(*numbers: int) -> int:
-    """A seed that depends on these numbers alone, and on all of them but zeros at their end."""
+    """Returns a seed that depends on these numbers only; zeros at their end have no effect."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def generator_for(*numbers: int) -> torch.Generator:
-    """A generator whose stream depends on these numbers alone: no state to save, none to lose."""
+    """Returns a generator whose stream depends on these numbers only, so that no state needs saving."""
     return torch.Generator().manual_seed(seed_for(*numbers))
 
 
 def digest_of(faces: FaceDataset, *others: bytes) -> str:
-    """Sixteen hexadecimal digits that say which faces these are, with which labels, and what else belongs to them."""
+    """Returns sixteen hexadecimal digits that identify faces, their labels and other data."""
     digest = hashlib.blake2b(faces.images.tobytes() + faces.targets.tobytes(), digest_size=8)
     for other in others:
         digest.update(other)
@@ -37,13 +37,13 @@ def digest_of(faces: FaceDataset, *others: bytes) -> str:
 
 
 class Batch(NamedTuple):
-    """What one step learns from.
+    """The images and targets of one step.
 
     Attributes:
         images: (N, C, H, W), augmented, values in [0, 1].
         distributions: (N, K) targets of the cross-entropy.
         targets: (N,) class ids.
-        teacher: (N, K) a teacher's probabilities; None where there is none.
+        teacher: (N, K) probabilities of the teacher, or None.
     """
 
     images: Tensor
@@ -53,32 +53,27 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """The training split as augmented batches.
+    """The training split in augmented batches.
 
     Args:
-        dataset: The faces; all of them are used.
-        preprocessing: The network's own.
-        batch_size: Images a batch. What is left at an epoch's end is left out of that epoch.
-        loss: How targets are made.
-        augment: How images are changed.
-        teacher: (faces, K) a teacher's probabilities of each face, or those who are asked for each image; None where
-            there is none.
-        seed: Of shuffling and augmentation.
-        rank: This process among `world_size`, which share each step's images.
+        dataset: The training split.
+        preprocessing: The network's preprocessing.
+        config: Batch size, targets, augmentation and seed.
+        teacher: (faces, K) probabilities of each face, or teachers that predict each augmented image, or None.
+        rank: Index of this process.
+        world_size: Number of processes, which share the images of each step.
     """
 
     def __init__(
         self,
         dataset: FaceDataset,
         preprocessing: Preprocessing,
-        batch_size: int,
-        loss: LossConfig,
-        augment: AugmentConfig,
-        teacher: Tensor | Teachers | None,
-        seed: int,
+        config: Config,
+        teacher: Tensor | Teachers | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        loss = config.loss
         self.images = torch.from_numpy(preprocessing.resize(dataset.images))
         self.targets = torch.from_numpy(dataset.targets)
         votes = None if dataset.votes is None else torch.from_numpy(dataset.votes)
@@ -94,31 +89,37 @@ class Batches:
             self.teachers.digest.encode() if self.teachers else b"",
         )
         self.channels = preprocessing.channels
-        self.batch_size = batch_size
-        self.augment = augment
-        self.seed = seed
+        self.batch_size = config.training.batch_size
+        self.augment = config.augment
+        self.seed = config.training.seed
         self.rank = rank
         self.world_size = world_size
 
     def __len__(self) -> int:
-        """Steps an epoch."""
+        """Returns the number of steps per epoch; faces that do not fill a last batch are left out of the epoch."""
         return len(self.images) // (self.batch_size * self.world_size)
 
     def epoch(self, epoch: int, first_step: int, device: torch.device) -> Iterator[Batch]:
-        """Batches of one epoch from a step on."""
+        """Yields the batches of an epoch.
+
+        Args:
+            epoch: Index of the epoch, from 0.
+            first_step: Index of the first batch to yield.
+            device: Device of the batches.
+        """
         order = torch.randperm(len(self.images), generator=generator_for(self.seed, epoch))
-        shares = order[: len(self) * self.batch_size * self.world_size].view(len(self), self.world_size, -1)
+        steps = order[: len(self) * self.batch_size * self.world_size].view(len(self), self.world_size, -1)
         for step in range(first_step, len(self)):
-            rows = shares[step, self.rank]
+            rows = steps[step, self.rank]
             generator = generator_for(self.seed, epoch, step, self.rank)
             images = self.images[rows].to(device)[:, None].float().div_(255)
-            # Side by side, so that mixup mixes the teacher's as it mixes the targets.
-            both = [part[rows] for part in (self.distributions, self.teacher) if part is not None]
-            images, mixed = augment(images, torch.cat(both, dim=1).to(device), self.augment, generator)
+            # Mixup and cutmix treat the teacher's probabilities as further columns of the targets.
+            columns = [values[rows] for values in (self.distributions, self.teacher) if values is not None]
+            images, mixed = augment(images, torch.cat(columns, dim=1).to(device), self.augment, generator)
             distributions, *teacher = torch.split(mixed, self.distributions.shape[1], dim=1)
             if self.teachers:
                 teacher = [self.teachers(images)]
             images = images.expand(-1, self.channels, -1, -1)
-            mixes = self.augment.mixup or self.augment.cutmix
-            targets = distributions.argmax(dim=1) if mixes else self.targets[rows].to(device)
+            is_mixed = self.augment.mixup or self.augment.cutmix
+            targets = distributions.argmax(dim=1) if is_mixed else self.targets[rows].to(device)
             yield Batch(images, distributions, targets, *teacher)

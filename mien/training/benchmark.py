@@ -1,4 +1,4 @@
-"""How fast a training step is, and how near it comes to what the machine can do."""
+"""The speed of a training step, also relative to what the machine can do."""
 
 from __future__ import annotations
 
@@ -21,29 +21,28 @@ from mien.training.loop import Trainer
 
 MATRIX_SIDE = 2048
 """Rows and columns of the matrix product that training is compared with."""
-
-
+WARM_UP_STEPS = 3
 NUMBER_FORMATS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """What `measure` found; medians over the timed steps.
+    """Medians over the timed steps.
 
     Attributes:
         threads: CPU threads.
-        precision: Of the config.
-        images_per_s: With the data path: drawing, augmenting, stepping.
-        bare_images_per_s: The network's step alone, on random tensors.
-        data_ratio: The first over the second.
-        plain_images_per_s: The bare step in 32 bit without torch.compile.
-        gain: bare_images_per_s over plain_images_per_s.
-        multiply_adds: Counted of forward and backward, an image.
-        flops_per_s: Achieved by the bare step: two operations a multiply-add.
-        matrix_flops_per_s: Of a large matrix product in the step's own number format, in the same run.
-        matrix_flops_per_s_32_bit: The same in 32 bit.
-        efficiency: flops_per_s over matrix_flops_per_s.
-        efficiency_32_bit: flops_per_s over matrix_flops_per_s_32_bit.
+        precision: The config's precision.
+        images_per_s: Of complete steps, with loading and augmentation.
+        bare_images_per_s: Of the network's step alone, on random tensors.
+        data_ratio: images_per_s / bare_images_per_s.
+        plain_images_per_s: Of the bare step in 32 bit without torch.compile.
+        gain: bare_images_per_s / plain_images_per_s.
+        multiply_adds: Of forward and backward pass, per image.
+        flops_per_s: Of the bare step; two operations per multiply-add.
+        matrix_flops_per_s: Of a large matrix product in the number format of the step.
+        matrix_flops_per_s_32_bit: Of the same product in 32 bit.
+        efficiency: flops_per_s / matrix_flops_per_s.
+        efficiency_32_bit: flops_per_s / matrix_flops_per_s_32_bit.
     """
 
     threads: int
@@ -61,36 +60,32 @@ class TrainingSpeed:
     efficiency_32_bit: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name."""
+        """Returns the fields by name."""
         return asdict(self)
 
 
 def measure(config: Config, dataset: FaceDataset, steps: int = 30) -> TrainingSpeed:
-    """Times training steps; nothing is written.
+    """Times training steps and writes nothing.
 
     Args:
-        config: What would be trained.
-        dataset: Its data.
-        steps: Timed a figure, after three that are not.
+        config: The training's config.
+        dataset: The training's data.
+        steps: Number of timed steps per figure, after WARM_UP_STEPS more.
     """
     trainer = _trainer(config, dataset)
-    batches = _endless(trainer)
+    batches = _repeated_batches(trainer)
     batch = next(batches)
     noise = batch._replace(images=torch.rand_like(batch.images.contiguous()))
-    with FlopCounterMode(display=False, custom_mapping=COUNTED_ANEW) as counter:
+    with FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter:
         trainer.train_step(noise)
     multiply_adds = counter.get_total_flops() // 2 // len(batch.targets)
 
-    bare, whole = _times(
-        [
-            lambda: trainer.train_step(noise),
-            lambda: trainer.train_step(next(batches)),
-        ],
-        steps,
+    bare, complete = _median_seconds(
+        [lambda: trainer.train_step(noise), lambda: trainer.train_step(next(batches))], steps
     )
     plain_config = replace(config, training=replace(config.training, precision="32-true", compile=False))
     plain_trainer = _trainer(plain_config, dataset)
-    (plain,) = _times([lambda: plain_trainer.train_step(noise)], steps)
+    (plain,) = _median_seconds([lambda: plain_trainer.train_step(noise)], steps)
 
     n = len(batch.targets)
     device = trainer.fabric.device
@@ -101,9 +96,9 @@ def measure(config: Config, dataset: FaceDataset, steps: int = 30) -> TrainingSp
     return TrainingSpeed(
         threads=torch.get_num_threads(),
         precision=config.training.precision,
-        images_per_s=n / whole,
+        images_per_s=n / complete,
         bare_images_per_s=n / bare,
-        data_ratio=bare / whole,
+        data_ratio=bare / complete,
         plain_images_per_s=n / plain,
         gain=plain / bare,
         multiply_adds=multiply_adds,
@@ -116,10 +111,10 @@ def measure(config: Config, dataset: FaceDataset, steps: int = 30) -> TrainingSp
 
 
 def profile(config: Config, dataset: FaceDataset) -> str:
-    """Where a bare step's time goes: torch's own table of operations, by their own time."""
+    """Returns torch's table of the operations of bare steps, the slowest first."""
     trainer = _trainer(config, dataset)
-    batch = next(_endless(trainer))
-    for _ in range(3):
+    batch = next(_repeated_batches(trainer))
+    for _ in range(WARM_UP_STEPS):
         trainer.train_step(batch)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         for _ in range(3):
@@ -129,68 +124,69 @@ def profile(config: Config, dataset: FaceDataset) -> str:
 
 
 def table(speed: TrainingSpeed) -> Table:
-    """What was measured, for the terminal."""
+    """Returns the measurements as a table for the terminal."""
     result = Table("measure", "value", show_header=False)
     result.columns[1].justify = "right"
-    rows = {
-        f"training, {speed.precision}, {speed.threads} threads": f"{speed.images_per_s:,.0f} images/s",
-        "the network's step alone, random tensors": f"{speed.bare_images_per_s:,.0f} images/s",
-        "share of the bare step's pace": f"{speed.data_ratio:.3f}",
-        "plain eager step, 32 bit": f"{speed.plain_images_per_s:,.0f} images/s",
-        "gain over the plain step": f"{speed.gain:.2f}",
-        "multiply-adds of forward and backward": f"{speed.multiply_adds / 1e6:,.1f} M an image",
-        "achieved": f"{speed.flops_per_s / 1e9:,.0f} GFLOP/s",
-        "matrix product, same number format": f"{speed.matrix_flops_per_s / 1e9:,.0f} GFLOP/s",
-        "share of it": f"{speed.efficiency:.2f}",
-        "matrix product, 32 bit": f"{speed.matrix_flops_per_s_32_bit / 1e9:,.0f} GFLOP/s",
-        "share of it ": f"{speed.efficiency_32_bit:.2f}",
-    }
-    for name, value in rows.items():
-        result.add_row(name, value)
+    rows = [
+        (f"complete step, {speed.precision}, {speed.threads} threads", f"{speed.images_per_s:,.0f} images/s"),
+        ("bare step, random tensors", f"{speed.bare_images_per_s:,.0f} images/s"),
+        ("complete / bare", f"{speed.data_ratio:.3f}"),
+        ("bare step, eager, 32 bit", f"{speed.plain_images_per_s:,.0f} images/s"),
+        ("speed-up over eager 32 bit", f"{speed.gain:.2f}"),
+        ("multiply-adds of forward and backward", f"{speed.multiply_adds / 1e6:,.1f} M per image"),
+        ("bare step", f"{speed.flops_per_s / 1e9:,.0f} GFLOP/s"),
+        ("matrix product, same number format", f"{speed.matrix_flops_per_s / 1e9:,.0f} GFLOP/s"),
+        ("bare step / matrix product", f"{speed.efficiency:.2f}"),
+        ("matrix product, 32 bit", f"{speed.matrix_flops_per_s_32_bit / 1e9:,.0f} GFLOP/s"),
+        ("bare step / matrix product, 32 bit", f"{speed.efficiency_32_bit:.2f}"),
+    ]
+    for row in rows:
+        result.add_row(*row)
     return result
 
 
 def _trainer(config: Config, dataset: FaceDataset) -> Trainer:
-    # Of little data or few epochs the learning rate's schedule would be over before the timing is.
+    # With little data or few epochs, the learning-rate schedule would end before the timing does.
     config = replace(config, training=replace(config.training, epochs=MAX_EPOCHS))
-    return Trainer.of_steps(config, dataset)
+    return Trainer.for_single_steps(config, dataset)
 
 
-def _endless(trainer: Trainer) -> Iterator[Batch]:
+def _repeated_batches(trainer: Trainer) -> Iterator[Batch]:
     while True:
         yield from trainer.batches.epoch(0, 0, trainer.fabric.device)
 
 
-def _times(actions: list[Callable[[], Any]], steps: int) -> list[float]:
-    """Median seconds of each action. They take turns, so that a change of the machine's pace meets all alike."""
+def _median_seconds(actions: list[Callable[[], Any]], steps: int) -> list[float]:
+    """Returns the median duration of each action. They take turns, so that changes in the machine's load affect all."""
     for action in actions:
-        for _ in range(3):
+        for _ in range(WARM_UP_STEPS):
             action()
     times: list[list[float]] = [[] for _ in actions]
     for _ in range(steps):
-        for action, seen in zip(actions, times, strict=True):
+        for action, seconds in zip(actions, times, strict=True):
             started = time.perf_counter()
             action()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            seen.append(time.perf_counter() - started)
-    return [statistics.median(seen) for seen in times]
+            seconds.append(time.perf_counter() - started)
+    return [statistics.median(seconds) for seconds in times]
 
 
 def _convolution_backward_flops(
     grad_shape: Sequence[int], x_shape: Sequence[int], weight_shape: Sequence[int], *rest: Any, out_shape: Any
 ) -> int:
-    """As many products as forward for the gradient by the input, and as many for that by the weights.
+    """Counts the operations of a convolution's backward pass.
 
-    torch's own count takes the latter as if every channel met every other, whatever the groups.
+    The gradient of the input and that of the weight need as many products as the forward pass. torch's own formula
+    ignores the groups when it counts the latter.
     """
-    *_bias_to_dilation, transposed, _output_padding, _groups, asked_for = rest
-    places = x_shape if transposed else grad_shape
-    products = places[0] * math.prod(places[2:]) * math.prod(weight_shape)
-    return 2 * products * int(sum(asked_for[:2]))
+    *_bias_to_dilation, transposed, _output_padding, _groups, needs_gradient = rest
+    positions = x_shape if transposed else grad_shape
+    products = positions[0] * math.prod(positions[2:]) * math.prod(weight_shape)
+    return 2 * products * int(sum(needs_gradient[:2]))
 
 
-COUNTED_ANEW = {torch.ops.aten.convolution_backward: _convolution_backward_flops}
+FLOP_FORMULAS = {torch.ops.aten.convolution_backward: _convolution_backward_flops}
 
 
 def _matrix_flops_per_s(dtype: torch.dtype, device: torch.device) -> float:
@@ -199,5 +195,5 @@ def _matrix_flops_per_s(dtype: torch.dtype, device: torch.device) -> float:
     def product() -> Tensor:
         return a @ b
 
-    (seconds,) = _times([product], 10)
+    (seconds,) = _median_seconds([product], 10)
     return 2 * MATRIX_SIDE**3 / seconds

