@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, Split, console
+from mien.cli.options import AsJson, DataSettings, Numbering, Split, console, data_settings
+
+if TYPE_CHECKING:
+    from mien.data import FaceDataset
 
 FerplusVotes = Annotated[Path | None, typer.Option(help="The FER+ file fer2013new.csv; its rows match FER2013's.")]
 
@@ -22,12 +25,14 @@ def inspect(
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for a contact sheet of the faces.")
     ] = None,
     as_json: AsJson = False,
+    numbering: Numbering = None,
+    set_: DataSettings = None,
 ) -> None:
     """Count faces by split and class, compare the counts with FER2013's published ones, and draw a contact sheet."""
-    from mien.data import inspection, load
+    from mien.data import inspection
     from mien.files import replaced
 
-    dataset = load(path, ferplus)
+    dataset = _load(path, set_, numbering=numbering, ferplus=ferplus)
     report = inspection.inspect(dataset)
     if output:
         output.mkdir(parents=True, exist_ok=True)
@@ -57,15 +62,16 @@ def audit(
         typer.Option("-o", "--output", metavar="DIR", help="Folder for the list of copies and a drawing of some."),
     ] = None,
     as_json: AsJson = False,
+    numbering: Numbering = None,
+    set_: DataSettings = None,
 ) -> None:
     """Find copies of faces (also mirrored or slightly changed), disputed labels, and pictures without a face."""
     from mien.data import audit as auditing
     from mien.data import ferplus as votes
-    from mien.data import load
     from mien.evaluation import unseen
     from mien.files import replaced, write_text
 
-    dataset = load(path, ferplus)
+    dataset = _load(path, set_, numbering=numbering, ferplus=ferplus)
     networks = unseen.load(predictions or [], dataset)
     not_faces = votes.not_a_face(dataset, ferplus) if ferplus else None
     with console(errors=True).status(f"comparing {len(dataset):,} faces with each other"):
@@ -91,16 +97,23 @@ def votes(
     ferplus: Annotated[Path, typer.Option(help="The FER+ file fer2013new.csv; its rows match FER2013's.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Predictions file to write.")],
     split: Annotated[Split, typer.Option(help="Split of the data.")] = "training",
+    set_: DataSettings = None,
 ) -> None:
     """Write FER+'s votes as a predictions file, to train with or to compare networks with."""
     from mien import predictions as prediction_files
-    from mien.data import load
     from mien.evaluation import metrics as metric
     from mien.evaluation import report
     from mien.training.votes import predict_from_votes
 
-    predictions = predict_from_votes(load(path, ferplus), ferplus, split)
+    predictions = predict_from_votes(_load(path, set_, ferplus=ferplus), ferplus, split)
     about = {"network": "FER+'s taggers", "data": str(path), "split": split, "view": "single", "weights": ""}
     prediction_files.save(predictions, output, about)
     console().print(report.table(metric.evaluate(predictions), about))
     typer.echo(f"written: {output}")
+
+
+def _load(path: Path, overrides: list[str] | None, **options: object) -> FaceDataset:
+    from mien.data import LabelOptions, load
+
+    settings = data_settings(overrides, **options)
+    return load(path, settings.get("ferplus"), options=LabelOptions.from_settings(settings))

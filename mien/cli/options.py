@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,19 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a value of the config; repeatable."),
 ]
+Numbering = Annotated[
+    Literal["fer2013", "affectnet", "raf-db"] | None,
+    typer.Option(help="Whose class numbers the data uses, if its folders or labels are numbers."),
+]
+DataSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.KEY=VALUE",
+        help="How labels become classes: data.classes, data.merge, data.labels or data.ferplus, as in a config; "
+        "repeatable.",
+    ),
+]
 PredictionFiles = Annotated[
     list[Path],
     typer.Argument(metavar="PREDICTIONS...", help="predictions.parquet files, or folders that contain one."),
@@ -40,6 +53,32 @@ def model_name(model: Path) -> str:
         run = model.resolve().parent.name
         return run if model.name == BEST else f"{run}-{model.stem}"
     return model.resolve().name if model.is_dir() else model.stem
+
+
+def data_settings(overrides: list[str] | None, **options: object) -> dict[str, Any]:
+    """Returns the fields of a config's [data] table that `--set` and other options give.
+
+    Args:
+        overrides: The values of `--set`.
+        **options: Field -> value of the option of the same name; None if it is not given.
+
+    Raises:
+        ConfigError: A key is not of [data], or a value is wrong.
+        MissingExtraError: `--set` needs pydantic, which is not installed.
+    """
+    settings: dict[str, Any] = {name: str(value) for name, value in options.items() if value is not None}
+    if overrides:
+        from mien.errors import ConfigError, require, shortened
+
+        require("pydantic", "train")
+        from mien import config as configs
+
+        table = configs.overridden({}, tuple(overrides), "--set")
+        if others := set(table) - {"data"}:
+            raise ConfigError(f"--set must name a key of data here, got {shortened(min(others))}")
+        settings |= table["data"]
+        configs.from_dict({"data": settings})
+    return settings
 
 
 def console(errors: bool = False) -> Console:

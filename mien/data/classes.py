@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,17 @@ class LabelOptions:
     numbering: str = ""
     labels: str = ""
     expected: tuple[str, ...] = ()
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], expected: tuple[str, ...] = ()) -> LabelOptions:
+        """Makes options from some fields of a config's [data] table; other keys are ignored."""
+        return cls(
+            classes=tuple(settings.get("classes", ())),
+            merge=settings.get("merge", {}),
+            numbering=settings.get("numbering", ""),
+            labels=settings.get("labels", ""),
+            expected=expected,
+        )
 
 
 def encode_labels(labels: Sequence[str], first: Iterable[str] = ()) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from platformdirs import user_cache_path
@@ -22,6 +22,9 @@ from mien.data.pictures import SUFFIXES, files
 from mien.errors import DataError
 from mien.files import at_home, replaced
 from mien.labels import EXPRESSIONS
+
+if TYPE_CHECKING:
+    from mien.config import DataConfig
 
 FORMAT = "3"
 """Version of the cached copies; raise it when the same file is read differently."""
@@ -70,6 +73,22 @@ def load(
     if dataset.classes == EXPRESSIONS:
         fer2013.check_splits(dataset)
     return dataset
+
+
+def load_configured(data: DataConfig, size: int, votes: bool = False) -> FaceDataset:
+    """Reads the faces of a config's [data] table.
+
+    Args:
+        data: The table.
+        size: Height and width that pictures are resized to, pixels.
+        votes: Whether FER+'s votes are joined; they also are where they give the labels.
+
+    Raises:
+        DataError: The data cannot be read.
+        MissingExtraError: The data is Parquet and pyarrow is not installed.
+    """
+    options = LabelOptions(data.classes, data.merge, data.numbering, data.labels)
+    return load(data.path, data.ferplus if votes or data.labels else None, size, options=options)
 
 
 def _form(source: Path) -> tuple[str, Path]:
