@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mien.cli.options import AsJson, PredictionFiles, Split, Threads, console, model_name
+from mien.cli.options import (
+    AsJson,
+    DataSettings,
+    Numbering,
+    PredictionFiles,
+    Split,
+    Threads,
+    console,
+    data_settings,
+    model_name,
+)
 
 
 def evaluate(
@@ -36,20 +46,22 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
     threads: Threads = None,
+    numbering: Numbering = None,
+    set_: DataSettings = None,
 ) -> None:
     """Measure a model on a split of labelled faces."""
-    from mien.data import load
     from mien.errors import require
     from mien.evaluation import report, results, tables
     from mien.evaluation.evaluation import Evaluation
+    from mien.evaluation.faces import load_faces
     from mien.models.onnx_model import OnnxModel
     from mien.models.open_model import open_model
 
     if table:
         require("torch", "train")
     network, run = open_model(model, threads), Path(model)
+    faces = load_faces(network, data, data_settings(set_, numbering=numbering)).split(split)
     data = data or Path(network.config.data.path)
-    faces = load(data, size=network.preprocessing.size).split(split)
     if table:
         results.check_table(table, model_name(run), network.config, split, len(faces))
     evaluation = Evaluation.run(network, model, str(data), faces, split, view)
@@ -145,11 +157,13 @@ def robustness(
         ),
     ] = Path("results/robustness.csv"),
     threads: Threads = None,
+    numbering: Numbering = None,
+    set_: DataSettings = None,
 ) -> None:
     """Measure accuracy under blur, noise, JPEG, low light, occlusion, rotation, shift and low resolution."""
-    from mien.data import load
     from mien.errors import ConfigError, require
     from mien.evaluation import tables
+    from mien.evaluation.faces import load_faces
     from mien.experiments import robustness as study
     from mien.models.open_model import open_model
 
@@ -161,7 +175,8 @@ def robustness(
     if len(set(names)) < len(names):
         raise ConfigError(f"the models must have different names in the table, got {', '.join(names)}: rename a file")
     networks = [open_model(model, threads) for model in models]
-    faces = [load(data, size=network.preprocessing.size).split(split) for network in networks]
+    settings = data_settings(set_, numbering=numbering)
+    faces = [load_faces(network, data, settings).split(split) for network in networks]
     for name, network, its_faces in zip(names, networks, faces, strict=True):  # all before the first is measured
         study.check_table(file, name, network, its_faces, split)
     for model, name, network, its_faces in zip(models, names, networks, faces, strict=True):

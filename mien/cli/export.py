@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.options import Split, model_name
+from mien.cli.options import DataSettings, Numbering, Split, data_settings, model_name
 
 
 def export(
@@ -16,22 +16,24 @@ def export(
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="RUN/NAME-of-run.onnx when left out.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="FER2013; the path in the run's config when left out.")] = None,
+    numbering: Numbering = None,
+    set_: DataSettings = None,
 ) -> None:
     """Write a trained network as one ONNX file, once its logits equal torch's on all of PublicTest."""
     from mien.errors import require
 
     require("torch", "train")
     require("onnx", "train")
-    from mien.data import load
     from mien.evaluation import report
+    from mien.evaluation.faces import load_faces
     from mien.export import onnx as exports
     from mien.models.torch_model import TorchModel
 
     trained = TorchModel.load(run)
     folder = run if run.is_dir() else run.parent
     path = output or folder / f"{model_name(run)}.onnx"
+    public = load_faces(trained, data, data_settings(set_, numbering=numbering)).split("public")
     data = data or Path(trained.config.data.path)
-    public = load(data, size=trained.preprocessing.size).split("public")
     found = report.read_metrics(folder / "evaluation", trained.digest, data.name)
     difference = exports.export(trained, path, public, found)
     typer.echo(
@@ -48,19 +50,21 @@ def calibrate(
     coverage: Annotated[
         float, typer.Option(help="Share of the faces, above 0, that it should be certain of; the others are uncertain.")
     ] = 0.8,
+    numbering: Numbering = None,
+    set_: DataSettings = None,
 ) -> None:
     """Fit a model's confidence, and when it is uncertain, to labelled faces of your own."""
     from mien.errors import require
 
     require("onnx", "train")
     from mien.calibration import FEW
-    from mien.data import load
+    from mien.evaluation.faces import load_faces
     from mien.evaluation.metrics import evaluate
     from mien.evaluation.predict import predict
     from mien.export.onnx import recalibrate
     from mien.models.onnx_model import OnnxModel
 
-    dataset = load(data, size=OnnxModel(model).preprocessing.size)
+    dataset = load_faces(OnnxModel(model), data, data_settings(set_, numbering=numbering))
     faces = dataset if split == "all" else dataset.split(split)
     found, said = recalibrate(model, output, faces, coverage)
     before, after = (evaluate(each, resamples=0) for each in (said, predict(OnnxModel(output), faces)))
@@ -84,19 +88,21 @@ def quantize(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The 8-bit copy, an .onnx file.")],
     data: Annotated[Path, typer.Option(help="FER2013, or faces of your own with a training and a public split.")],
     faces: Annotated[int, typer.Option(min=1, help="Training faces that set the integers' ranges.")] = 512,
+    numbering: Numbering = None,
+    set_: DataSettings = None,
 ) -> None:
     """Write a model in 8-bit integers, and say what that costs in accuracy."""
     from mien.errors import require
 
     require("onnx", "train")
-    from mien.data import load
     from mien.evaluation.compare import difference
+    from mien.evaluation.faces import load_faces
     from mien.evaluation.predict import predict
     from mien.export import quantize as quantizing
     from mien.models.onnx_model import OnnxModel
 
     original = OnnxModel(model)  # opened first: the output may take the file's place
-    dataset = load(data, size=original.preprocessing.size)
+    dataset = load_faces(original, data, data_settings(set_, numbering=numbering))
     public = dataset.split("public")
     written = quantizing.quantize(model, output, dataset, faces)
     lost = difference([predict(original, public)], [predict(written, public)])

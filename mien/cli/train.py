@@ -75,7 +75,7 @@ def benchmark_train(
     as_json: AsJson = False,
 ) -> None:
     """Time training steps: with the data path, bare, in plain eager mode, and against a large matrix product."""
-    from mien.data import load
+    from mien.data import load_configured
     from mien.errors import require
 
     require("lightning_fabric", "train")
@@ -84,7 +84,7 @@ def benchmark_train(
     from mien.training import benchmark
 
     settings = configs.load(config, tuple(set_ or ()))
-    dataset = load(settings.data.path, settings.data.ferplus or None, preprocessing_for(settings).size)
+    dataset = load_configured(settings.data, preprocessing_for(settings).size, votes=settings.loss.ferplus > 0)
     speed = benchmark.measure(settings, dataset, steps)
     if as_json:
         typer.echo(json.dumps(speed.to_dict(), indent=2))

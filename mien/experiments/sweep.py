@@ -32,7 +32,7 @@ from rich.console import Console
 from mien import config as configs
 from mien import predictions as prediction_files
 from mien.config import Config
-from mien.data import load as load_data
+from mien.data import load_configured
 from mien.errors import ConfigError, DataError, MienError, TrainingError, near
 from mien.evaluation import compare, tables
 from mien.evaluation.evaluation import Evaluation
@@ -166,7 +166,7 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
     """
     # These checks come before hours of training, and cover all trials that are left.
     left = [trial for trial in sweep.trials if not _is_finished(trial, sweep, table)]
-    for config in {trial.config.data.path: trial.config for trial in left}.values():
+    for config in {repr(trial.config.data): trial.config for trial in left}.values():
         _check_same_faces(config, sweep, table)
     folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, MienError] = {}
@@ -206,7 +206,7 @@ def _is_finished(trial: Trial, sweep: Sweep, table: Path) -> bool:
 
 
 def _check_same_faces(config: Config, sweep: Sweep, table: Path) -> None:
-    dataset = load_data(config.data.path, size=preprocessing_for(config).size)
+    dataset = load_configured(config.data, preprocessing_for(config).size)
     for split in sweep.splits:
         tables.check_same_faces(table, Result, split, len(dataset.split(split)))
 
@@ -214,7 +214,7 @@ def _check_same_faces(config: Config, sweep: Sweep, table: Path) -> None:
 def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Console) -> None:
     """Adds the rows of a trained trial to the table, and saves its predictions beside it."""
     model, label = TorchModel.load(folder / trial.name), sweep.label(trial)
-    dataset = load_data(trial.config.data.path, size=model.preprocessing.size)
+    dataset = load_configured(trial.config.data, model.preprocessing.size)
     for split in sweep.splits:
         evaluation = Evaluation.run(model, label, trial.config.data.path, dataset.split(split), split, VIEW)
         evaluation.publish_predictions(predictions_file(table, sweep, trial, split))
@@ -362,7 +362,7 @@ def _config(table: dict[str, Any], location: str) -> Config:
         if config.training.devices > 1:
             raise ConfigError("a sweep trains on one device: set training.devices to 1, and run one process per GPU")
         with torch.device("meta"):  # finds a network that cannot be built before the hours of training of the others
-            build_network(config, len(EXPRESSIONS))  # any number of classes will do
+            build_network(config, len(config.data.classes or EXPRESSIONS))  # any number of classes will do
     except ConfigError as error:
         raise ConfigError(f"{location}: {error}") from None
     return config

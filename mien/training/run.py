@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mien import config as configs
 from mien.config import Config
-from mien.data import FaceDataset, load
+from mien.data import FaceDataset, load_configured
 from mien.errors import ConfigError, TrainingError
 from mien.files import remove_temporary_files, write_text
 from mien.interrupt import Interrupt, interruptible
@@ -46,8 +46,9 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
         TrainingError: The training diverged or the memory is too small.
     """
     resumed = _check_folder(folder, resume)
-    votes = config.data.ferplus if config.loss.ferplus else None
-    dataset = load(config.data.path, votes, preprocessing_for(config).size)
+    dataset = load_configured(config.data, preprocessing_for(config).size, votes=config.loss.ferplus > 0)
+    for note in dataset.notes:
+        console.print(note, highlight=False, markup=False)
     with Log(folder, config.training.epochs, console) as log, interruptible() as interrupt:
         trainer = Trainer(config, dataset, folder, log)
         if config.network.weights and not resumed:
