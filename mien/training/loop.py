@@ -260,6 +260,11 @@ class Trainer:
                 f"{self.folder} was trained with another config: {'; '.join(differences)}; resume with the run's own "
                 f"{CONFIG}, or train into another folder"
             )
+        if state["classes"] != list(self.public.classes):
+            raise ConfigError(
+                f"{self.folder} was trained with the classes {', '.join(state['classes'])}, and the data now has "
+                f"{', '.join(self.public.classes)}: restore the old data, or train into another folder"
+            )
         if state["data"] != self.data_digest:
             raise ConfigError(
                 f"{self.folder} was trained with other faces or another teacher than the files of its config contain "

@@ -145,6 +145,13 @@ def test_resume_with_another_config_raises(tmp_path):
         trainer_in(tmp_path / "run", other).resume()
 
 
+def test_resume_with_other_classes_raises(tmp_path):
+    trainer_in(tmp_path).fit(StopAfter(1))
+    renamed = replace(made_up_faces(), classes=tuple("abcdefg"))
+    with pytest.raises(ConfigError, match="was trained with the classes angry, .*, and the data now has a, b"):
+        trainer_in(tmp_path, dataset=renamed).resume()
+
+
 def test_plateau_lowers_the_learning_rate_and_stops_early(tmp_path):
     faces = made_up_faces()
     wrong_public = replace(faces, targets=np.where(faces.splits == 1, (faces.targets + 1) % 7, faces.targets))
