@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.video import films
+from tests.video import samples
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -78,7 +78,7 @@ def folder_with_photo_and_film(tmp_path_factory):
     folder = tmp_path_factory.mktemp("person")
     shutil.copytree(ROOT / "examples", folder / "examples")
     shutil.copyfile(ROOT / "examples" / "astronaut.jpg", folder / "photo.jpg")
-    films.write(folder / "film.mp4", [films.face_at((60, 40))] * 15)
+    samples.write(folder / "film.mp4", [samples.face_at((60, 40))] * 15)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""mien explain: where the network looked."""
+"""`mien explain`: where the network looked."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from typing import Annotated, Literal
 import typer
 
 from mien.cli.options import DetectorName, Threads
+from mien.detection import DEFAULT_DETECTOR
 
 
 def explain(
-    picture: Annotated[Path, typer.Argument(metavar="PHOTO", help="A picture of any kind.")],
+    picture: Annotated[Path, typer.Argument(metavar="PHOTO", help="A picture of any format.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Gets PHOTO-face1.png, PHOTO-face2.png and so on.")
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for PHOTO-face1.png, PHOTO-face2.png, ...")
     ] = Path("explained"),
     model: Annotated[
-        str, typer.Option(help="A shipped model's name, an .onnx file, a run folder or a checkpoint.")
+        str, typer.Option(help="The name of a shipped model, an .onnx file, a run folder or a checkpoint.")
     ] = "small",
-    detector: DetectorName = "blazeface",
+    detector: DetectorName = DEFAULT_DETECTOR,
     method: Annotated[
         Literal["masks", "grad-cam"] | None,
-        typer.Option(help="Masks where the network has them, else Grad-CAM, which needs torch."),
+        typer.Option(help="Default: masks if the network has them, and otherwise Grad-CAM, which needs torch."),
     ] = None,
     threads: Threads = None,
 ) -> None:
     """Draw where the network looked on each face: its masks, or Grad-CAM for a network without masks."""
     from mien.errors import require
-    from mien.explain import explain as explaining
+    from mien.explain.explain import explain, write
 
     require("matplotlib", "figures")
-    found = explaining.explain(picture, model, detector, method, threads)
+    explanations = explain(picture, model, detector, method, threads)
     output.mkdir(parents=True, exist_ok=True)
-    for path in explaining.write(found, output, picture.name):
+    for path in write(explanations, output, picture.name):
         typer.echo(f"written: {path}")
-    if not found:
+    if not explanations:
         typer.echo(f"{picture}: no face was found, so there is nothing to explain")

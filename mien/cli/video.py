@@ -1,4 +1,4 @@
-"""mien video: the faces of a video or a camera."""
+"""`mien video`: the faces in a video or a camera."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import DetectorName, Model, console
+from mien.detection import DEFAULT_DETECTOR
 
 if TYPE_CHECKING:
     from mien.video.recognizer import VideoFrame
@@ -19,56 +20,62 @@ if TYPE_CHECKING:
 
 def video(
     source: Annotated[
-        str, typer.Argument(metavar="VIDEO", help="A video file, a URL, or a camera's number, such as 0.")
+        str, typer.Argument(metavar="VIDEO", help="A video file, a URL, or the number of a camera, such as 0.")
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="An annotated copy: .mp4, .mov or .mkv.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Annotated copy: .mp4, .mov or .mkv.")
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="One line a face of a picture; - prints them.")
+        Path | None, typer.Option(metavar="FILE", help="CSV with one line per face and frame; - prints it.")
     ] = None,
-    jsonl: Annotated[Path | None, typer.Option(metavar="FILE", help="One line a picture; - prints them.")] = None,
-    parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="One row a face of a picture.")] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON lines, one per frame; - prints them.")
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Parquet file with one row per face and frame.")
+    ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An HTML page of who showed what and when, and its PNG.")
+        Path | None, typer.Option(metavar="FILE", help="HTML report of all faces, and its timeline as PNG beside it.")
     ] = None,
     model: Model = "small",
-    detector: DetectorName = "blazeface",
+    detector: DetectorName = DEFAULT_DETECTOR,
     detect_every: Annotated[
-        int, typer.Option(metavar="N", help="Look for faces in every N-th picture, 1 or more.")
+        int, typer.Option(metavar="N", help="Detect faces in every N-th frame, and interpolate in between; at least 1.")
     ] = 3,
-    smooth: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Average over so long; 0 for not.")] = 0.3,
+    smooth: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Time constant of the smoothing; 0 turns it off.")
+    ] = 0.3,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="CPU threads of the network, as many again look for faces; half of the cores each."),
+        typer.Option(min=1, help="CPU threads of the model, and as many of the detector; half of the cores for each."),
     ] = None,
 ) -> None:
-    """Name the expression on every face of a video, and follow each face."""
-    from mien.video import analysis as videos
-    from mien.video import timeline as timelines
+    """Recognise the expression on every face in a video, and track each face."""
+    from mien.video.pipeline import VideoOutputs, recognize_video
     from mien.video.recognizer import VideoRecognizer
     from mien.video.source import VideoSource
+    from mien.video.timeline import format_time, no_tracks_message, summary_table
     from mien.video.track import Smoothing
 
-    wanted = videos.Wanted(output, csv, jsonl, parquet, report)
+    outputs = VideoOutputs(output, csv, jsonl, parquet, report)
     recognizer = VideoRecognizer(model, detector, threads, detect_every, Smoothing(smooth))
-    with VideoSource(source, sound=output is not None) as opened, _video_progress(opened) as tell:
-        done = videos.recognize(opened, recognizer, wanted, tell)
-    aside = wanted.prints
-    shown = timelines.table(done.timeline) if done.timeline.tracks else timelines.nobody(done.timeline)
-    console(errors=aside).print(shown)
-    for path in done.files:
-        typer.echo(f"written: {path}", err=aside)
-    if done.error:
-        raise done.error
-    if done.interrupted:
-        typer.echo(f"stopped after {timelines.clock(done.timeline.end_s)}; what was done is kept", err=True)
+    with VideoSource(source, sound=output is not None) as opened, _progress_bar(opened) as on_frame:
+        result = recognize_video(opened, recognizer, outputs, on_frame)
+    timeline = result.timeline
+    to_stderr = outputs.uses_standard_output
+    console(errors=to_stderr).print(summary_table(timeline) if timeline.tracks else no_tracks_message(timeline))
+    for path in result.files:
+        typer.echo(f"written: {path}", err=to_stderr)
+    if result.error:
+        raise result.error
+    if result.interrupted:
+        typer.echo(f"stopped after {format_time(timeline.end_s)}; the results up to there are kept", err=True)
         raise typer.Exit(130)
 
 
 @contextmanager
-def _video_progress(source: VideoSource) -> Iterator[Callable[[VideoFrame], None]]:
-    """A bar on the terminal: how far, pictures a second, time left."""
+def _progress_bar(source: VideoSource) -> Iterator[Callable[[VideoFrame], None]]:
+    """Shows progress, frames per second and remaining time on the terminal."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     terminal = console(errors=True)
@@ -77,9 +84,9 @@ def _video_progress(source: VideoSource) -> Iterator[Callable[[VideoFrame], None
     task = progress.add_task("", total=source.duration_s or None, speed="")
     started = time.perf_counter()
 
-    def tell(frame: VideoFrame) -> None:
+    def on_frame(frame: VideoFrame) -> None:
         speed = (frame.number + 1) / (time.perf_counter() - started)
-        progress.update(task, completed=frame.time_s, speed=f"{speed:.0f} pictures/s")
+        progress.update(task, completed=frame.time_s, speed=f"{speed:.0f} frames/s")
 
     with progress:
-        yield tell
+        yield on_frame

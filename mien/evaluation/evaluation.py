@@ -19,7 +19,7 @@ from mien.evaluation import report
 from mien.evaluation.metrics import Metrics, evaluate, none_if_nan
 from mien.evaluation.predict import predict
 from mien.evaluation.results import Result
-from mien.explain import sheet
+from mien.explain.faces_figure import faces_figure
 from mien.files import write_text
 from mien.models.model import Model
 from mien.predictions import half_logits
@@ -108,7 +108,7 @@ class Evaluation:
         rows = report.sheet_rows(self.faces.targets, len(self.faces.classes))
         images = self.faces.images[rows]
         masks = self.model.masks(images)
-        figure = sheet.faces_figure(images, self.predictions.take(rows), masks, network, self.split)
+        figure = faces_figure(images, self.predictions.take(rows), masks, network, self.split)
         plotting.save(figure, folder / "faces.png")
 
     def publish_predictions(self, path: Path) -> None:

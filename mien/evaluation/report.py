@@ -18,7 +18,7 @@ from mien import plotting
 from mien.errors import DataError
 from mien.evaluation import figures, training_curves
 from mien.evaluation.metrics import METRICS, Metrics
-from mien.explain import sheet
+from mien.explain.faces_figure import MAX_FACES
 from mien.labels import class_colours
 from mien.types import Predictions
 
@@ -74,7 +74,7 @@ def sheet_rows(targets: NDArray[np.int64], num_classes: int, seed: int = 0) -> N
     for target in range(num_classes):
         rows = np.flatnonzero(targets == target)
         chosen += random.choice(rows, min(per_class, len(rows)), replace=False).tolist()
-    return np.array(chosen[: sheet.MOST_FACES], np.int64)
+    return np.array(chosen[:MAX_FACES], np.int64)
 
 
 def read_log(path: Path) -> list[dict[str, str]]:

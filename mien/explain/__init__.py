@@ -1,1 +1,1 @@
-"""Where a network looked: masks and Grad-CAM over a face."""
+"""Explanations of predictions: masks and Grad-CAM over faces."""

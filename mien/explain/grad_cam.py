@@ -1,4 +1,4 @@
-"""Which places of a face speak for an expression, by gradients: Grad-CAM, as captum computes it."""
+"""Grad-CAM: which positions of a face raise the score of an expression, computed with captum."""
 
 from __future__ import annotations
 
@@ -12,48 +12,51 @@ from mien.errors import WeightsError
 from mien.models.torch_model import TorchModel
 
 
-def grad_cam(trained: TorchModel, image: NDArray[np.uint8], said: int) -> NDArray[np.float32]:
-    """Grad-CAM of the last convolutional stage (Selvaraju et al., ICCV 2017, Eq. 1 and 2), over its largest value.
+def grad_cam(model: TorchModel, image: NDArray[np.uint8], target: int) -> NDArray[np.float32]:
+    """Computes Grad-CAM of the last convolutional stage (Selvaraju et al., ICCV 2017, Eq. 1 and 2).
 
     Args:
-        trained: The network.
+        model: The network.
         image: (h, w), values 0..255, a gray face.
-        said: Id of the class that is to be explained.
+        target: The index of the class to explain.
 
     Returns:
-        (h', w') in [0, 1], of the stage's size: how much each place raises the class's score. 0 does not raise it, 1
-        is the place that raises it most; all are 0 where none does.
+        (h', w') in [0, 1], with the size of the stage: how much each position raises the score of the class, divided by
+        the largest value. 0 does not raise it. All values are 0 if no position raises it.
 
     Raises:
-        WeightsError: The network has no maps of more than one place.
+        WeightsError: The network has no feature map with more than one position.
     """
-    images = torch.from_numpy(trained.preprocessing(image[None]))
-    explained = LayerGradCam(lambda given: trained.network(given).logits, last_stage(trained.network, images))
-    found = explained.attribute(images, target=said, relu_attributions=True)[0, 0].detach()
-    return np.asarray((found / found.max().clamp(min=torch.finfo(found.dtype).tiny)).numpy())
+    images = torch.from_numpy(model.preprocessing(image[None]))
+    layer = last_feature_layer(model.network, images)
+    explainer = LayerGradCam(lambda inputs: model.network(inputs).logits, layer)
+    heatmap = explainer.attribute(images, target=target, relu_attributions=True)[0, 0].detach()
+    return np.asarray((heatmap / heatmap.max().clamp(min=torch.finfo(heatmap.dtype).tiny)).numpy())
 
 
-def last_stage(network: nn.Module, images: Tensor) -> nn.Module:
-    """The part of a network whose result is its last feature map: it has weights, and gives more than one place.
+def last_feature_layer(network: nn.Module, images: Tensor) -> nn.Module:
+    """Returns the module with weights whose output is the network's last feature map of more than one position.
 
-    The masks of a stage are run after it but are no feature maps; they are left out.
+    Modules that compute masks are left out: they run after the features of their stage.
 
     Args:
         network: (N, C, H, W) -> Outputs, in evaluation mode.
-        images: What to run it on, since the order of its parts shows only there.
+        images: (N, C, H, W) input; the order of the modules is only known when they run.
 
     Raises:
-        WeightsError: There is none.
+        WeightsError: There is no such module.
     """
-    masks = {part for mask in getattr(network, "masks", ()) for part in mask.modules()}
+    mask_modules = {module for mask in getattr(network, "masks", ()) for module in mask.modules()}
     last: list[nn.Module] = []
 
-    def note(part: nn.Module, _: tuple[Tensor, ...], result: object) -> None:
-        if isinstance(result, Tensor) and result.ndim == 4 and result[0, 0].numel() > 1:
-            last[:] = [part]
+    def remember(module: nn.Module, _: tuple[Tensor, ...], output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output[0, 0].numel() > 1:
+            last[:] = [module]
 
-    parts = [part for part in network.modules() if part not in masks and any(True for _ in part.parameters())]
-    hooks = [part.register_forward_hook(note) for part in parts]
+    modules = [
+        module for module in network.modules() if module not in mask_modules and any(True for _ in module.parameters())
+    ]
+    hooks = [module.register_forward_hook(remember) for module in modules]
     try:
         with torch.inference_mode():
             network(images)
@@ -61,5 +64,5 @@ def last_stage(network: nn.Module, images: Tensor) -> nn.Module:
         for hook in hooks:
             hook.remove()
     if not last:
-        raise WeightsError("Grad-CAM needs feature maps of more than one place, and this network has none")
+        raise WeightsError("Grad-CAM needs a feature map of more than one position, and this network has none")
     return last[0]

@@ -1,1 +1,1 @@
-"""Videos and cameras: frames, tracks, expressions over time, and the files made from them."""
+"""Videos and cameras: frames, tracked faces, their expressions over time, and output files."""

@@ -1,4 +1,4 @@
-"""The expression of every face of a video, picture by picture: find now and then, follow, classify together, steady."""
+"""Recognises the faces in a video: detects in every n-th frame, interpolates, classifies in batches and smooths."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.cores import usable_cores
+from mien.detection import DEFAULT_DETECTOR
 from mien.detection.base import Detection, Detector, detector_for_video
 from mien.detection.boxes import iou
 from mien.errors import ConfigError, VideoError
+from mien.models.model import Model
 from mien.models.zoo import DEFAULT_MODEL
 from mien.recognition.crops import crop_faces
 from mien.recognition.recognizer import Recognizer
 from mien.types import Box, Expression, Face
 from mien.video.source import Frame, VideoSource
-from mien.video.track import LEAST_OVERLAP, LOST_S, Smoothing, SteadyExpression, Tracker
+from mien.video.track import LOST_S, MIN_TRACK_IOU, ExpressionSmoother, Smoothing, Tracker
 
 DETECT_EVERY = 3
-"""Pictures from one look for faces to the next."""
+"""Frames from one run of the detector to the next."""
 
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """A face of one picture of a video.
+    """A face in one frame of a video.
 
     Attributes:
-        track: The same number for the same face throughout, from 1; None where it was seen in one look alone.
-        face: What this picture alone shows.
-        steady: What it shows over time, and the name that does not flicker.
+        track: The number of the face, from 1 and the same in all frames; None for a face that was detected only once.
+        face: The face with its expression in this frame alone.
+        steady: The expression smoothed over time, whose name does not flicker.
     """
 
     track: int | None
@@ -43,19 +45,19 @@ class TrackedFace:
 
     @property
     def steady_face(self) -> Face:
-        """The face with what it shows over time, to be drawn."""
+        """The face with its smoothed expression."""
         return replace(self.face, expression=self.steady)
 
 
 @dataclass(frozen=True)
 class VideoFrame:
-    """One picture of a video and its faces, from left to right.
+    """A frame of a video and its faces.
 
     Attributes:
         number: From 0.
-        time_s: From the video's start.
+        time_s: In seconds from the start of the video.
         image_rgb: (H, W, 3), values 0..255, upright.
-        faces: In pixels of that picture.
+        faces: From left to right, in pixels of this frame.
     """
 
     number: int
@@ -65,26 +67,26 @@ class VideoFrame:
 
 
 @dataclass(frozen=True)
-class _Stretch:
-    """The pictures from one look for faces up to the next.
+class _Segment:
+    """The frames from one run of the detector to the next.
 
     Attributes:
-        found: What is found in the first of them, sooner or later.
-        frames: The pictures.
+        detections: The faces in the first frame, once the detector has finished.
+        frames: The frames.
     """
 
-    found: Future[tuple[Detection, ...]]
+    detections: Future[tuple[Detection, ...]]
     frames: list[Frame]
 
 
 @dataclass(frozen=True)
-class _Look:
-    """One look for faces.
+class _TrackedDetections:
+    """The result of one run of the detector.
 
     Attributes:
-        time_s: Of its picture.
-        detections: What was found.
-        tracks: The number of each.
+        time_s: The time of the frame.
+        detections: The faces.
+        tracks: The track number of each face.
     """
 
     time_s: float
@@ -92,11 +94,11 @@ class _Look:
     tracks: tuple[int | None, ...] = ()
 
 
-class _Readable:
-    """The pictures of a video up to its end, or up to the error that ends it, which is kept.
+class _FramesUntilError:
+    """The frames of a video up to its end, or up to an error, which is kept instead of raised.
 
     Attributes:
-        error: Why there are no more, where that is not the video's end.
+        error: The error that ended the video early, if any.
     """
 
     def __init__(self, video: VideoSource) -> None:
@@ -111,38 +113,39 @@ class _Readable:
 
 
 class VideoRecognizer:
-    """Names the expression on every face of a video.
+    """Recognises the expression on every face in a video.
 
-    Faces are looked for in every `detect_every`-th picture; in those between, a face that both looks found is where
-    the straight line from one to the other has it. All faces from one look to the next are classified in one batch,
-    while a thread looks for the next, so a picture's result comes up to twice `detect_every` pictures later.
+    The detector runs on every `detect_every`-th frame. In between, a face that was detected both before and after is
+    interpolated linearly. All faces from one run of the detector to the next are classified in one batch, while a
+    thread runs the detector on the following frames. The result of a frame is therefore up to twice `detect_every`
+    frames late.
 
     Args:
-        model: As `Recognizer` takes it.
-        detector: As `Recognizer` takes it; called in a thread of its own for each video. BlazeFace goes on from one
-            picture to the next (`mien.detection.blazeface.BlazeFaceVideo`): a face below a twentieth of the picture may
-            be found up to 11 looks after it came, and so may one that fills the picture.
-        threads: CPU threads of the classifier, and as many of the detector beside it; None is half of the cores each.
-        detect_every: Pictures from one look for faces to the next, 1 or more.
-        smoothing: How expressions are steadied.
-        lost_s: How long a face may be out of sight and still be the same one.
+        model: See `Recognizer`.
+        detector: See `Recognizer`; it runs in a thread. A detector that supports video, such as BlazeFace, keeps its
+            state from frame to frame: BlazeFace may take up to 11 runs to find a new face that is narrower than a
+            twentieth of the frame or fills the frame.
+        threads: CPU threads of the model, and as many of the detector; None uses half of the cores for each.
+        detect_every: Frames from one run of the detector to the next, at least 1.
+        smoothing: How expressions are smoothed over time.
+        lost_s: How long a face can be out of sight and keep its track.
 
     Raises:
-        WeightsError: The model or the detector cannot be had.
-        ConfigError: detect_every is below 1, or there is no such detector.
+        WeightsError: The model or the detector is missing, damaged, or cannot be downloaded.
+        ConfigError: `detect_every` is below 1, or there is no detector of that name.
     """
 
     def __init__(
         self,
-        model: str | Path = DEFAULT_MODEL,
-        detector: str | Detector = "blazeface",
+        model: str | Path | Model = DEFAULT_MODEL,
+        detector: str | Path | Detector = DEFAULT_DETECTOR,
         threads: int | None = None,
         detect_every: int = DETECT_EVERY,
         smoothing: Smoothing = Smoothing(),  # noqa: B008  (frozen)
         lost_s: float = LOST_S,
     ) -> None:
         if detect_every < 1:
-            raise ConfigError(f"faces are looked for in every picture (1) or fewer (2, 3, ...), got {detect_every}")
+            raise ConfigError(f"detect_every must be at least 1 (detect faces in every frame), got {detect_every}")
         threads = threads or max(1, usable_cores() // 2)
         self.recognizer = Recognizer(model, detector, threads)
         self.detect_every = detect_every
@@ -150,109 +153,119 @@ class VideoRecognizer:
         self.lost_s = lost_s
 
     def __call__(self, video: VideoSource | str | Path) -> Iterator[VideoFrame]:
-        """The pictures of a video with their faces, in order, as soon as they are known.
+        """Yields the frames of a video with their faces, in order, as soon as they are recognised.
 
         Args:
-            video: An opened one, or a path, a URL or a camera's number.
+            video: An open video, a path, a URL, or the number of a camera.
 
         Raises:
-            VideoError: It cannot be opened or read on; all that could be read comes before.
+            VideoError: The video cannot be opened, or ends with an error. All readable frames come first.
         """
         if not isinstance(video, VideoSource):
-            with VideoSource(video) as opened:
-                yield from self(opened)
+            with VideoSource(video) as source:
+                yield from self(source)
             return
         tracker = Tracker(self.lost_s)
-        steady: defaultdict[int, SteadyExpression] = defaultdict(lambda: SteadyExpression(self.smoothing))
-        before: list[Frame] = []
-        last = _Look(0.0)
-        readable = _Readable(video)
-        for stretch in self._stretches(readable):
-            detections, time_s = stretch.found.result(), stretch.frames[0].time_s
-            look = _Look(time_s, detections, tracker(detections, time_s))
-            yield from self._recognised(before, _confirmed(last, look), look, steady)
-            before, last = stretch.frames, look
-        yield from self._recognised(before, last, replace(last, time_s=math.inf), steady)
-        if readable.error:
-            raise readable.error
+        smoothers: defaultdict[int, ExpressionSmoother] = defaultdict(lambda: ExpressionSmoother(self.smoothing))
+        waiting: list[Frame] = []
+        start = _TrackedDetections(0.0)
+        source_frames = _FramesUntilError(video)
+        for segment in self._segments(source_frames):
+            detections, time_s = segment.detections.result(), segment.frames[0].time_s
+            end = _TrackedDetections(time_s, detections, tracker(detections, time_s))
+            yield from self._recognize(waiting, _confirm_tracks(start, end), end, smoothers)
+            waiting, start = segment.frames, end
+        yield from self._recognize(waiting, start, replace(start, time_s=math.inf), smoothers)
+        if source_frames.error:
+            raise source_frames.error
 
-    def _stretches(self, video: Iterable[Frame]) -> Iterator[_Stretch]:
-        """A video in stretches, each once the next has begun: its own look is done while another is classified."""
+    def _segments(self, frames: Iterable[Frame]) -> Iterator[_Segment]:
+        """Splits a video into segments. Each is yielded when the next has started, so that the detector is ahead."""
         detector = detector_for_video(self.recognizer.detector)
-        last: _Stretch | None = None
-        with ThreadPoolExecutor(1, "detector") as looks:
-            for frame in video:
+        previous: _Segment | None = None
+        with ThreadPoolExecutor(1, "detector") as executor:
+            for frame in frames:
                 if frame.number % self.detect_every:
-                    assert last is not None  # a video begins with a look
-                    last.frames.append(frame)
+                    assert previous is not None  # the detector runs on frame 0
+                    previous.frames.append(frame)
                     continue
-                begun = _Stretch(looks.submit(detector, frame.image_rgb), [frame])
-                if last:
-                    yield last
-                last = begun
-            if last:
-                yield last
+                segment = _Segment(executor.submit(detector, frame.image_rgb), [frame])
+                if previous:
+                    yield previous
+                previous = segment
+            if previous:
+                yield previous
 
-    def _recognised(
-        self, frames: Sequence[Frame], before: _Look, after: _Look, steady: Mapping[int, SteadyExpression]
+    def _recognize(
+        self,
+        frames: Sequence[Frame],
+        start: _TrackedDetections,
+        end: _TrackedDetections,
+        smoothers: Mapping[int, ExpressionSmoother],
     ) -> Iterator[VideoFrame]:
-        """The pictures from one look up to the next, with the faces that both found, classified in one batch."""
-        placed = [_between(before, after, frame.time_s) for frame in frames]
+        """Recognises the frames of one segment, and classifies all of their faces in one batch."""
+        faces_of_frames = [_interpolate(start, end, frame.time_s) for frame in frames]
         crops: list[NDArray[np.uint8]] = []
-        for frame, detections in zip(frames, placed, strict=True):
-            crops += crop_faces(frame.image_rgb, [detection for _, detection in detections])
+        for frame, tracked in zip(frames, faces_of_frames, strict=True):
+            crops += crop_faces(frame.image_rgb, [detection for _, detection in tracked])
         expressions = iter(self.recognizer.classify_crops(crops))
-        for frame, detections in zip(frames, placed, strict=True):
+        for frame, tracked in zip(frames, faces_of_frames, strict=True):
             faces = []
-            for track, detection in detections:
+            for track, detection in tracked:
                 face = Face(detection.box, detection.landmarks, detection.score, next(expressions))
-                steadied = face.expression if track is None else self._steadied(face, steady[track], frame.time_s)
-                faces.append(TrackedFace(track, face, steadied))
+                steady = face.expression if track is None else self._smooth(face, smoothers[track], frame.time_s)
+                faces.append(TrackedFace(track, face, steady))
             yield VideoFrame(frame.number, frame.time_s, frame.image_rgb, tuple(faces))
 
-    def _steadied(self, face: Face, steady: SteadyExpression, time_s: float) -> Expression:
-        below = self.recognizer.model.calibration.uncertain_below
-        return steady(face.expression.probabilities, time_s, below)
+    def _smooth(self, face: Face, smoother: ExpressionSmoother, time_s: float) -> Expression:
+        uncertain_below = self.recognizer.model.calibration.uncertain_below
+        return smoother(face.expression.probabilities, time_s, uncertain_below)
 
 
-def _confirmed(before: _Look, after: _Look) -> _Look:
-    """A look, with the numbers that only the next one gave to the faces that it had seen for the first time."""
-    tracks = list(before.tracks)
-    for number, now in zip(after.tracks, after.detections, strict=True):
-        fresh = [place for place, track in enumerate(tracks) if track is None]
-        if number is None or number in tracks or not fresh:
+def _confirm_tracks(start: _TrackedDetections, end: _TrackedDetections) -> _TrackedDetections:
+    """Gives first detections the track numbers that the tracker assigns only when it sees a face again."""
+    tracks = list(start.tracks)
+    for track, detection in zip(end.tracks, end.detections, strict=True):
+        candidates = [i for i, known in enumerate(tracks) if known is None]
+        if track is None or track in tracks or not candidates:
             continue
-        boxes = np.array([before.detections[place].box.xyxy for place in fresh])
-        overlaps = iou(boxes, np.array(now.box.xyxy))
-        if overlaps.max() >= LEAST_OVERLAP:
-            tracks[fresh[int(overlaps.argmax())]] = number
-    return replace(before, tracks=tuple(tracks))
+        boxes = np.array([start.detections[i].box.xyxy for i in candidates])
+        overlaps = iou(boxes, np.array(detection.box.xyxy))
+        if overlaps.max() >= MIN_TRACK_IOU:
+            tracks[candidates[int(overlaps.argmax())]] = track
+    return replace(start, tracks=tuple(tracks))
 
 
-def _between(before: _Look, after: _Look, time_s: float) -> list[tuple[int | None, Detection]]:
-    """Where the faces of a look are at a time from it up to the next: on the line to where they are then.
+def _interpolate(
+    start: _TrackedDetections, end: _TrackedDetections, time_s: float
+) -> list[tuple[int | None, Detection]]:
+    """Interpolates each face linearly between two detections.
 
-    One that the next look did not find is told for the look's own picture alone, and so is one without a number.
+    A face that has no track, or is not detected at the end, is only in the frame where it was detected.
+
+    Returns:
+        The faces at the given time with their track numbers, from left to right.
     """
-    share = (time_s - before.time_s) / (after.time_s - before.time_s)
-    places = []
-    for track, detection in zip(before.tracks, before.detections, strict=True):
-        if time_s == before.time_s:
-            places.append((track, detection))
-        elif track is not None and track in after.tracks:
-            places.append((track, _moved(detection, after.detections[after.tracks.index(track)], share)))
-    return sorted(places, key=lambda place: place[1].box.x0)
+    fraction = (time_s - start.time_s) / (end.time_s - start.time_s)
+    faces = []
+    for track, detection in zip(start.tracks, start.detections, strict=True):
+        if time_s == start.time_s:
+            faces.append((track, detection))
+        elif track is not None and track in end.tracks:
+            faces.append((track, _between(detection, end.detections[end.tracks.index(track)], fraction)))
+    return sorted(faces, key=lambda face: face[1].box.x0)
 
 
-def _moved(start: Detection, end: Detection, share: float) -> Detection:
-    """A face on its way, `share` of it done."""
+def _between(start: Detection, end: Detection, fraction: float) -> Detection:
+    """Returns the detection at a fraction of the way from one detection to another."""
 
-    def mean(a: Sequence[float], b: Sequence[float]) -> list[float]:
-        return [x + share * (y - x) for x, y in zip(a, b, strict=True)]
+    def interpolate(a: Sequence[float], b: Sequence[float]) -> list[float]:
+        return [x + fraction * (y - x) for x, y in zip(a, b, strict=True)]
 
-    landmarks = {name: mean(point, end.landmarks[name]) for name, point in start.landmarks.items()}
+    names = [name for name in start.landmarks if name in end.landmarks]
+    landmarks = {name: interpolate(start.landmarks[name], end.landmarks[name]) for name in names}
     return Detection(
-        Box(*mean(start.box.xyxy, end.box.xyxy)),
+        Box(*interpolate(start.box.xyxy, end.box.xyxy)),
         {name: (x, y) for name, (x, y) in landmarks.items()},
         start.score,
     )

@@ -1,20 +1,27 @@
-"""Results of videos as plain values: rows for JSON lines, CSV and Parquet."""
+"""Frames of a video as plain values: records for JSON lines, rows for CSV and Parquet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from mien.recognition.records import BOX_COLUMNS, PREDICTION_COLUMNS, face_cells, face_record, round_probabilities
+from mien.recognition.records import (
+    BOX_COLUMNS,
+    PREDICTION_COLUMNS,
+    face_cells,
+    face_record,
+    round_probabilities,
+)
 from mien.video.recognizer import VideoFrame
 
 
-def of_frame(frame: VideoFrame) -> dict[str, Any]:
-    """One picture of a video and its faces as plain values.
+def frame_record(frame: VideoFrame) -> dict[str, Any]:
+    """Converts a frame and its faces to a record.
 
     Returns:
-        frame from 0, time_s, and faces: each as `to_record` gives it with what it shows over time, its track (None
-        where it was seen once), and raw_probabilities, which are this picture's alone.
+        `frame` from 0, `time_s`, and `faces`. Each face has its `track` (None if it was detected only once), the keys
+        of `mien.recognition.records.to_record` with the smoothed expression, and `raw_probabilities`, which are those
+        of this frame alone.
     """
     faces = [
         {
@@ -27,21 +34,14 @@ def of_frame(frame: VideoFrame) -> dict[str, Any]:
     return {"frame": frame.number, "time_s": round(frame.time_s, 4), "faces": faces}
 
 
-def video_columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """Names of what `flat_frame` gives."""
-    return (
-        "time_s",
-        "frame",
-        "track",
-        *BOX_COLUMNS,
-        *PREDICTION_COLUMNS,
-        *classes,
-        *(f"raw_{name}" for name in classes),
-    )
+def frame_columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of the rows that `frame_rows` makes, for a model with these classes."""
+    raw = [f"raw_{name}" for name in classes]
+    return ("time_s", "frame", "track", *BOX_COLUMNS, *PREDICTION_COLUMNS, *classes, *raw)
 
 
-def flat_frame(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """A picture's record of a video as one row a face."""
+def frame_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Converts a frame's record to one row per face."""
     return [
         {
             "time_s": record["time_s"],

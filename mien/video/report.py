@@ -1,10 +1,11 @@
-"""A video's faces as one HTML page without any outside part, and their timeline as PNG."""
+"""Writes the report of a video: one HTML page without external files, and its timeline as PNG."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
@@ -13,90 +14,103 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import plotting as style
+from mien import plotting
 from mien.errors import ConfigError
 from mien.files import printable, write_text
 from mien.labels import class_colours
-from mien.video.timeline import Timeline, Track, clock, nobody
+from mien.video.timeline import Timeline, Track, format_time, no_tracks_message
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_TRACKS = 12
-"""Faces drawn, those seen longest; the others are named below."""
-POINTS = 1200
-"""Points across a timeline: what a screen can show. Longer videos are averaged down to it."""
+MAX_TRACKS = 12
+"""The most faces that are drawn, longest in sight first; the others are listed by number."""
+MAX_POINTS = 1200
+"""The most points across a timeline, about the width of a screen; longer videos are averaged down."""
 ROW_INCHES = 1.15
+"""Height of one face's row in the PNG."""
+LEGEND_ROW_INCHES = 0.2
+"""Height of one row of the legend in the PNG."""
+LEGEND_CHARACTERS = 110
+"""Characters that fit into one row of the legend."""
 
 
 def write(timeline: Timeline, path: Path, title: str) -> tuple[Path, Path]:
     """Writes the page, and the timeline beside it as PNG.
 
     Args:
-        timeline: All of the video.
-        path: The page, `.html`.
-        title: The video's name.
+        timeline: The timeline of the video.
+        path: The page; it must end in `.html`.
+        title: The name of the video.
 
     Returns:
-        The page and the picture.
+        The paths of the page and of the PNG.
 
     Raises:
-        ConfigError: The name ends in something else.
-        OSError: The folder cannot be written.
+        ConfigError: The path has another suffix.
+        OSError: The folder is not writable.
     """
     if path.suffix.lower() != ".html":
-        raise ConfigError(f"a report is one HTML page, so its name must end in .html, got {path.name}")
-    drawn = timeline.longest_first[:MOST_TRACKS]
-    figure = _figure(timeline, drawn, title)
-    picture = style.save(figure, picture_beside(path))
-    write_text(path, _page(timeline, drawn, printable(title)))
-    return path, picture
+        raise ConfigError(f"the name of a report must end in .html, got {path.name}")
+    tracks = timeline.longest_first[:MAX_TRACKS]
+    png = plotting.save(_figure(timeline, tracks, title), timeline_path(path))
+    write_text(path, _page(timeline, tracks, printable(title)))
+    return path, png
 
 
-def picture_beside(path: Path) -> Path:
-    """Where the timeline of a page goes."""
+def timeline_path(path: Path) -> Path:
+    """Returns the path of the PNG that is written beside a page."""
     return path.with_suffix(".png")
 
 
 def _figure(timeline: Timeline, tracks: Sequence[Track], title: str) -> Figure:
-    """A row a face: its seven probabilities stacked, over time."""
+    """Draws one row per face: the probabilities of the classes, stacked, over time."""
     rows = max(1, len(tracks))
-    figure, axes = style.new_figure(
-        (10.0, 0.9 + ROW_INCHES * rows),
-        "What each face showed",
-        f"{title}: {clock(timeline.end_s)}, {timeline.frames:,} pictures",
-        "Probabilities of the expressions, averaged over a moment, stacked. Hatched: uncertain. White: not in sight.",
+    legend_columns = max(1, min(len(timeline.classes), LEGEND_CHARACTERS // (max(map(len, timeline.classes)) + 5)))
+    legend_rows = math.ceil(len(timeline.classes) / legend_columns)
+    figure, axes = plotting.new_figure(
+        (10.0, 0.7 + LEGEND_ROW_INCHES * legend_rows + ROW_INCHES * rows),
+        "Expressions over time",
+        f"{title}: {format_time(timeline.end_s)}, {timeline.frames:,} frames",
+        "Smoothed probabilities of the expressions, stacked. Hatched: uncertain. White: not in sight.",
         nrows=rows,
         sharex=True,
         squeeze=False,
     )
     for axis, track in zip(axes[:, 0], tracks, strict=False):
-        _draw(axis, track, timeline.end_s)
+        _draw_track(axis, track, timeline.end_s)
     if not tracks:
         axes[0, 0].text(0.5, 0.5, "no face", ha="center", va="center", transform=axes[0, 0].transAxes)
         axes[0, 0].set_yticks([])
     axes[-1, 0].set_xlabel("time, s")
     axes[-1, 0].set_xlim(0, max(timeline.end_s, 1e-3))
-    handles = [_patch(name, colour) for name, colour in class_colours(timeline.classes).items()]
-    axes[0, 0].legend(
-        handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(handles), fontsize=style.SMALL_PT,
-        frameon=False, handlelength=1, columnspacing=1.2,
-    )  # fmt: skip
+    _draw_legend(axes[0, 0], timeline.classes, legend_columns)
     return figure
 
 
-def _patch(name: str, colour: str) -> Any:
+def _draw_legend(axis: Any, classes: Sequence[str], columns: int) -> None:
+    """Draws the colours of the classes above the first row."""
     from matplotlib.patches import Patch
 
-    return Patch(color=colour, label=name)
+    handles = [Patch(color=colour, label=name) for name, colour in class_colours(classes).items()]
+    axis.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=columns,
+        fontsize=plotting.SMALL_PT,
+        frameon=False,
+        handlelength=1,
+        columnspacing=1.2,
+    )
 
 
-def _draw(axis: Any, track: Track, end_s: float) -> None:
-    times, probabilities, uncertain = _drawable(track, end_s)
-    colours = class_colours(track.classes)
-    axis.stackplot(times, probabilities.T, colors=list(colours.values()), linewidth=0)
+def _draw_track(axis: Any, track: Track, end_s: float) -> None:
+    times_s, probabilities, uncertain = _points(track, end_s)
+    colours = list(class_colours(track.classes).values())
+    axis.stackplot(times_s, probabilities.T, colors=colours, linewidth=0)
     axis.fill_between(
-        times,
+        times_s,
         0,
         1,
         where=uncertain,
@@ -113,42 +127,48 @@ def _draw(axis: Any, track: Track, end_s: float) -> None:
     axis.set_ylabel(f"face {track.number}", rotation=0, ha="right", va="center")
 
 
-def _drawable(track: Track, end_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Times (M,), probabilities (M, K) and doubt (M,), averaged down to POINTS; 0 where it was not in sight."""
-    times, probabilities, uncertain = track.times_s, track.probabilities, track.uncertain
-    begins, ends = times, track.ends_s
-    if len(times) > POINTS:
-        bins = np.minimum(times / max(end_s, 1e-9) * POINTS, POINTS - 1).astype(np.int64)
-        _, starts = np.unique(bins, return_index=True)
-        counts = np.diff(np.append(starts, len(times)))
-        begins, ends = begins[starts], ends[starts + counts - 1]
-        times = np.add.reduceat(times, starts) / counts
-        probabilities = np.add.reduceat(probabilities, starts) / counts[:, None]
-        uncertain = np.add.reduceat(uncertain.astype(np.float64), starts) / counts > 0.5
-    gap_s = max(track.gap_s, 2 * end_s / POINTS)
-    back = np.flatnonzero(begins[1:] - ends[:-1] > gap_s) + 1
-    # Where it leaves, its last picture again when that ends, and two points of nothing: then, and when it comes back.
-    places = np.append(np.repeat(back, 3), len(times))
-    added = np.stack([ends[back - 1], ends[back - 1], times[back]], axis=1).reshape(-1)
-    shown = np.insert(np.arange(len(times)), places, places - 1)
-    seen = np.insert(np.full(len(times), True), places, [*[True, False, False] * len(back), True])
+def _points(track: Track, end_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Computes the points of a track's timeline, averaged down to about MAX_POINTS.
+
+    Returns:
+        Times (M,), probabilities (M, K), which are 0 while the face is not in sight, and whether the prediction is
+        uncertain (M,).
+    """
+    times_s, probabilities, uncertain = track.times_s, track.probabilities, track.uncertain
+    starts_s, ends_s = times_s, track.ends_s
+    if len(times_s) > MAX_POINTS:
+        bins = np.minimum(times_s / max(end_s, 1e-9) * MAX_POINTS, MAX_POINTS - 1).astype(np.int64)
+        _, first = np.unique(bins, return_index=True)
+        counts = np.diff(np.append(first, len(times_s)))
+        starts_s, ends_s = starts_s[first], ends_s[first + counts - 1]
+        times_s = np.add.reduceat(times_s, first) / counts
+        probabilities = np.add.reduceat(probabilities, first) / counts[:, None]
+        uncertain = np.add.reduceat(uncertain.astype(np.float64), first) / counts > 0.5
+    max_gap_s = max(track.max_gap_s, 2 * end_s / MAX_POINTS)
+    returns = np.flatnonzero(starts_s[1:] - ends_s[:-1] > max_gap_s) + 1
+    # Before each return, three points: the last frame again at its end, and zeros at that time and at the return.
+    # After the last point, that frame again at its end.
+    places = np.append(np.repeat(returns, 3), len(times_s))
+    added_s = np.stack([ends_s[returns - 1], ends_s[returns - 1], times_s[returns]], axis=1).reshape(-1)
+    sources = np.insert(np.arange(len(times_s)), places, places - 1)
+    in_sight = np.insert(np.full(len(times_s), True), places, [*[True, False, False] * len(returns), True])
     return (
-        np.insert(times, places, np.append(added, min(ends[-1], end_s))),
-        probabilities[shown] * seen[:, None],
-        uncertain[shown] & seen,
+        np.insert(times_s, places, np.append(added_s, min(ends_s[-1], end_s))),
+        probabilities[sources] * in_sight[:, None],
+        uncertain[sources] & in_sight,
     )
 
 
-def _page(timeline: Timeline, drawn: Sequence[Track], title: str) -> str:
-    faces = "".join(_section(track, timeline) for track in drawn)
-    left_out = timeline.longest_first[MOST_TRACKS:]
-    if left_out:
-        numbers = ", ".join(str(track.number) for track in left_out)
-        faces += f"<p class=quiet>{len(left_out)} more faces, seen for a shorter time, are not drawn: {numbers}.</p>"
+def _page(timeline: Timeline, tracks: Sequence[Track], title: str) -> str:
+    sections = "".join(_section(track, timeline) for track in tracks)
+    others = timeline.longest_first[MAX_TRACKS:]
+    if others:
+        numbers = ", ".join(str(track.number) for track in others)
+        sections += f"<p class=quiet>{_count(len(others), 'more face')}, in sight for a shorter time: {numbers}.</p>"
     return _PAGE.substitute(
         title=html.escape(title),
-        facts=f"{clock(timeline.end_s)} · {timeline.frames:,} pictures · {_count(len(timeline.tracks), 'face')}",
-        faces=faces or f"<p>{nobody(timeline).capitalize()}.</p>",
+        facts=f"{format_time(timeline.end_s)} · {timeline.frames:,} frames · {_count(len(timeline.tracks), 'face')}",
+        faces=sections or f"<p>{no_tracks_message(timeline).capitalize()}.</p>",
         legend="".join(
             f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>'
             for name, colour in class_colours(timeline.classes).items()
@@ -157,55 +177,57 @@ def _page(timeline: Timeline, drawn: Sequence[Track], title: str) -> str:
 
 
 def _section(track: Track, timeline: Timeline) -> str:
-    times = track.times_s
-    shares = sorted(zip(track.shares, class_colours(track.classes).items(), strict=True), key=lambda each: -each[0])
-    shown = [(share, name, colour) for share, (name, colour) in shares if share >= 0.005]
+    times_s = track.times_s
+    colours = class_colours(track.classes)
+    fractions = sorted(zip(track.class_fractions, track.classes, strict=True), key=lambda each: -each[0])
+    fractions = [(fraction, name) for fraction, name in fractions if fraction >= 0.005]
     bar = "".join(
-        f'<b style="width:{100 * share:.2f}%;background:{colour}" title="{html.escape(name)} {share:.0%}"></b>'
-        for share, name, colour in shown
+        f'<b style="width:{100 * fraction:.2f}%;background:{colours[name]}" '
+        f'title="{html.escape(name)} {fraction:.0%}"></b>'
+        for fraction, name in fractions
     )
-    words = ", ".join(f"{html.escape(name)} {share:.0%}" for share, name, _ in shown)
+    summary = ", ".join(f"{html.escape(name)} {fraction:.0%}" for fraction, name in fractions)
     moments = "".join(
-        f'<figure><img src="{_data(moment.jpeg, "jpeg")}" alt="face {track.number} at {clock(moment.time_s)}">'
-        f"<figcaption>{clock(moment.time_s)}<br>{html.escape(moment.name)} {moment.confidence:.0%}</figcaption>"
+        f'<figure><img src="{_data_uri(moment.jpeg)}" alt="face {track.number} at {format_time(moment.time_s)}">'
+        f"<figcaption>{format_time(moment.time_s)}<br>{html.escape(moment.name)} {moment.confidence:.0%}</figcaption>"
         "</figure>"
         for moment in track.moments
     )
     return (
-        f'<section><header><img src="{_data(track.portrait, "jpeg")}" alt="">'
-        f"<div><h2>Face {track.number}</h2><p>{clock(times[0])} to {clock(times[-1])}, seen for "
-        f"{track.durations_s.sum():.1f} s, uncertain {track.uncertain_share:.0%} of it</p></div></header>"
-        f"<div class=bar>{bar}</div><p class=quiet>{words}</p>{_svg(track, timeline)}"
+        f'<section><header><img src="{_data_uri(track.portrait)}" alt="">'
+        f"<div><h2>Face {track.number}</h2><p>{format_time(times_s[0])} to {format_time(times_s[-1])}, in sight for "
+        f"{track.durations_s.sum():.1f} s, uncertain for {track.uncertain_fraction:.0%} of it</p></div></header>"
+        f"<div class=bar>{bar}</div><p class=quiet>{summary}</p>{_svg(track, timeline)}"
         + (f"<div class=moments>{moments}</div>" if moments else "")
         + "</section>"
     )
 
 
 def _svg(track: Track, timeline: Timeline) -> str:
-    """The face's timeline as inline SVG."""
+    """Draws the timeline of a face as inline SVG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 1.3), layout="constrained")
     axis = figure.subplots()
-    _draw(axis, track, timeline.end_s)
+    _draw_track(axis, track, timeline.end_s)
     axis.set_xlim(0, max(timeline.end_s, 1e-3))
     axis.set_ylabel("")
     axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(labelsize=style.SMALL_PT, colors=style.GRAY)
-    drawn = io.StringIO()
+    axis.tick_params(labelsize=plotting.SMALL_PT, colors=plotting.GRAY)
+    output = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": f"track {track.number}"}):
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
-    svg = drawn.getvalue()
+        figure.savefig(output, format="svg", transparent=True, metadata={"Date": None})
+    svg = output.getvalue()
     return f'<div class=timeline role=img aria-label="probabilities over time">{svg[svg.index("<svg") :]}</div>'
 
 
-def _data(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+def _data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 _PAGE = Template("""<!doctype html>

@@ -1,4 +1,4 @@
-"""Videos, streams and cameras as upright RGB frames with their true times, decoded ahead in a thread."""
+"""Decodes videos, streams and cameras into upright RGB frames with their true times, ahead of use in a thread."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import VideoError, error_text, require
 
-AHEAD_BYTES = 64 << 20
-"""Decoded frames that wait to be looked at, at most; there are always 2, however large."""
-MOST_AHEAD = 32
-"""Frames that wait, at most, however small."""
-FALLBACK_RATE = 25.0
-"""Frames a second where a video says neither times nor a rate."""
-JUMP_S = 1.0
-"""Where a frame's time is so much before the one before, another recording begins."""
-MOST_STRETCHED = 4
-"""Width of a pixel over its height, or height over width, at most."""
-SILENCE_S = 1.0
-"""How long a thread that has been left is waited for."""
-SHORTEST_STEP_S = 1e-3
-"""Where a frame's time is not after the one before, it is put so much later."""
-CUT_OFF_S = 1.0
-"""A video whose pictures end so much before the end that it names was cut off."""
+QUEUE_BYTES = 64 << 20
+"""The most memory for decoded frames that wait in the queue; it always holds at least 2."""
+MAX_QUEUE_FRAMES = 32
+"""The most frames in the queue, however small they are."""
+FALLBACK_FPS = 25.0
+"""Frames per second of a video that has neither timestamps nor a frame rate."""
+MAX_BACKWARD_JUMP_S = 1.0
+"""If timestamps jump back by more than this, another recording starts."""
+MAX_PIXEL_ASPECT_RATIO = 4
+"""The largest accepted ratio of a pixel's sides; a larger one comes from a damaged file."""
+JOIN_TIMEOUT_S = 1.0
+"""How long to wait for the decoding thread to end."""
+MIN_FRAME_STEP_S = 1e-3
+"""The smallest time between frames; a frame whose timestamp is not after the previous one is moved to this."""
+MAX_MISSING_END_S = 1.0
+"""A video that ends this much earlier than its file states was truncated."""
 TIMEOUTS_S = (20.0, 60.0)
-"""How long an address may be silent when it is opened, and later."""
-HD_LINES = 720
-"""From so many on players take colours to be those of HD television, where a video does not name its own."""
-BT709, UNNAMED = 1, 2
-"""FFmpeg's numbers of the colours of HD television, and of those that are not named."""
+"""How long a network address may not respond when it is opened, and while it is read."""
+MIN_HD_HEIGHT = 720
+"""Players assume the colours of HD television from this height on, if a video does not state its colours."""
+BT709, UNSPECIFIED = 1, 2
+"""FFmpeg's numbers for the colours of HD television and for unspecified colours."""
 CAMERAS: dict[str, tuple[str, str, dict[str, str]]] = {
     "linux": ("v4l2", "/dev/video{}", {}),
-    "darwin": ("avfoundation", "{}:none", {"framerate": "30"}),  # FFmpeg's 29.97 is refused by what Apple builds in
+    "darwin": ("avfoundation", "{}:none", {"framerate": "30"}),  # Apple's built-in cameras reject FFmpeg's 29.97
     "win32": ("vfwcap", "{}", {}),
 }
-"""Platform -> FFmpeg's device, the name of camera number {}, and what it is asked for."""
-CAMERA_WAIT_S = 0.005
-"""How long a camera that has no picture yet, and says so instead of waiting, is left alone."""
+"""Platform -> FFmpeg's input format, the name of camera {}, and FFmpeg's options."""
+CAMERA_RETRY_S = 0.005
+"""How long to wait before asking a camera again that has no frame yet and reports that instead of blocking."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a video.
+    """One frame of a video.
 
     Attributes:
         number: From 0.
-        time_s: When it is shown, seconds from the video's start; strictly rising, as far apart as the video says.
-        image_rgb: (H, W, 3), values 0..255: upright, with square pixels.
+        time_s: When the frame is shown, in seconds from the start of the video; strictly increasing.
+        image_rgb: (H, W, 3), values 0..255; upright, with square pixels.
     """
 
     number: int
@@ -66,25 +66,28 @@ class Frame:
     image_rgb: NDArray[np.uint8]
 
 
+_QueueItem: TypeAlias = Frame | Exception | None  # None marks the end of the video
+
+
 class VideoSource:
-    """An opened video; iterate over it once, in a `with` block.
+    """An open video, to be iterated over once inside a `with` block.
 
     Args:
-        source: A file's path, a URL that FFmpeg reads, or a camera's number.
-        sound: Whether `sound` collects the packets of the first sound track, for a copy.
+        source: The path of a file, a URL that FFmpeg reads, or the number of a camera.
+        sound: Whether to collect the packets of the first audio stream in `sound`.
 
     Attributes:
-        name: As the person gave it.
-        frames_per_s: On average, as the video says; 0 where it does not.
-        duration_s: As the video says; 0 where it does not, or is live.
-        sound_stream: PyAV's stream of the first sound track; None where there is none or it was not asked for.
-        sound: Packets of that stream with their times as in the video, of about what has been decoded so far.
-        ended: Whether all of its frames have been taken.
-        stopped: Asked before each frame, and while one is waited for: whether to end here, as if the video did. It
-            answers no until it is replaced.
+        name: The source as it was given.
+        frames_per_s: The average frame rate; 0 if the video does not state it.
+        duration_s: The duration; 0 if the video does not state it, or is live.
+        sound_stream: PyAV's first audio stream; None if there is none or `sound` is off.
+        sound: The packets of that stream with the video's own timestamps, up to about the last decoded frame.
+        ended: Whether all frames have been read.
+        stopped: Called before each frame and while waiting for one; if it returns true, iteration ends. Replace it to
+            be able to stop; by default it returns false.
 
     Raises:
-        VideoError: It cannot be opened, or shows nothing.
+        VideoError: The video cannot be opened, or has no video stream.
         MissingExtraError: PyAV is not installed.
     """
 
@@ -93,66 +96,67 @@ class VideoSource:
         self.name = str(source)
         self._container = self._open()
         streams = self._container.streams
-        shown = [
+        video_streams = [
             stream
             for stream in streams.video
             if stream.codec_context is not None and not stream.disposition & stream.disposition.attached_pic
         ]
-        if not shown:
-            what = "sound alone" if streams.audio else "no moving pictures"
+        if not video_streams:
+            content = "only sound" if streams.audio else "no video"
             self._container.close()
-            raise VideoError(f"{self.name} has {what} that can be decoded: give a file with a video track")
-        self._stream = shown[0]
+            raise VideoError(f"{self.name} has {content} that can be decoded; give a file with a video stream")
+        self._stream = video_streams[0]
         self._stream.thread_type = "AUTO"
         self.frames_per_s = float(self._stream.average_rate or 0)
         self.duration_s = (self._container.duration or 0) / 1e6
         self._start_s: float | None = None
         self._read_to_s = 0.0
-        heard = [stream for stream in streams.audio if stream.codec_context is not None]
-        self.sound_stream = heard[0] if sound and heard else None
+        audio_streams = [stream for stream in streams.audio if stream.codec_context is not None]
+        self.sound_stream = audio_streams[0] if sound and audio_streams else None
         self.sound: deque[Any] = deque()
         self.ended = False
         self.stopped: Callable[[], bool] = lambda: False
-        self._abandoned = False
+        self._thread_is_running = False
 
     def __enter__(self) -> VideoSource:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not self._abandoned:
+        if not self._thread_is_running:  # the thread still uses the container
             self._container.close()
 
     @property
     def start_s(self) -> float:
-        """The video's own time of the first frame, which `Frame.time_s` and the sound are counted from."""
+        """The video's own timestamp that corresponds to a `Frame.time_s` of 0."""
         return self._start_s or 0.0
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames in order.
+        """Yields the frames in order.
 
         Raises:
-            VideoError: It is damaged, was cut off, or the camera is gone; what was readable came before.
+            VideoError: The video is damaged or truncated, or the camera was disconnected. All readable frames come
+                first.
         """
-        ahead: queue.Queue[Frame | Exception | None] = queue.Queue(self._frames_ahead())
-        left = threading.Event()
-        thread = threading.Thread(target=self._decode, args=(ahead, left), daemon=True)
+        frames: queue.Queue[_QueueItem] = queue.Queue(self._queue_size())
+        cancelled = threading.Event()
+        thread = threading.Thread(target=self._decode, args=(frames, cancelled), daemon=True)
         thread.start()
         try:
-            while (frame := self._next(ahead)) is not None:
+            while (frame := self._next(frames)) is not None:
                 if isinstance(frame, Exception):
                     raise frame
                 yield frame
             self.ended = not self.stopped()
         finally:
-            left.set()
-            thread.join(SILENCE_S)  # it may wait for an address that is silent
-            self._abandoned = thread.is_alive()
+            cancelled.set()
+            thread.join(JOIN_TIMEOUT_S)  # it may be waiting for a network address
+            self._thread_is_running = thread.is_alive()
 
-    def _next(self, ahead: queue.Queue[Frame | Exception | None]) -> Frame | Exception | None:
-        """The next that comes; waits in small steps, so that a stop gets through while an address is silent."""
+    def _next(self, frames: queue.Queue[_QueueItem]) -> _QueueItem:
+        """Waits for the next item in short steps, so that `stopped` is noticed while a network address is silent."""
         while not self.stopped():
             try:
-                return ahead.get(timeout=0.2)
+                return frames.get(timeout=0.2)
             except queue.Empty:
                 continue
         return None
@@ -160,86 +164,87 @@ class VideoSource:
     def _open(self) -> Any:
         name, options = self.name, dict[str, Any]()
         if Path(name).exists():
-            name = f"file:{name}"  # a colon in a file's name names no protocol
+            name = f"file:{name}"  # otherwise FFmpeg takes the text before a colon in the name as a protocol
         elif name.isdecimal():
             device = CAMERAS.get(sys.platform, CAMERAS["linux"])
             name, options = device[1].format(name), {"format": device[0], "options": device[2]}
         try:
             return self._av.open(name, timeout=TIMEOUTS_S, metadata_errors="replace", **options)
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(self._why(error)) from None
+            raise VideoError(self._opening_error(error)) from None
 
-    def _why(self, error: Exception) -> str:
-        """One sentence of an error on opening."""
+    def _opening_error(self, error: Exception) -> str:
         path = Path(self.name)
         if self.name.isdecimal():
-            return f"camera {self.name} cannot be opened ({_reason(error)}): is it plugged in, free, and allowed?"
+            return (
+                f"camera {self.name} cannot be opened ({_reason(error)}): check that it is connected, not in use by "
+                "another program, and that mien has permission to use it"
+            )
         if "://" in self.name:
             return f"{self.name} cannot be opened ({_reason(error)}): check the address and the connection"
         if not path.exists():
             return f"there is no video {self.name}; check the path"
         if path.is_dir():
-            return f"{self.name} is a folder; name the video in it"
+            return f"{self.name} is a folder; give the path of a video in it"
         if path.stat().st_size == 0:
-            return f"{self.name} is empty; get it again"
+            return f"{self.name} is an empty file; download or copy it again"
         return f"{self.name} cannot be read as a video: {_reason(error)}"
 
-    def _frames_ahead(self) -> int:
+    def _queue_size(self) -> int:
         pixels = self._stream.codec_context.width * self._stream.codec_context.height
-        return max(2, min(MOST_AHEAD, AHEAD_BYTES // max(1, 3 * int(pixels))))
+        return max(2, min(MAX_QUEUE_FRAMES, QUEUE_BYTES // max(1, 3 * int(pixels))))
 
-    def _decode(self, ahead: queue.Queue[Frame | Exception | None], left: threading.Event) -> None:
-        """Runs in the thread: everything decoded goes into the queue, an error or None last."""
+    def _decode(self, frames: queue.Queue[_QueueItem], cancelled: threading.Event) -> None:
+        """Decodes the video into a queue, in a thread. The last item is an error or None."""
 
-        def put(item: Frame | Exception | None) -> bool:
-            while not left.is_set():
+        def put(item: _QueueItem) -> bool:
+            while not cancelled.is_set():
                 try:
-                    ahead.put(item, timeout=0.1)
+                    frames.put(item, timeout=0.1)
                 except queue.Full:
                     continue
                 return True
             return False
 
-        number, time_s = 0, -SHORTEST_STEP_S
+        number, time_s = 0, -MIN_FRAME_STEP_S
         try:
-            for frame in self._decoded(left):
-                time_s = self._time_after(time_s, frame, number)
-                if not put(Frame(number, time_s, self._upright(frame))):
+            for decoded in self._decoded_frames(cancelled):
+                time_s = self._time_after(time_s, decoded, number)
+                if not put(Frame(number, time_s, self._upright(decoded))):
                     return
                 number += 1
-            put(self._cut_off(number, time_s))
+            put(self._truncation_error(number, time_s))
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
-            # A camera or a stream that ends this way is gone; of a file, what came before is whole.
-            where = f"after {time_s:.1f} s" if number else "before its first picture"
-            put(VideoError(f"{self.name} cannot be read on {where}: {_reason(error)}"))
-        except Exception as error:  # whoever waits for the next picture must hear of it
+            where = f"after {time_s:.1f} s" if number else "before the first frame"
+            put(VideoError(f"reading {self.name} stopped {where}: {_reason(error)}"))
+        except Exception as error:  # raised again by the thread that waits for frames
             put(error)
 
-    def _cut_off(self, number: int, time_s: float) -> VideoError | None:
-        """What is wrong with the end that was reached after so many pictures, the last of them at that time."""
-        if number == 0:
-            return VideoError(f"{self.name} has not one picture that can be decoded; get it again")
-        promised_s = self._promised_s()
-        if promised_s - self._read_to_s <= CUT_OFF_S:
+    def _truncation_error(self, frame_count: int, last_time_s: float) -> VideoError | None:
+        """Returns an error if the video ended without a frame, or earlier than it states."""
+        if frame_count == 0:
+            return VideoError(f"{self.name} has no frame that can be decoded; download or copy it again")
+        stated_end_s = self._stated_end_s()
+        if stated_end_s - self._read_to_s <= MAX_MISSING_END_S:
             return None
         return VideoError(
-            f"{self.name} ends after {time_s:.1f} s of the {promised_s - self.start_s:.1f} s that it names: it was cut "
-            "off, or changed while it was read"
+            f"{self.name} ends after {last_time_s:.1f} s, but states a duration of {stated_end_s - self.start_s:.1f} "
+            "s: it was truncated, or changed while it was being read"
         )
 
-    def _packets(self, left: threading.Event) -> Iterator[Any]:
-        """What the container holds; cameras on macOS say that there is no picture yet, which does not end them."""
-        wanted = [stream for stream in (self._stream, self.sound_stream) if stream is not None]
-        while not left.is_set():
+    def _packets(self, cancelled: threading.Event) -> Iterator[Any]:
+        """Yields the packets of the container."""
+        streams = [stream for stream in (self._stream, self.sound_stream) if stream is not None]
+        while not cancelled.is_set():
             try:
-                yield from self._container.demux(wanted)
+                yield from self._container.demux(streams)
                 return
-            except self._av.error.BlockingIOError:
-                time.sleep(CAMERA_WAIT_S)
+            except self._av.error.BlockingIOError:  # on macOS, a camera that has no frame yet
+                time.sleep(CAMERA_RETRY_S)
 
-    def _decoded(self, left: threading.Event) -> Iterator[Any]:
-        """Frames as FFmpeg gives them; packets of sound are put aside on the way."""
-        for packet in self._packets(left):
+    def _decoded_frames(self, cancelled: threading.Event) -> Iterator[Any]:
+        """Yields PyAV's frames, and collects the packets of the audio stream in between."""
+        for packet in self._packets(cancelled):
             if packet.stream is not self._stream:
                 if packet.dts is not None:
                     self.sound.append(packet)
@@ -250,42 +255,43 @@ class VideoSource:
             try:
                 yield from packet.decode()
             except self._av.error.InvalidDataError:
-                continue  # a damaged packet costs its own pictures, as players have it
+                continue  # like players, skip only the frames of a damaged packet
 
-    def _promised_s(self) -> float:
-        """When the last picture ends, as the file says: the picture's own end, for sound may go on longer."""
+    def _stated_end_s(self) -> float:
+        """Returns the end of the video stream that the file states, or 0; an audio stream may be longer."""
         stream = self._stream
         if stream.duration:
             return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-        if match := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska's
+        if match := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska
             hours, minutes, seconds = match.groups()
             return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
         return 0.0
 
-    def _time_after(self, last_s: float, frame: Any, number: int) -> float:
-        """A frame's time, after the last one's; where a video jumps back, as one made of two does, time goes on."""
-        time_s = self._time_of(frame, number)
-        if number and time_s < last_s - JUMP_S:
-            self._start_s = self.start_s + time_s - last_s - 1 / (self.frames_per_s or FALLBACK_RATE)
-            time_s = self._time_of(frame, number)
-        return max(time_s, last_s + SHORTEST_STEP_S)
+    def _time_after(self, last_time_s: float, frame: Any, number: int) -> float:
+        """Returns a frame's time, which is after the last one even where the timestamps jump back."""
+        time_s = self._time_s(frame, number)
+        if number and time_s < last_time_s - MAX_BACKWARD_JUMP_S:
+            self._start_s = self.start_s + time_s - last_time_s - 1 / (self.frames_per_s or FALLBACK_FPS)
+            time_s = self._time_s(frame, number)
+        return max(time_s, last_time_s + MIN_FRAME_STEP_S)
 
-    def _time_of(self, frame: Any, number: int) -> float:
+    def _time_s(self, frame: Any, number: int) -> float:
         if frame.time is None:
-            return number / (self.frames_per_s or FALLBACK_RATE)
+            return number / (self.frames_per_s or FALLBACK_FPS)
         if self._start_s is None:
             self._start_s = float(frame.time)
         return float(frame.time) - self._start_s
 
     def _upright(self, frame: Any) -> NDArray[np.uint8]:
-        # Of a shape that the container names and one that the codec names, players take the container's.
+        """Converts a frame to RGB with square pixels, rotated as the container states."""
+        # If the container and the codec state different pixel aspect ratios, players use the container's.
         ratio = self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio or 1
-        if not 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED:
-            ratio = 1  # damaged: no pixels are like that
+        if not 1 / MAX_PIXEL_ASPECT_RATIO <= ratio <= MAX_PIXEL_ASPECT_RATIO:
+            ratio = 1
         width = max(1, round(frame.width * ratio))
-        colours = BT709 if frame.colorspace == UNNAMED and frame.height >= HD_LINES else None
+        colours = BT709 if frame.colorspace == UNSPECIFIED and frame.height >= MIN_HD_HEIGHT else None
         image_rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height, src_colorspace=colours)
-        quarter_turns = round(frame.rotation / 90) % 4  # anticlockwise, of the picture as it is stored
+        quarter_turns = round(frame.rotation / 90) % 4  # anticlockwise
         return np.ascontiguousarray(np.rot90(image_rgb, quarter_turns)) if quarter_turns else image_rgb
 
 

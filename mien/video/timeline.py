@@ -1,4 +1,4 @@
-"""Who showed what and when in a video: what its report and its summary are made of."""
+"""The expressions of each tracked face over the time of a video, from which the report and the summary are made."""
 
 from __future__ import annotations
 
@@ -13,32 +13,36 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from mien.labels import class_colours
 from mien.recognition.crops import crop_face
 from mien.video.recognizer import TrackedFace, VideoFrame
 
-GAP_S = 0.5
-"""A face that is not seen for longer was away, unless the video's pictures are further apart; a shorter time is part of
-what it showed before."""
-MOMENTS = 6
-"""Pictures kept of a face, at most: the most expressive ones."""
-APART_S = 2.0
-"""Least time between two of them."""
-PICTURE_PX = 128
-"""Height and width of such a picture."""
+MAX_GAP_S = 0.5
+"""A face that is out of sight for longer was absent, unless the frames of the video are further apart. A shorter gap
+counts as time in sight."""
+MAX_MOMENTS = 6
+"""The most moments that are kept per face."""
+MIN_MOMENT_DISTANCE_S = 2.0
+"""The shortest time between two moments of a face."""
+THUMBNAIL_PX = 128
+"""Height and width of the images of faces."""
 UNEXPRESSIVE = "neutral"
+"""The class that never makes a moment."""
+FALLBACK_STEP_S = 1 / 25
+"""The duration of the only frame of a face."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A time at which a face was at its most expressive.
+    """A time at which a face was most expressive.
 
     Attributes:
-        time_s: In the video.
+        time_s: In seconds from the start of the video.
         name: The expression.
         confidence: In [0, 1].
-        jpeg: The face, PICTURE_PX square.
+        jpeg: An image of the face, THUMBNAIL_PX square.
     """
 
     time_s: float
@@ -51,9 +55,9 @@ class Track:
     """One face throughout a video.
 
     Args:
-        number: Its number.
-        classes: The model's.
-        portrait: Its first picture, a JPEG.
+        number: The track number.
+        classes: The classes of the model.
+        portrait: The first image of the face, as JPEG.
     """
 
     def __init__(self, number: int, classes: Sequence[str], portrait: bytes) -> None:
@@ -61,99 +65,106 @@ class Track:
         self.classes = tuple(classes)
         self.portrait = portrait
         self.moments: list[Moment] = []
-        self._times, self._ends, self._values = array("d"), array("d"), array("f")
-        self._names, self._uncertain = array("b"), array("b")
+        self._times, self._ends, self._probabilities = array("d"), array("d"), array("f")
+        self._predicted, self._uncertain = array("i"), array("b")
 
     def add(self, face: TrackedFace, time_s: float) -> None:
-        """Takes in what it shows in the next picture that it is in."""
+        """Adds the face in the next frame in which it is in sight."""
         steady = face.steady
         self._times.append(time_s)
-        self._values.extend(steady.probabilities.values())
-        self._names.append(self.classes.index(steady.name))
+        self._probabilities.extend(steady.probabilities.values())
+        self._predicted.append(self.classes.index(steady.name))
         self._uncertain.append(steady.uncertain)
 
-    def gave_way(self, time_s: float) -> None:
-        """Takes in when the picture that was added last gave way to the video's next, which it may not be in."""
+    def end_frame(self, time_s: float) -> None:
+        """Sets when the last added frame ended, which is when the next frame of the video started."""
         self._ends.append(time_s)
 
     @property
     def times_s(self) -> NDArray[np.float64]:
-        """(N,) when the pictures began that it was seen in."""
+        """(N,) start times of the frames in which the face is in sight."""
         return np.array(self._times)
 
     @property
     def ends_s(self) -> NDArray[np.float64]:
-        """(N,) when each of them gave way to the video's next; the video's last one is as long as usual."""
+        """(N,) end times of these frames; the last frame of the video has the usual duration."""
         ends_s = np.array(self._ends)
         return ends_s if len(ends_s) == len(self._times) else np.append(ends_s, self._times[-1] + self._usual_step_s)
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """(N, K) averaged over time."""
-        return np.array(self._values, np.float64).reshape(-1, len(self.classes))
+        """(N, K) smoothed probabilities."""
+        return np.array(self._probabilities, np.float64).reshape(-1, len(self.classes))
 
     @property
-    def names(self) -> NDArray[np.int64]:
-        """(N,) the class that it was said to show, by its place in `classes`."""
-        return np.array(self._names, np.int64)
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) predicted classes, as indices into `classes`."""
+        return np.array(self._predicted, np.int64)
 
     @property
     def uncertain(self) -> NDArray[np.bool_]:
-        """(N,) whether that was uncertain."""
+        """(N,) whether the predictions are uncertain."""
         return np.array(self._uncertain, np.bool_)
 
     @property
     def durations_s(self) -> NDArray[np.float64]:
-        """(N,) how long each picture counts: until the next one of this face, or as it stood where it was away then."""
+        """(N,) how long each frame counts: until the next one with this face, or to its own end before an absence."""
         times_s, ends_s = self.times_s, self.ends_s
-        back_s = np.append(times_s[1:], ends_s[-1])
-        return np.where(back_s - ends_s > self.gap_s, ends_s, back_s) - times_s
+        next_times_s = np.append(times_s[1:], ends_s[-1])
+        return np.where(next_times_s - ends_s > self.max_gap_s, ends_s, next_times_s) - times_s
 
     @property
-    def gap_s(self) -> float:
-        """A face that is not seen for longer was away."""
-        return max(GAP_S, 2.5 * self._usual_step_s)
+    def max_gap_s(self) -> float:
+        """The longest time out of sight that does not count as an absence."""
+        return max(MAX_GAP_S, 2.5 * self._usual_step_s)
 
     @property
     def _usual_step_s(self) -> float:
-        return float(np.median(np.diff(self.times_s))) if len(self._times) > 1 else 1 / 25
+        return float(np.median(np.diff(self.times_s))) if len(self._times) > 1 else FALLBACK_STEP_S
 
     @property
-    def shares(self) -> NDArray[np.float64]:
-        """(K,) of the time that it was seen, how much it was said to show each class; they sum to 1."""
-        durations = self.durations_s
-        counted = np.bincount(self.names, durations, len(self.classes))
-        return np.asarray(counted / durations.sum())
+    def class_fractions(self) -> NDArray[np.float64]:
+        """(K,) the fraction of the time in sight for which each class was predicted; they sum to 1."""
+        durations_s = self.durations_s
+        per_class_s = np.bincount(self.predicted, durations_s, len(self.classes))
+        return np.asarray(per_class_s / durations_s.sum())
 
     @property
-    def uncertain_share(self) -> float:
-        """Of the time that it was seen, how much was uncertain."""
-        durations = self.durations_s
-        return float(durations[self.uncertain].sum() / durations.sum())
+    def uncertain_fraction(self) -> float:
+        """The fraction of the time in sight for which the prediction was uncertain."""
+        durations_s = self.durations_s
+        return float(durations_s[self.uncertain].sum() / durations_s.sum())
 
-    def offer(self, time_s: float, name: str, confidence: float, picture: Callable[[], bytes]) -> None:
-        """Keeps a moment where it is among the best, APART_S from any better one; only then is its picture made."""
-        near = [kept for kept in self.moments if abs(kept.time_s - time_s) < APART_S]
-        full = len(self.moments) == MOMENTS
-        rivals = near or ([min(self.moments, key=lambda kept: kept.confidence)] if full else [])
-        if any(kept.confidence >= confidence for kept in rivals):
+    def offer_moment(self, time_s: float, name: str, confidence: float, make_jpeg: Callable[[], bytes]) -> None:
+        """Keeps a moment if it is among the most confident ones and not close to a better one.
+
+        Args:
+            time_s: In seconds from the start of the video.
+            name: The expression.
+            confidence: In [0, 1].
+            make_jpeg: Makes the image of the face; called only if the moment is kept.
+        """
+        rivals = [moment for moment in self.moments if abs(moment.time_s - time_s) < MIN_MOMENT_DISTANCE_S]
+        if not rivals and len(self.moments) == MAX_MOMENTS:
+            rivals = [min(self.moments, key=lambda moment: moment.confidence)]
+        if any(moment.confidence >= confidence for moment in rivals):
             return
-        moment = Moment(time_s, name, confidence, picture())
-        kept = [each for each in self.moments if each not in rivals]
-        self.moments = sorted([*kept, moment], key=lambda each: each.time_s)
+        others = [moment for moment in self.moments if moment not in rivals]
+        new = Moment(time_s, name, confidence, make_jpeg())
+        self.moments = sorted([*others, new], key=lambda moment: moment.time_s)
 
 
 class Timeline:
-    """All tracks of a video: a few dozen bytes for each face of a picture, and a few small pictures of each track.
+    """All tracks of a video. It needs a few dozen bytes for each face in a frame, and a few small images per track.
 
     Args:
-        classes: The model's.
+        classes: The classes of the model.
 
     Attributes:
-        tracks: By their number.
-        frames: Pictures so far.
-        end_s: The last one's time.
-        passing: Faces that were seen in one look alone, and are on no track.
+        tracks: Track number -> track.
+        frames: The number of frames so far.
+        end_s: The time of the last frame.
+        untracked: The number of faces that were detected only once and have no track.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -161,84 +172,82 @@ class Timeline:
         self.tracks: dict[int, Track] = {}
         self.frames = 0
         self.end_s = 0.0
-        self.passing = 0
+        self.untracked = 0
         self._in_sight: list[Track] = []
 
     def add(self, frame: VideoFrame) -> None:
-        """Takes in the next picture; faces that were seen in one look alone are left out."""
+        """Adds the next frame; faces without a track are only counted."""
         self.frames += 1
         self.end_s = frame.time_s
         for track in self._in_sight:
-            track.gave_way(frame.time_s)
+            track.end_frame(frame.time_s)
         self._in_sight = []
         for face in frame.faces:
             if face.track is None:
-                self.passing += 1
+                self.untracked += 1
                 continue
             if face.track not in self.tracks:
-                self.tracks[face.track] = Track(face.track, self.classes, _picture(frame, face))
+                self.tracks[face.track] = Track(face.track, self.classes, _thumbnail(frame, face))
             track, steady = self.tracks[face.track], face.steady
             track.add(face, frame.time_s)
             self._in_sight.append(track)
-            expressive = not steady.uncertain and steady.name != UNEXPRESSIVE
-            if expressive:
-                track.offer(frame.time_s, steady.name, steady.confidence, functools.partial(_picture, frame, face))
+            if not steady.uncertain and steady.name != UNEXPRESSIVE:
+                make_jpeg = functools.partial(_thumbnail, frame, face)
+                track.offer_moment(frame.time_s, steady.name, steady.confidence, make_jpeg)
 
     @property
     def longest_first(self) -> list[Track]:
-        """The tracks by how long each was seen."""
+        """The tracks in descending order of their time in sight."""
         return sorted(self.tracks.values(), key=lambda track: -track.durations_s.sum())
 
 
-def _picture(frame: VideoFrame, face: TrackedFace) -> bytes:
-    picture = Image.fromarray(crop_face(frame.image_rgb, face.face)).resize(
-        (PICTURE_PX, PICTURE_PX), Image.Resampling.BILINEAR
-    )
+def _thumbnail(frame: VideoFrame, face: TrackedFace) -> bytes:
+    """Returns an image of a face as JPEG."""
+    image = Image.fromarray(crop_face(frame.image_rgb, face.face))
+    image = image.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
     jpeg = io.BytesIO()
-    picture.save(jpeg, "JPEG", quality=85)
+    image.save(jpeg, "JPEG", quality=85)
     return jpeg.getvalue()
 
 
-def clock(time_s: float) -> str:
-    """A time as 1:02.5 or 1:01:02.5."""
+def format_time(time_s: float) -> str:
+    """Formats a time as 1:02.5 or 1:01:02.5."""
     minutes, seconds = divmod(round(time_s, 1), 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02}:{seconds:04.1f}" if hours else f"{minutes}:{seconds:04.1f}"
 
 
-def nobody(timeline: Timeline) -> str:
-    """What there is to say of a video without tracks."""
-    if not timeline.passing:
+def no_tracks_message(timeline: Timeline) -> str:
+    """Returns why a timeline has no tracks, and what to do."""
+    if not timeline.untracked:
         return "no face"
     if timeline.frames == 1:
-        return "a video of one picture: see what its faces show with mien recognize"
-    return "no face was seen twice: look more often, with --detect-every 1"
+        return "the video has a single frame: recognise its faces with mien recognize"
+    return "no face was detected twice: run the detector on every frame with --detect-every 1"
 
 
-def table(timeline: Timeline) -> Table:
-    """One row a face: when it was seen, and what it showed most of that time."""
-    from rich.text import Text
-
-    result = Table(
-        "face", "from", "to", "seen, s", "showed most of the time", "uncertain", box=box.SIMPLE, pad_edge=False
-    )
-    for column in result.columns:
-        column.justify = "left" if column.header == "showed most of the time" else "right"
+def summary_table(timeline: Timeline) -> Table:
+    """Makes a table for the terminal: one row per face, with the expressions that it showed for most of the time."""
+    columns = ("face", "from", "to", "in sight, s", "expressions", "uncertain")
+    table = Table(*columns, box=box.SIMPLE, pad_edge=False)
+    for column in table.columns:
+        column.justify = "left" if column.header == "expressions" else "right"
     colours = class_colours(timeline.classes)
     for track in timeline.longest_first:
-        shares = track.shares
-        shown = Text()
-        for place in np.argsort(-shares, kind="stable")[:3]:
-            if shares[place] >= 0.01:
-                name = timeline.classes[place]
-                shown.append(f"{', ' if shown else ''}{name} {shares[place]:.0%}", style=colours[name])
-        times = track.times_s
-        result.add_row(
+        fractions = track.class_fractions
+        expressions = Text()
+        for k in np.argsort(-fractions, kind="stable")[:3]:
+            if fractions[k] >= 0.01:
+                name = timeline.classes[k]
+                separator = ", " if expressions else ""
+                expressions.append(f"{separator}{name} {fractions[k]:.0%}", style=colours[name])
+        times_s = track.times_s
+        table.add_row(
             str(track.number),
-            clock(times[0]),
-            clock(times[-1]),
+            format_time(times_s[0]),
+            format_time(times_s[-1]),
             f"{track.durations_s.sum():.1f}",
-            shown,
-            f"{track.uncertain_share:.0%}",
+            expressions,
+            f"{track.uncertain_fraction:.0%}",
         )
-    return result
+    return table

@@ -1,4 +1,4 @@
-"""Which face of one picture is which of the next, and what a face shows over time."""
+"""Tracks faces from frame to frame, and smooths each face's expression over time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mien.errors import ConfigError, require
 from mien.types import Expression
 
 LOST_S = 2.0
-"""How long a face may be out of sight and still be the same one."""
-LEAST_OVERLAP = 0.1
-"""A face is looked for where it was heading: so much of it must overlap what is found (intersection over union)."""
+"""How long a face can be out of sight and keep its track."""
+MIN_TRACK_IOU = 0.1
+"""The smallest intersection over union of a detection with the predicted box of its track."""
 
 
 class Tracker:
-    """Gives each face of a video a number that stays with it.
+    """Gives each face in a video a track number that stays the same.
 
-    ByteTrack (Zhang et al., ECCV 2022) as the package `trackers` has it: a Kalman filter says where each face will be,
-    and faces are assigned so that all overlap most. It goes by the true times of the pictures.
+    It uses ByteTrack (Zhang et al., ECCV 2022) from the package `trackers`: a Kalman filter predicts the box of each
+    face, and detections are assigned to tracks by overlap. The true times of the frames are used.
 
     Args:
-        lost_s: How long a face may be out of sight and still be the same one.
+        lost_s: How long a face can be out of sight and keep its track.
 
     Raises:
         MissingExtraError: The package is not installed.
@@ -34,78 +34,79 @@ class Tracker:
 
     def __init__(self, lost_s: float = LOST_S) -> None:
         trackers = require("trackers", "video")
-        self._detections = require("supervision", "video").Detections
-        # Every detection counts in full: the detector has left out already what is no face.
+        self._detections_type = require("supervision", "video").Detections
+        # No threshold on scores: the detector has already left out what is not a face.
         self._tracker = trackers.ByteTrackTracker(
-            lost_track_buffer=round(lost_s * 30),  # of 30 frames a second, whatever the video has
+            lost_track_buffer=round(lost_s * 30),  # in frames at 30 frames per second, whatever the video has
             track_activation_threshold=0.0,
             minimum_consecutive_frames=2,
-            minimum_iou_threshold=LEAST_OVERLAP,
+            minimum_iou_threshold=MIN_TRACK_IOU,
             high_conf_det_threshold=0.0,
-            state_estimator_class=_standing_while_lost(),
+            state_estimator_class=_resting_state_estimator(),
         )
-        self._longest_step_s = lost_s / 2
-        self._last_s = self._clock_s = 0.0
+        self._max_step_s = lost_s / 2
+        self._last_time_s = self._clock_s = 0.0
 
     def __call__(self, detections: Sequence[Detection], time_s: float) -> tuple[int | None, ...]:
-        """Looks at the next picture.
+        """Assigns the detections in the next frame to tracks.
 
         Args:
-            detections: Its faces.
-            time_s: Its time, after the one before.
+            detections: The faces in the frame.
+            time_s: The time of the frame, after the previous one.
 
         Returns:
-            The number of each face, from 1; None where it is seen for the first time, since what is not seen twice may
-            be no face.
+            The track number of each face, from 1; None for a face that is detected for the first time, because a
+            single detection may be a false alarm.
         """
-        boxes = np.array([each.box.xyxy for each in detections], np.float32).reshape(-1, 4)
-        given = self._detections(
+        boxes = np.array([detection.box.xyxy for detection in detections], np.float32).reshape(-1, 4)
+        inputs = self._detections_type(
             xyxy=boxes,
-            confidence=np.array([each.score for each in detections], np.float32),
-            data={"place": np.arange(len(detections))},
+            confidence=np.array([detection.score for detection in detections], np.float32),
+            data={"index": np.arange(len(detections))},
         )
-        # A face cannot be lost between two looks that follow each other, however far apart they are.
-        self._clock_s += min(time_s - self._last_s, self._longest_step_s)
-        self._last_s = time_s
-        tracked = self._tracker.update(given, timestamp=self._clock_s)
-        numbers: list[int | None] = [None] * len(detections)
-        for place, number in zip(tracked.data.get("place", ()), tracked.tracker_id, strict=True):
-            numbers[int(place)] = int(number) + 1 if number >= 0 else None
-        return tuple(numbers)
+        # The step is limited so that no track is lost between consecutive calls, however far apart the frames are.
+        self._clock_s += min(time_s - self._last_time_s, self._max_step_s)
+        self._last_time_s = time_s
+        tracked = self._tracker.update(inputs, timestamp=self._clock_s)
+        tracks: list[int | None] = [None] * len(detections)
+        for index, tracker_id in zip(tracked.data.get("index", ()), tracked.tracker_id, strict=True):
+            tracks[int(index)] = int(tracker_id) + 1 if tracker_id >= 0 else None
+        return tuple(tracks)
 
 
-def _standing_while_lost() -> type:
-    """ByteTrack's Kalman filter, but that a face out of sight is looked for where it was last.
+def _resting_state_estimator() -> type:
+    """Returns ByteTrack's Kalman filter, changed to predict that a face out of sight stays where it was last.
 
-    At these sizes the speed of a box is mostly the detector's noise: followed for a second it leads astray.
+    With boxes of this size the estimated velocity is mostly noise of the detector, and a box that follows it for a
+    second ends up elsewhere.
     """
-    filters: Any = require("trackers.utils.state_representations", "video")
+    estimators: Any = require("trackers.utils.state_representations", "video")
 
-    class StandingWhileLost(filters.XYXYStateEstimator):  # type: ignore[misc]
-        _seen = True
+    class RestingStateEstimator(estimators.XYXYStateEstimator):  # type: ignore[misc]
+        _updated = True
 
         def predict(self, *timing: float) -> None:
-            if not self._seen:
+            if not self._updated:
                 self.kf.state[self._VEL_IDX] = 0
-            self._seen = False
+            self._updated = False
             super().predict(*timing)
 
         def update(self, bbox: Any) -> None:
-            self._seen = True
+            self._updated = True
             super().update(bbox)
 
-    return StandingWhileLost
+    return RestingStateEstimator
 
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How a face's expression is steadied over time, so that its name does not flicker.
+    """How a face's expression is smoothed over time, so that it does not flicker.
 
     Attributes:
-        seconds: Time over which probabilities are averaged: what lies that far back counts 1 / e of what is now. 0
-            takes each picture as it is.
-        lead: Another class becomes the face's name only when its averaged probability is larger by this much.
-        forget_s: After so long without the face its average begins anew.
+        seconds: Time constant of the exponential average of the probabilities: a frame that lies this far back weighs
+            1 / e of the current one. 0 uses each frame alone.
+        lead: The named class changes only to one whose averaged probability is larger by this much.
+        forget_s: The average restarts after a face was out of sight for longer than this.
     """
 
     seconds: float = 0.3
@@ -114,11 +115,14 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         if not (self.seconds >= 0 and 0 <= self.lead < 1 and self.forget_s > 0):
-            raise ConfigError(f"smoothing needs seconds of 0 or more, a lead of 0..1 and forget_s above 0, got {self}")
+            raise ConfigError(
+                "smoothing needs seconds of at least 0, a lead of at least 0 and below 1, and forget_s above 0, got "
+                f"{self.seconds:g}, {self.lead:g} and {self.forget_s:g}"
+            )
 
 
-class SteadyExpression:
-    """One face's expression over time: an exponential average by the true times, and a name with hysteresis."""
+class ExpressionSmoother:
+    """Smooths the expression of one face: an exponential average over true times, and a name with hysteresis."""
 
     def __init__(self, smoothing: Smoothing) -> None:
         self._smoothing = smoothing
@@ -127,27 +131,29 @@ class SteadyExpression:
         self._name = ""
 
     def __call__(self, probabilities: Mapping[str, float], time_s: float, uncertain_below: float) -> Expression:
-        """Takes in what the next picture shows.
+        """Adds the next frame.
 
         Args:
-            probabilities: Class name -> probability of that picture alone.
-            time_s: Its time, after the one before.
-            uncertain_below: The confidence below which the network is uncertain.
+            probabilities: Class name -> probability in this frame alone.
+            time_s: The time of the frame, after the previous one.
+            uncertain_below: The confidence below which the expression is uncertain.
 
         Returns:
-            The averaged probabilities and the name that goes with them.
+            The averaged probabilities and the class that they name.
         """
-        passed_s = time_s - self._time_s
-        if passed_s > self._smoothing.forget_s or not self._smoothing.seconds:
+        elapsed_s = time_s - self._time_s
+        restarts = elapsed_s > self._smoothing.forget_s
+        if restarts or not self._smoothing.seconds:
             self._probabilities = dict(probabilities)
         else:
-            share = -math.expm1(-passed_s / self._smoothing.seconds)
+            weight = -math.expm1(-elapsed_s / self._smoothing.seconds)
             self._probabilities = {
-                name: before + share * (probabilities[name] - before) for name, before in self._probabilities.items()
+                name: average + weight * (probabilities[name] - average)
+                for name, average in self._probabilities.items()
             }
-        first = max(self._probabilities, key=self._probabilities.__getitem__)
-        held = self._probabilities.get(self._name, 0.0)
-        if passed_s > self._smoothing.forget_s or self._probabilities[first] >= held + self._smoothing.lead:
-            self._name = first
+        best = max(self._probabilities, key=self._probabilities.__getitem__)
+        current = self._probabilities.get(self._name, 0.0)
+        if restarts or self._probabilities[best] >= current + self._smoothing.lead:
+            self._name = best
         self._time_s = time_s
         return Expression(self._probabilities, self._probabilities[self._name] < uncertain_below, self._name)

@@ -11,7 +11,8 @@ from mien.evaluation.metrics import confusion_matrix
 from mien.evaluation.reliability import reliability
 from mien.evaluation.roc import roc_curves
 from mien.explain import explain
-from mien.explain.sheet import faces_figure, overlay
+from mien.explain.faces_figure import faces_figure
+from mien.explain.overlay import overlay
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.types import Box, Expression, Face, Predictions
 

@@ -21,7 +21,7 @@ from mien.models.onnx_model import OnnxModel
 from mien.preprocess import crop
 from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
-from mien.video.records import video_columns
+from mien.video.records import frame_columns
 from tests.page.conftest import FRAMES_A_SECOND, STEP_PX, hosted, opened, serve
 from tests.waiting import LONG_S, until
 
@@ -237,7 +237,7 @@ def test_the_camera_is_followed(engine: str, request: pytest.FixtureRequest, pag
     downloaded_when(moved, page, "the camera to show enough of her")
     page.get_by_role("button", name="Stop camera").click()
     rows = downloaded(page)
-    assert list(rows[0]) == list(video_columns(EXPRESSIONS))
+    assert list(rows[0]) == list(frame_columns(EXPRESSIONS))
     left = page.locator("#stage label").evaluate("button => parseFloat(button.style.left)")
     assert left == pytest.approx(100 - float(rows[-1]["x1"]) / 6.4, abs=0.01)  # as in a mirror, 640 pixels wide
     assert {row["track"] for row in rows} == {"1"}  # she keeps her number, however few frames a busy machine takes

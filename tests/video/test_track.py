@@ -1,4 +1,4 @@
-"""A face keeps its number while it is the same one, and its name while nothing else leads clearly."""
+"""Track tracks of faces, and smoothing of their expressions over time."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import pytest
 from mien.detection.base import Detection
 from mien.errors import ConfigError
 from mien.types import Box
-from mien.video.track import Smoothing, SteadyExpression, Tracker
+from mien.video.track import ExpressionSmoother, Smoothing, Tracker
 
 
 def at(x: float, y: float = 50, side: float = 60, score: float = 0.9) -> Detection:
     return Detection(Box(x, y, x + side, y + side), {}, score)
 
 
-def test_numbers_stay_with_their_faces_while_these_pass_each_other() -> None:
+def test_faces_that_pass_each_other_keep_their_tracks() -> None:
     tracker = Tracker()
-    numbers = []
+    tracks = []
     for i in range(30):
         left, right = at(10 + 8 * i, 20), at(250 - 8 * i, 120)
-        if i % 2:  # the order in which a detector finds them says nothing
-            numbers.append(tracker((left, right), i / 10))
+        if i % 2:  # the order of the detections must not matter
+            tracks.append(tracker((left, right), i / 10))
         else:
-            numbers.append(tracker((right, left), i / 10)[::-1])
-    assert numbers[0] == (None, None)
-    assert len(set(numbers[1:])) == 1
-    assert sorted(numbers[-1]) == [1, 2]
+            tracks.append(tracker((right, left), i / 10)[::-1])
+    assert tracks[0] == (None, None)
+    assert len(set(tracks[1:])) == 1
+    assert sorted(tracks[-1]) == [1, 2]
 
 
 @pytest.mark.parametrize(("away_s", "same"), [(0.5, True), (1.5, True), (6.0, False)])
-def test_a_face_that_comes_back_soon_is_the_same(away_s: float, same: bool) -> None:
+def test_face_that_returns_soon_keeps_its_track(away_s: float, same: bool) -> None:
     tracker = Tracker(lost_s=2.0)
     before = [tracker([at(100)], i / 10) for i in range(10)][-1]
     start_s = 1 + away_s
@@ -45,8 +45,8 @@ def test_a_face_that_comes_back_soon_is_the_same(away_s: float, same: bool) -> N
 
 
 @pytest.mark.parametrize("away_s", [0.5, 1.0, 1.5])
-def test_noise_does_not_lead_it_astray(away_s: float) -> None:
-    """Boxes jitter by 3 pixels, and the face that moved stops while it is hidden: it is still the same."""
+def test_moving_face_that_stops_while_hidden_keeps_its_track(away_s: float) -> None:
+    """The boxes jitter by 3 pixels."""
     random = np.random.default_rng(0)
 
     def seen(x: float) -> Detection:
@@ -66,13 +66,12 @@ def test_noise_does_not_lead_it_astray(away_s: float) -> None:
     assert same >= 19
 
 
-def test_looks_further_apart_than_a_face_may_be_lost() -> None:
+def test_track_survives_frames_further_apart_than_lost_s() -> None:
     tracker = Tracker(lost_s=2.0)
     assert [tracker([at(100)], 3.0 * i) for i in range(4)] == [(None,), (1,), (1,), (1,)]
 
 
-def test_it_goes_by_true_times() -> None:
-    """The same number of looks without the face: a moment at a high rate, long at a low one."""
+def test_tracks_are_lost_by_time_and_not_by_number_of_frames() -> None:
     for step_s, same in ((0.02, True), (1.0, False)):
         tracker = Tracker(lost_s=1.0)
         for i in range(5):
@@ -83,7 +82,7 @@ def test_it_goes_by_true_times() -> None:
         assert (last == (1,)) is same
 
 
-def test_any_score_counts() -> None:
+def test_detection_with_a_low_score_is_tracked() -> None:
     tracker = Tracker()
     assert [tracker([at(100, score=0.05)], i / 10) for i in range(3)] == [(None,), (1,), (1,)]
 
@@ -91,9 +90,9 @@ def test_any_score_counts() -> None:
 HAPPY, SAD = {"happy": 0.9, "sad": 0.1}, {"happy": 0.1, "sad": 0.9}
 
 
-def test_the_average_goes_by_true_times() -> None:
+def test_average_depends_on_time_and_not_on_the_number_of_frames() -> None:
     smoothing = Smoothing(seconds=0.5, lead=0, forget_s=10)
-    once, often = SteadyExpression(smoothing), SteadyExpression(smoothing)
+    once, often = ExpressionSmoother(smoothing), ExpressionSmoother(smoothing)
     once(HAPPY, 0, 0)
     often(HAPPY, 0, 0)
     seldom = once(SAD, 0.5, 0).probabilities["sad"]
@@ -103,41 +102,41 @@ def test_the_average_goes_by_true_times() -> None:
     assert last == pytest.approx(seldom)
 
 
-def test_a_name_stays_until_another_leads_clearly() -> None:
-    steady = SteadyExpression(Smoothing(seconds=0, lead=0.1))
-    said = [
+def test_name_changes_only_with_a_lead() -> None:
+    steady = ExpressionSmoother(Smoothing(seconds=0, lead=0.1))
+    names = [
         steady({"happy": happy, "sad": 1 - happy}, i / 25, 0).name
         for i, happy in enumerate((0.6, 0.49, 0.52, 0.46, 0.44, 0.5, 0.54, 0.56))
     ]
-    assert said == ["happy", "happy", "happy", "happy", "sad", "sad", "sad", "happy"]
+    assert names == ["happy", "happy", "happy", "happy", "sad", "sad", "sad", "happy"]
 
 
-def test_noise_about_the_middle_does_not_make_it_flicker() -> None:
+def test_name_does_not_flicker_with_noisy_probabilities() -> None:
     random = np.random.default_rng(0)
     raw = 0.5 + random.normal(0, 0.15, 300).clip(-0.5, 0.5)
-    steady = SteadyExpression(Smoothing())
-    said = [steady({"happy": p, "sad": 1 - p}, i / 25, 0).name for i, p in enumerate(raw)]
-    flips = sum(before != after for before, after in itertools.pairwise(said))
+    steady = ExpressionSmoother(Smoothing())
+    names = [steady({"happy": p, "sad": 1 - p}, i / 25, 0).name for i, p in enumerate(raw)]
+    flips = sum(before != after for before, after in itertools.pairwise(names))
     raw_flips = int((np.diff(raw > 0.5) != 0).sum())
     assert raw_flips > 100
     assert flips < raw_flips / 10
 
 
-def test_after_a_long_absence_it_begins_anew() -> None:
-    steady = SteadyExpression(Smoothing(seconds=5, forget_s=1))
+def test_average_restarts_after_a_long_absence() -> None:
+    steady = ExpressionSmoother(Smoothing(seconds=5, forget_s=1))
     steady(HAPPY, 0, 0)
     assert steady(SAD, 0.9, 0).name == "happy"
     assert steady(SAD, 2.0, 0).probabilities == SAD
 
 
-def test_doubt_is_about_the_name_that_is_said() -> None:
-    steady = SteadyExpression(Smoothing(seconds=0, lead=0.2))
+def test_uncertainty_applies_to_the_named_class() -> None:
+    steady = ExpressionSmoother(Smoothing(seconds=0, lead=0.2))
     assert not steady({"happy": 0.6, "sad": 0.4}, 0, 0.5).uncertain
     held = steady({"happy": 0.45, "sad": 0.55}, 0.1, 0.5)
     assert (held.name, held.uncertain, held.confidence) == ("happy", True, 0.45)
 
 
-def test_impossible_smoothing() -> None:
+def test_invalid_smoothing_is_an_error() -> None:
     for wrong in ({"seconds": -1}, {"lead": 1}, {"forget_s": 0}):
         with pytest.raises(ConfigError, match="smoothing needs"):
             Smoothing(**wrong)

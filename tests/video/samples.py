@@ -1,4 +1,4 @@
-"""Videos that the tests make: of a public-domain face that is where the test says, with a tone as their sound."""
+"""Sample videos with a public-domain face at given places, and a tone as their sound."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIZE = (240, 320)
-"""Height and width of the pictures, pixels."""
+"""Height and width of the frames, in pixels."""
 FACE_PX = 110
-"""Height and width of the square that the face is pasted as."""
+"""Height and width of the pasted square around the face."""
 
 
 def face_at(*places: tuple[float, float], face_px: int = FACE_PX) -> NDArray[np.uint8]:
-    """A gray picture with the astronaut's face, its square's upper left corner at each (x, y)."""
-    picture = Image.new("RGB", SIZE[::-1], (110, 110, 110))
+    """Returns a gray frame with copies of the astronaut's face, whose upper left corners are at `places` (x, y)."""
+    image = Image.new("RGB", SIZE[::-1], (110, 110, 110))
     face = Image.fromarray(skimage.data.astronaut()[20:240, 110:330]).resize((face_px, face_px))
     for x, y in places:
-        picture.paste(face, (round(x), round(y)))
-    return np.asarray(picture)
+        image.paste(face, (round(x), round(y)))
+    return np.asarray(image)
+
+
+WALK = [face_at((10 + 4 * i, 60)) for i in range(25)]
+"""25 frames in which a face moves from left to right."""
 
 
 def write(
     path: Path,
-    pictures: Sequence[NDArray[np.uint8]],
+    frames: Sequence[NDArray[np.uint8]],
     times_s: Sequence[float] | None = None,
     rate: int = 25,
     sound: str | None = None,
@@ -44,31 +48,42 @@ def write(
 ) -> Path:
     """Writes a video.
 
-    `sound` is the codec of a tone as long as the pictures, or as `sound_s`, which begins at `sound_from_s`; `stream`
-    sets the picture's attributes.
+    Args:
+        path: The file.
+        frames: RGB images.
+        times_s: The time of each frame; None spaces them evenly.
+        rate: Frames per second.
+        sound: The codec of a tone; None writes no sound.
+        sound_s: The end of the tone; None ends it with the frames.
+        sound_rate: Sample rate of the tone.
+        sound_from_s: The start of the tone.
+        sound_layout: `mono` or `stereo`.
+        codec: The codec of the video.
+        pix_fmt: The pixel format of the video.
+        stream: Other attributes of the video's codec context.
     """
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=rate)
-        video.height, video.width = pictures[0].shape[:2]
+        video.height, video.width = frames[0].shape[:2]
         video.pix_fmt = pix_fmt
         video.codec_context.time_base = Fraction(1, 1000)
         for name, value in stream.items():
             setattr(video.codec_context, name, value)
         audio = container.add_stream(sound, rate=sound_rate, layout=sound_layout) if sound else None
-        for number, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             time_s = times_s[number] if times_s else number / rate
             frame.pts, frame.time_base = round(1000 * time_s), Fraction(1, 1000)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if audio is not None:
-            seconds = sound_s or (times_s[-1] if times_s else len(pictures) / rate) + 0.04
+            seconds = sound_s or (times_s[-1] if times_s else len(frames) / rate) + 0.04
             _add_tone(container, audio, seconds, sound_rate, sound_from_s)
     return path
 
 
 def write_sound(path: Path, codec: str, seconds: float) -> Path:
-    """A file of sound alone."""
+    """Writes a file with sound only."""
     with av.open(str(path), "w") as container:
         _add_tone(container, container.add_stream(codec, rate=48000), seconds)
     return path
@@ -83,8 +98,8 @@ def _add_tone(container: Any, stream: Any, seconds: float, rate: int = 48000, fr
     container.mux(stream.encode(None))
 
 
-def turn(path: Path) -> Path:
-    """Says in an MP4 file that its pictures are to be shown a quarter turn clockwise, as telephones do."""
+def rotate(path: Path) -> Path:
+    """Sets the display matrix of an MP4 file to a quarter turn clockwise, as phones do."""
     content = bytearray(path.read_bytes())
     matrix = content.index(b"tkhd") + 44
     quarter = (0, 0x10000, 0, 0xFFFF0000, 0, 0, 0, 0, 0x40000000)
