@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import DetectorName, Model
+from mien.detection import DEFAULT_DETECTOR
 
 
 def serve(
@@ -22,7 +23,7 @@ def serve(
         bool, typer.Option("--no-token", help="Allow calls from other machines without a token.")
     ] = False,
     model: Model = "small",
-    detector: DetectorName = "blazeface",
+    detector: DetectorName = DEFAULT_DETECTOR,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that recognise pictures; one per core by default.")
     ] = None,

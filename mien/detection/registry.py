@@ -43,6 +43,6 @@ def create_detector(name_or_path: str, threads: int | None = None) -> Detector:
     if path.suffix == ".onnx":
         raise WeightsError(f"expected a YuNet model file at {path}, but there is no such file; check the path")
     raise ConfigError(
-        f"unknown detector {name_or_path}: {near(name_or_path, DETECTORS)}; you can also give the path of a YuNet "
+        f"unknown detector {name_or_path:.80}: {near(name_or_path, DETECTORS)}; you can also give the path of a YuNet "
         ".onnx file"
     )

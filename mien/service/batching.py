@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import threading
 import time
@@ -15,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import pixels
-from mien.errors import ImageError, MienError
-from mien.recognition import records
+from mien.errors import MienError
+from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
 from mien.service.responses import excerpt
 from mien.service.settings import Limits
@@ -208,7 +206,4 @@ def decode(picture: Picture, max_pixels: int) -> NDArray[np.uint8]:
     Raises:
         ImageError: The picture is not in FORMATS, is damaged, or has more than `max_pixels` pixels.
     """
-    try:
-        return np.array(pixels.read(io.BytesIO(picture.encoded), FORMATS, max_pixels).convert("RGB"))
-    except ImageError as error:
-        raise ImageError(f"{excerpt(picture.name)} cannot be read as a picture: {error}") from None
+    return photo.read(picture.encoded, excerpt(picture.name), FORMATS, max_pixels)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from mien.cores import usable_cores
+from mien.detection import DEFAULT_DETECTOR
 from mien.errors import ConfigError
 from mien.models.zoo import DEFAULT_MODEL
 from mien.service.access import is_loopback
@@ -67,7 +68,7 @@ class Settings:
     """
 
     model: str | Path = DEFAULT_MODEL
-    detector: str = "blazeface"
+    detector: str = DEFAULT_DETECTOR
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = None
