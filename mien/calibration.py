@@ -1,4 +1,4 @@
-"""How far a network's confidence can be trusted: its temperatures, when it is uncertain, risk and coverage."""
+"""Calibration of a network's confidence: temperatures, the threshold of uncertainty, risk and coverage."""
 
 from __future__ import annotations
 
@@ -12,30 +12,36 @@ from mien.errors import ConfigError, DataError, require
 from mien.types import Predictions, from_numbers, softmax
 
 COVERAGE = 0.8
-"""Share of faces that a network should be certain of, where nothing else is asked for."""
-COLDEST, HOTTEST = 0.05, 20.0
-"""Least and largest temperature: where all faces are right, or none says anything, no best one exists."""
-FEW = 300
-"""Fewer faces than this have one temperature for all: two would fit them rather than others like them."""
+"""Default fraction of faces that should be certain."""
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+"""Bounds of the temperatures; without them none is best if every prediction is right or none is informative."""
+MIN_FACES = 300
+"""Fewest faces to which two temperatures are fitted; fewer faces get one, since two would overfit."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes a network's confidence mean something, found on labelled faces that it was not trained on.
+    """How a network's logits become probabilities, and below which confidence a face is uncertain.
 
-    Logits are divided by a temperature before softmax (Guo et al., ICML 2017, section 4.2). One for all faces leaves
-    networks too sure of what they half know, or too modest of what they know; so it depends on how sure the network is
-    of a face, by the entropy of what it says (as Balanya, Maroñas and Ramos have it, arXiv:2208.00461, section 4.3):
+    It is fitted to labelled faces that the network was not trained on. Logits are divided by a temperature before
+    softmax (Guo et al., ICML 2017, section 4.2). A single temperature leaves networks overconfident on ambiguous faces
+    or underconfident on clear ones, so the temperature of a face depends on the entropy of its prediction (after
+    Balanya, Maroñas and Ramos, arXiv:2208.00461, section 4.3):
 
         1 / T = (1 - h) / temperature + h / temperature_unsure,  h = entropy of softmax(logits) / log K
 
+    The default values change nothing: they are those of a network that is not calibrated.
+
     Attributes:
-        temperature: Of a face that the network has no doubt of.
-        temperature_unsure: Of one that it knows nothing of.
-        uncertain_below: A face whose most probable class has a lower probability than this is uncertain.
-        coverage: Share of those labelled faces that were not uncertain.
-        accuracy: Share of these that were right.
-        faces: How many labelled faces there were; 0 where nothing was calibrated.
+        temperature: Temperature of a face whose prediction has an entropy of 0.
+        temperature_unsure: Temperature of a face whose prediction is uniform.
+        uncertain_below: A face is uncertain if the probability of its most probable class is below this.
+        coverage: Fraction of the labelled faces that were certain.
+        accuracy: Fraction of the certain faces that were right.
+        faces: Number of labelled faces; 0 for a network that is not calibrated.
+
+    Raises:
+        ValueError: A value is out of range.
     """
 
     temperature: float = 1.0
@@ -46,47 +52,47 @@ class Calibration:
     faces: int = 0
 
     def __post_init__(self) -> None:
-        shares = (self.uncertain_below, self.coverage, self.accuracy)
-        hot = self.temperature > 0 and self.temperature_unsure > 0
-        if not (hot and all(0 <= share <= 1 for share in shares) and self.faces >= 0):
-            raise ValueError(f"a calibration needs temperatures above 0 and shares in 0..1, got {self}")
+        fractions = (self.uncertain_below, self.coverage, self.accuracy)
+        positive = self.temperature > 0 and self.temperature_unsure > 0
+        if not (positive and all(0 <= fraction <= 1 for fraction in fractions) and self.faces >= 0):
+            raise ValueError(f"a calibration needs temperatures above 0 and fractions in 0..1, got {self}")
 
     @classmethod
     def from_dict(cls, stored: object) -> Calibration:
-        """What `to_dict` gave, read back.
+        """Reads what `to_dict` returned.
 
         Raises:
-            ValueError: It is anything else.
+            ValueError: A field is missing, unknown, not a number or out of range.
         """
         return from_numbers(cls, stored)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, for a model file's metadata."""
+        """The fields by name, for the metadata of a model file."""
         return asdict(self)
 
     def scale_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, K) a network's logits -> (N, K) divided by each face's temperature; the largest stays the largest."""
-        unsure = _unsureness(logits)
-        inverse = (1 - unsure) / self.temperature + unsure / self.temperature_unsure
+        """Divides the logits (N, K) of each face by its temperature; the most probable class stays the same."""
+        entropy = _normalised_entropy(logits)
+        inverse = (1 - entropy) / self.temperature + entropy / self.temperature_unsure
         return logits * inverse[:, None].astype(np.float32)
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(N, K) a network's logits -> (N, K) probabilities; each row sums to 1."""
+        """A network's logits (N, K) -> calibrated probabilities (N, K); each row sums to 1."""
         return softmax(self.scale_logits(logits))
 
     def is_uncertain(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(N, K) -> (N,) whether the most probable class is too improbable to be relied on."""
+        """Calibrated probabilities (N, K) -> (N,) whether the most probable class is below the threshold."""
         return np.asarray(probabilities.max(axis=1) < self.uncertain_below)
 
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """How often a network is wrong when it may leave out what it is least sure of (El-Yaniv and Wiener, JMLR 2010).
+    """The error rate of a network that rejects its least confident predictions (El-Yaniv and Wiener, JMLR 2010).
 
     Attributes:
-        coverage: (P,) share of the faces that are kept, rising to 1; one point for each different confidence.
-        risk: (P,) share of these that are wrong.
-        confidence: (P,) the lowest that is kept.
+        coverage: (P,) fraction of the faces that are kept, rising to 1; one point for each distinct confidence.
+        risk: (P,) fraction of the kept faces that are wrong.
+        confidence: (P,) lowest confidence that is kept.
     """
 
     coverage: NDArray[np.float64]
@@ -95,14 +101,14 @@ class RiskCoverage:
 
 
 def calibrate(predictions: Predictions, coverage: float = COVERAGE) -> Calibration:
-    """Finds a network's temperatures and the confidence below which it is uncertain.
+    """Fits a network's temperatures, and the confidence below which a face is uncertain.
 
-    The temperatures have the least negative log-likelihood of the labels; they change no answer. The threshold is the
-    highest that still leaves at least `coverage` of the faces.
+    The temperatures minimise the negative log-likelihood of the labels; they do not change the predicted classes. The
+    threshold is the highest one at which at least `coverage` of the faces are certain.
 
     Args:
-        predictions: Of faces that the network was not trained on, with its own logits.
-        coverage: Share of the faces that it should be certain of, above 0, at most 1.
+        predictions: Uncalibrated predictions for faces that the network was not trained on.
+        coverage: Fraction of the faces that should be certain, above 0, at most 1.
 
     Raises:
         DataError: There are no predictions.
@@ -111,12 +117,12 @@ def calibrate(predictions: Predictions, coverage: float = COVERAGE) -> Calibrati
     if not 0 < coverage <= 1:
         raise ConfigError(f"the coverage must be above 0 and at most 1, got {coverage:g}")
     if not len(predictions.targets):
-        raise DataError("there are no predictions to calibrate on, expected those of one face or more")
-    hot = Calibration(*best_temperatures(predictions))
-    curve = risk_coverage(replace(predictions, logits=hot.scale_logits(predictions.logits)))
+        raise DataError("calibration needs predictions for 1 face or more, got none")
+    without_threshold = Calibration(*fit_temperatures(predictions))
+    curve = risk_coverage(replace(predictions, logits=without_threshold.scale_logits(predictions.logits)))
     point = int(np.argmax(curve.coverage >= coverage - 1e-9))
     return replace(
-        hot,
+        without_threshold,
         uncertain_below=float(curve.confidence[point]),
         coverage=float(curve.coverage[point]),
         accuracy=float(1 - curve.risk[point]),
@@ -124,66 +130,70 @@ def calibrate(predictions: Predictions, coverage: float = COVERAGE) -> Calibrati
     )
 
 
-def best_temperatures(predictions: Predictions) -> tuple[float, float]:
-    """`temperature` and `temperature_unsure` with the least negative log-likelihood of the targets, COLDEST..HOTTEST.
+def fit_temperatures(predictions: Predictions) -> tuple[float, float]:
+    """Fits `temperature` and `temperature_unsure` by the negative log-likelihood of the targets.
 
-    It is convex in their inverses, which multiply logits, so that there is one best pair.
+    The likelihood is convex in the inverses of the temperatures, which multiply the logits, so the minimum is unique.
 
     Args:
-        predictions: One face or more, with the network's own logits; of fewer than FEW both temperatures are one.
+        predictions: Uncalibrated predictions for one face or more; for fewer than MIN_FACES, both temperatures are
+            equal.
+
+    Returns:
+        The two temperatures, each in MIN_TEMPERATURE..MAX_TEMPERATURE.
 
     Raises:
         MissingExtraError: SciPy is not installed.
     """
     optimize = require("scipy.optimize", "train")
     logits = predictions.logits.astype(np.float64)
-    logits -= logits.max(axis=1, keepdims=True)  # the same answers, and what adds up below is no larger than it must be
-    unsure = _unsureness(logits)
-    shares_of = np.stack([1 - unsure, unsure]) if len(logits) >= FEW else np.ones((1, len(logits)))
-    parts = shares_of[:, :, None] * logits  # (2 or 1, N, K)
-    own = parts[:, np.arange(len(logits)), predictions.targets].mean(axis=1)
+    logits -= logits.max(axis=1, keepdims=True)  # keeps the softmax, and the sums below small
+    entropy = _normalised_entropy(logits)
+    weights = np.stack([1 - entropy, entropy]) if len(logits) >= MIN_FACES else np.ones((1, len(logits)))
+    weighted = weights[:, :, None] * logits  # (T, N, K) for T = 2 or 1 temperatures
+    target_mean = weighted[:, np.arange(len(logits)), predictions.targets].mean(axis=1)  # (T,)
 
-    def loss_and_slope(inverse: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        scaled = np.tensordot(inverse, parts, 1)
-        highest = scaled.max(axis=1)
-        loss = (np.log(np.exp(scaled - highest[:, None]).sum(axis=1)) + highest).mean() - inverse @ own
-        return float(loss), (softmax(scaled) * parts).sum(axis=2).mean(axis=1) - own
+    def loss_and_gradient(inverse: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scaled = np.tensordot(inverse, weighted, 1)  # (N, K)
+        maximum = scaled.max(axis=1)
+        loss = (np.log(np.exp(scaled - maximum[:, None]).sum(axis=1)) + maximum).mean() - inverse @ target_mean
+        return float(loss), (softmax(scaled) * weighted).sum(axis=2).mean(axis=1) - target_mean
 
-    found = optimize.minimize(
-        loss_and_slope,
-        np.ones(len(parts)),
+    minimum = optimize.minimize(
+        loss_and_gradient,
+        np.ones(len(weighted)),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(1 / HOTTEST, 1 / COLDEST)] * len(parts),
+        bounds=[(1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE)] * len(weighted),
         options={"ftol": 1e-15, "gtol": 1e-10},
     )
-    return float(1 / found.x[0]), float(1 / found.x[-1])
+    return float(1 / minimum.x[0]), float(1 / minimum.x[-1])
 
 
-def _unsureness(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """(N, K) -> (N,) the entropy of each face's softmax over that of knowing nothing, in [0, 1]."""
-    shares = softmax(logits)
+def _normalised_entropy(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """(N, K) -> (N,) entropy of each row's softmax divided by that of the uniform distribution, in [0, 1]."""
+    probabilities = softmax(logits)
     with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.where(shares > 0, shares * np.log(shares), 0.0)
-    return np.asarray(np.clip(-parts.sum(axis=1) / np.log(max(2, logits.shape[1])), 0.0, 1.0))
+        terms = np.where(probabilities > 0, probabilities * np.log(probabilities), 0.0)
+    return np.asarray(np.clip(-terms.sum(axis=1) / np.log(max(2, logits.shape[1])), 0.0, 1.0))
 
 
 def risk_coverage(predictions: Predictions) -> RiskCoverage:
-    """The curve of risk against coverage; faces of equal confidence are kept or left out together.
+    """Computes risk against coverage; faces of equal confidence are kept or rejected together.
 
     Args:
-        predictions: Calibrated, as `mien.evaluation.predict` gives them.
+        predictions: Calibrated predictions, as `mien.evaluation.predict.predict` returns them.
 
     Raises:
         DataError: There are no predictions.
     """
     n = len(predictions.targets)
     if n == 0:
-        raise DataError("there are no predictions to draw risk and coverage of, expected those of one face or more")
+        raise DataError("risk and coverage need predictions for 1 face or more, got none")
     confidence = predictions.probabilities.max(axis=1)
     wrong = ~predictions.correct
     order = np.argsort(-confidence, kind="stable")
     sorted_confidence = confidence[order]
-    last = np.append(np.flatnonzero(np.diff(sorted_confidence)), n - 1)  # of each run of ties
+    last = np.append(np.flatnonzero(np.diff(sorted_confidence)), n - 1)  # last row of each run of equal confidences
     kept = last + 1
     return RiskCoverage(kept / n, np.cumsum(wrong[order])[last] / kept, sorted_confidence[last])

@@ -1,4 +1,4 @@
-"""The one path from a picture to a network's input."""
+"""Tests of preprocessing: resizing, normalising and cropping faces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.preprocess import MOST_SIDE, Preprocessing, crop
+from mien.preprocess import MAX_SIDE_PX, Preprocessing, crop
 from mien.types import Box
 
 
@@ -17,13 +17,13 @@ def faces() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
 
 
-def test_faces_of_the_right_size_are_left_alone(faces: NDArray[np.uint8]) -> None:
-    """FER2013 is trained on as it was published: not one value may pass through a filter."""
+def test_resize_keeps_faces_of_the_right_size_unchanged(faces: NDArray[np.uint8]) -> None:
+    """The values of FER2013 must reach the network unfiltered."""
     assert np.array_equal(Preprocessing(size=48).resize(faces), faces)
     assert np.array_equal(Preprocessing(size=48).resize(list(faces)), faces)
 
 
-def test_faces_of_many_sizes_become_one(faces: NDArray[np.uint8]) -> None:
+def test_resize_of_faces_of_different_sizes(faces: NDArray[np.uint8]) -> None:
     mixed = [faces[0], np.full((100, 100), 77, np.uint8), np.full((20, 30), 5, np.uint8)]
     resized = Preprocessing(size=48).resize(mixed)
     assert resized.shape == (3, 48, 48)
@@ -34,19 +34,19 @@ def test_faces_of_many_sizes_become_one(faces: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.parametrize(("size", "n"), [(48, 256), (96, 256), (224, 48), (1024, 2), (4000, 1)])
-def test_fewer_large_faces_go_through_a_network_together(size: int, n: int) -> None:
+def test_batch_size_falls_with_the_size_of_the_faces(size: int, n: int) -> None:
     assert Preprocessing(size=size).batch_size == n
 
 
-def test_large_faces_do_not_alias() -> None:
-    """Lines one pixel wide must become gray; picking every tenth pixel would leave black or white."""
+def test_resize_does_not_alias() -> None:
+    """Lines of one pixel width become gray; picking every tenth pixel would give black or white."""
     lines = np.zeros((480, 480), np.uint8)
     lines[:, ::2] = 255
     small = Preprocessing(size=48).resize([lines])[0]
     assert np.abs(small.astype(float) - 127.5).max() < 12
 
 
-def test_resize_keeps_left_right_and_top() -> None:
+def test_resize_keeps_the_orientation() -> None:
     face = np.zeros((96, 96), np.uint8)
     face[:48, :48] = 255
     small = Preprocessing(size=48).resize([face])[0]
@@ -55,7 +55,7 @@ def test_resize_keeps_left_right_and_top() -> None:
     assert small[:, 25:].max() < 5
 
 
-def test_network_input(faces: NDArray[np.uint8]) -> None:
+def test_call_normalises_and_adds_a_channel(faces: NDArray[np.uint8]) -> None:
     images = Preprocessing(mean=0.25, std=0.5)(faces)
     assert images.shape == (3, 1, 48, 48)
     assert images.dtype == np.float32
@@ -69,7 +69,7 @@ def test_three_channels_repeat_the_gray_face(faces: NDArray[np.uint8]) -> None:
         assert np.array_equal(images[:, channel], Preprocessing(channels=1)(faces)[:, 0])
 
 
-def test_arrays_and_tensors_are_normalised_alike(faces: NDArray[np.uint8]) -> None:
+def test_normalise_gives_the_same_values_for_arrays_and_tensors(faces: NDArray[np.uint8]) -> None:
     torch = pytest.importorskip("torch")
     preprocessing = Preprocessing()
     values = faces.astype(np.float32) / np.float32(255)
@@ -79,7 +79,7 @@ def test_arrays_and_tensors_are_normalised_alike(faces: NDArray[np.uint8]) -> No
     assert abs(float(tensor.mean()) + (0.5077 - values.mean()) / 0.2551) < 1e-4
 
 
-def test_stored_in_a_model_file_and_back() -> None:
+def test_from_dict_reads_to_dict() -> None:
     preprocessing = Preprocessing(size=224, channels=3, mean=0.5, std=0.25)
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
 
@@ -98,33 +98,33 @@ def test_stored_in_a_model_file_and_back() -> None:
     ],
     ids=str,
 )
-def test_stored_by_something_else(changes: dict[str, object], words: str) -> None:
+def test_from_dict_names_an_invalid_field(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Preprocessing.from_dict(Preprocessing().to_dict() | changes)
 
 
 @pytest.mark.parametrize("stored", [{}, {"size": 48}, [48, 1, 0.5, 0.25], None], ids=str)
-def test_stored_in_part_or_not_at_all(stored: object) -> None:
-    """A field that is missing is no reason to take the default: the network was trained with another value."""
+def test_from_dict_requires_every_field(stored: object) -> None:
+    """A default could differ from the value that the network was trained with."""
     with pytest.raises(ValueError, match="must give a number for each of size, channels, mean, std, got"):
         Preprocessing.from_dict(stored)
 
 
 @pytest.fixture
 def numbered() -> NDArray[np.uint8]:
-    """(10, 20): every pixel says where it is, row * 20 + column."""
+    """(10, 20): the value of each pixel is row * 20 + column."""
     return np.arange(200, dtype=np.uint8).reshape(10, 20)
 
 
-def test_crop_inside(numbered: NDArray[np.uint8]) -> None:
+def test_crop_inside_the_image(numbered: NDArray[np.uint8]) -> None:
     assert np.array_equal(crop(numbered, Box(4, 2, 8, 6)), numbered[2:6, 4:8])
 
 
-def test_crop_is_square_about_the_box(numbered: NDArray[np.uint8]) -> None:
+def test_crop_is_a_square_around_the_centre_of_the_box(numbered: NDArray[np.uint8]) -> None:
     assert np.array_equal(crop(numbered, Box(4, 4, 12, 6)), numbered[1:9, 4:12])
 
 
-def test_crop_over_the_edge_repeats_it(numbered: NDArray[np.uint8]) -> None:
+def test_crop_repeats_the_edge_outside_the_image(numbered: NDArray[np.uint8]) -> None:
     face = crop(numbered, Box(-2, -3, 3, 2))
     assert face.shape == (5, 5)
     assert np.array_equal(face[3:, 2:], numbered[:2, :3])
@@ -135,17 +135,17 @@ def test_crop_over_the_edge_repeats_it(numbered: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 30_000), (30_000, 1), (9_000, 6_000)])
-def test_crop_of_a_huge_face_takes_little_memory(shape: tuple[int, int]) -> None:
-    """A picture of 30,000 x 1 pixels is a hundred bytes of PNG, and its square would be a gigabyte."""
+def test_crop_of_a_huge_face_is_reduced(shape: tuple[int, int]) -> None:
+    """A PNG of 30,000 x 1 pixels has a hundred bytes, and its square would take a gigabyte."""
     gray = np.full(shape, 7, np.uint8)
     gray[-(shape[0] // 2) :, -(shape[1] // 2) :] = 200
     face = crop(gray, Box(0, 0, shape[1], shape[0]))
     assert face.shape[0] == face.shape[1]
-    assert MOST_SIDE / 2 < len(face) <= MOST_SIDE
+    assert MAX_SIDE_PX / 2 < len(face) <= MAX_SIDE_PX
     assert face[-1, -1] == 200
     assert abs(float((face == 200).mean()) - (0.25 if 1 not in shape else 0.5)) < 0.1
 
 
-def test_crop_outside_and_of_a_sliver(numbered: NDArray[np.uint8]) -> None:
+def test_crop_of_a_box_outside_and_of_less_than_a_pixel(numbered: NDArray[np.uint8]) -> None:
     assert np.all(crop(numbered, Box(100, 100, 104, 104)) == numbered[9, 19])
     assert crop(numbered, Box(5.1, 5.1, 5.2, 5.2)).shape == (1, 1)

@@ -1,4 +1,4 @@
-"""mien export, calibrate, quantize and page: trained networks as files for others."""
+"""mien export, calibrate, quantize and page: write trained networks as files for others."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from mien.cli.options import DataSettings, Numbering, Split, data_settings, mode
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a checkpoint.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="RUN/NAME-of-run.onnx when left out.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The .onnx file to write; RUN/NAME-OF-RUN.onnx by default."
+        ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="FER2013; the path in the run's config when left out.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data set; the one in the run's config by default.")] = None,
     numbering: Numbering = None,
     set_: DataSettings = None,
 ) -> None:
-    """Write a trained network as one ONNX file, once its logits equal torch's on all of PublicTest."""
+    """Write a trained network as one ONNX file, and compare its logits with torch's on the public split."""
     from mien.errors import require
 
     require("torch", "train")
@@ -34,64 +37,68 @@ def export(
     path = output or folder / f"{model_name(run)}.onnx"
     public = load_faces(trained, data, data_settings(set_, numbering=numbering)).split("public")
     data = data or Path(trained.config.data.path)
-    found = report.read_metrics(folder / "evaluation", trained.digest, data.name)
-    difference = exports.export(trained, path, public, found)
+    metrics = report.read_metrics(folder / "evaluation", trained.digest, data.name)
+    difference = exports.export(trained, path, public, metrics)
     typer.echo(
-        f"written: {path}, {path.stat().st_size / 1e6:.2f} MB; largest difference of a logit from torch's "
-        f"{difference:.1e} on {len(public):,} PublicTest faces"
+        f"written: {path}, {path.stat().st_size / 1e6:.2f} MB; the largest difference of a logit from torch's is "
+        f"{difference:.1e} on the {len(public):,} faces of the public split"
     )
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="An .onnx file of mien export, or a shipped model's name.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The calibrated copy, an .onnx file.")],
-    data: Annotated[Path, typer.Option(help="Labelled faces that it was not trained on, of the kind it will see.")],
-    split: Annotated[Literal[Split, "all"], typer.Option(help="Which of them.")] = "public",
+    model: Annotated[str, typer.Argument(help="An .onnx file written by mien export, or the name of a shipped model.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The .onnx file to write.")],
+    data: Annotated[Path, typer.Option(help="Labelled faces of your own that the model was not trained on.")],
+    split: Annotated[Literal[Split, "all"], typer.Option(help="The split to calibrate on.")] = "public",
     coverage: Annotated[
-        float, typer.Option(help="Share of the faces, above 0, that it should be certain of; the others are uncertain.")
+        float, typer.Option(help="Fraction of the faces that should be certain, above 0, at most 1.")
     ] = 0.8,
     numbering: Numbering = None,
     set_: DataSettings = None,
 ) -> None:
-    """Fit a model's confidence, and when it is uncertain, to labelled faces of your own."""
+    """Fit a model's confidence, and the threshold below which it is uncertain, to labelled faces of your own."""
     from mien.errors import require
 
     require("onnx", "train")
-    from mien.calibration import FEW
+    from mien.calibration import MIN_FACES
     from mien.evaluation.faces import load_faces
     from mien.evaluation.metrics import evaluate
     from mien.evaluation.predict import predict
-    from mien.export.onnx import recalibrate
+    from mien.export.calibrate import recalibrate
     from mien.models.onnx_model import OnnxModel
 
     dataset = load_faces(OnnxModel(model), data, data_settings(set_, numbering=numbering))
     faces = dataset if split == "all" else dataset.split(split)
-    found, said = recalibrate(model, output, faces, coverage)
-    before, after = (evaluate(each, resamples=0) for each in (said, predict(OnnxModel(output), faces)))
+    calibration, old_predictions = recalibrate(model, output, faces, coverage)
+    before = evaluate(old_predictions, resamples=0)
+    after = evaluate(predict(OnnxModel(output), faces), resamples=0)
     typer.echo(
-        f"temperature {found.temperature:.3f} where it is sure, {found.temperature_unsure:.3f} where it is not; "
-        f"calibration error {before['ece']:.4f} before, {after['ece']:.4f} now, on its {found.faces:,} faces\n"
-        f"certain at {found.uncertain_below:.1%} or more: {found.coverage:.1%} of the faces, of which "
-        f"{found.accuracy:.1%} are right; of all, {after['accuracy']:.1%}\n"
+        f"temperature: {calibration.temperature:.3f} for sure predictions, {calibration.temperature_unsure:.3f} for "
+        f"unsure ones; calibration error on these {calibration.faces:,} faces: {before['ece']:.4f} before, "
+        f"{after['ece']:.4f} after\n"
+        f"certain from a confidence of {calibration.uncertain_below:.1%}: {calibration.coverage:.1%} of the faces, of "
+        f"which {calibration.accuracy:.1%} are right; of all faces {after['accuracy']:.1%} are right\n"
         f"written: {output}"
     )
-    if found.faces < FEW:
+    if calibration.faces < MIN_FACES:
         typer.echo(
-            f"mien: {found.faces:,} faces are few to fit confidence to, {FEW} are enough; with so few there is one "
-            "temperature for all, and all of this may be off",
+            f"mien: {calibration.faces:,} faces are too few for two temperatures, so one was fitted for all faces; "
+            f"use {MIN_FACES} faces or more for reliable values",
             err=True,
         )
 
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="An .onnx file of mien export, or a shipped model's name.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The 8-bit copy, an .onnx file.")],
+    model: Annotated[str, typer.Argument(help="An .onnx file written by mien export, or the name of a shipped model.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The .onnx file to write.")],
     data: Annotated[Path, typer.Option(help="FER2013, or faces of your own with a training and a public split.")],
-    faces: Annotated[int, typer.Option(min=1, help="Training faces that set the integers' ranges.")] = 512,
+    faces: Annotated[
+        int, typer.Option(min=1, help="Number of training faces that determine the integers' ranges.")
+    ] = 512,
     numbering: Numbering = None,
     set_: DataSettings = None,
 ) -> None:
-    """Write a model in 8-bit integers, and say what that costs in accuracy."""
+    """Write a model in 8-bit integers, and report the loss of accuracy."""
     from mien.errors import require
 
     require("onnx", "train")
@@ -101,30 +108,30 @@ def quantize(
     from mien.export import quantize as quantizing
     from mien.models.onnx_model import OnnxModel
 
-    original = OnnxModel(model)  # opened first: the output may take the file's place
+    original = OnnxModel(model)  # opened first, since the output may replace its file
     dataset = load_faces(original, data, data_settings(set_, numbering=numbering))
     public = dataset.split("public")
     written = quantizing.quantize(model, output, dataset, faces)
-    lost = difference([predict(original, public)], [predict(written, public)])
+    change = difference([predict(original, public)], [predict(written, public)])
     typer.echo(
-        f"written: {output}, {output.stat().st_size / 1e6:.2f} MB; accuracy on {len(public):,} PublicTest faces "
-        f"{lost.accuracy:+.2%} ({lost.low:+.2%} to {lost.high:+.2%})"
+        f"written: {output}, {output.stat().st_size / 1e6:.2f} MB; change of accuracy on the {len(public):,} faces of "
+        f"the public split: {change.accuracy:+.2%} ({change.low:+.2%} to {change.high:+.2%})"
     )
 
 
 def page(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to be written.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.")],
     models: Annotated[
         list[str] | None,
         typer.Option(
             "--model",
-            help="A shipped model's name or an .onnx file, the first to begin with; may be given "
-            "several times. All shipped ones when left out.",
+            help="The name of a shipped model, or an .onnx file; may be given several times, and the page starts with "
+            "the first. All shipped models by default.",
         ),
     ] = None,
 ) -> None:
-    """Write the page that recognises faces in the browser as a folder, to be hosted anywhere."""
+    """Write the page that recognises expressions in the browser as a folder for any web host."""
     from mien.export import page as page_folder
 
     size = page_folder.write(output, page_folder.find_models(models or []))
-    typer.echo(f"written: {output}, {size / 1e6:.1f} MB; look at it with: python -m http.server --directory {output}")
+    typer.echo(f"written: {output}, {size / 1e6:.1f} MB; open it with: python -m http.server --directory {output}")

@@ -1,48 +1,76 @@
-"""mien networks and mien cost: which networks there are and what they cost."""
+"""mien networks and mien cost: the networks, their size and what they cost."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.options import AsJson, console
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mien.networks.registry import NetworkSpec
+
 
 def networks(as_json: AsJson = False) -> None:
     """List the networks with their size and cost."""
-    from mien.networks import registry
+    from mien.networks.registry import NETWORKS
 
     if as_json:
-        typer.echo(json.dumps([spec.to_dict() for spec in registry.NETWORKS], indent=2))
+        typer.echo(json.dumps([spec.to_dict() for spec in NETWORKS], indent=2))
     else:
-        console().print(registry.table())
+        console().print(_network_table(NETWORKS))
+
+
+def _network_table(specs: tuple[NetworkSpec, ...]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table("network", "variant", "input", "params", "mult-adds", box=box.SIMPLE, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for spec in specs:
+        giga, mega = f"{spec.multiply_adds / 1e9:.2f} G", f"{spec.multiply_adds / 1e6:.1f} M"
+        table.add_row(
+            spec.name,
+            spec.variant or "-",
+            f"{spec.in_channels}x{spec.size}x{spec.size}",
+            f"{spec.parameters / 1e6:.1f} M",
+            giga if spec.multiply_adds >= 1e9 else mega,
+        )
+    return table
 
 
 def cost(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NETWORK...]", help="NAME or NAME:VARIANT; all when left out.")
+        list[str] | None,
+        typer.Argument(metavar="[NETWORK...]", help="NAME or NAME:VARIANT of each network.", show_default="all"),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Faces a batch, for the throughput.")] = 16,
-    seconds: Annotated[float, typer.Option(min=0, help="About how long each figure is timed.")] = 3,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size of the throughput measurement.")] = 16,
+    seconds: Annotated[float, typer.Option(min=0, help="Approximate duration of each timing, seconds.")] = 3,
     data: Annotated[
-        Path | None, typer.Option("--train", metavar="DATA", help="Also train shortly, on a tenth of this FER2013.")
+        Path | None, typer.Option("--train", metavar="DATA", help="Also train briefly on a tenth of this data set.")
     ] = None,
-    train_seconds: Annotated[float, typer.Option(min=0, help="About how long each network is trained.")] = 60,
+    train_seconds: Annotated[
+        float, typer.Option(min=0, help="Approximate duration of each short training, seconds.")
+    ] = 60,
     file: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="CSV", help="Gets a row for each network; two figures go beside it."),
+        typer.Option("-o", "--output", metavar="CSV", help="The table to add a row per network to, with two figures."),
     ] = Path("results/cost.csv"),
     results_file: Annotated[
-        Path, typer.Option("--results", metavar="CSV", help="The accuracies that the figures draw.")
+        Path, typer.Option("--results", metavar="CSV", help="The table with the accuracies that the figures show.")
     ] = Path("results/fer2013.csv"),
-    draw: Annotated[bool, typer.Option("--draw", help="Measure nothing: draw and print what the table holds.")] = False,
+    draw: Annotated[bool, typer.Option("--draw", help="Only print the table and draw its figures.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what networks cost: size, memory, latency and throughput in torch and ONNX Runtime."""
+    """Measure size, memory, latency and throughput of networks in torch and ONNX Runtime."""
     from mien.data import load
     from mien.errors import MienError, require
     from mien.evaluation import tables
@@ -53,7 +81,7 @@ def cost(
 
     specs = [registry.find(*name.split(":", 1)) for name in names] if names else list(registry.NETWORKS)
     results = tables.load(results_file, Result)
-    tables.load(file, costs.Cost)  # a damaged one is better known before the hours of measuring
+    tables.load(file, costs.Cost)  # fails now if the table is damaged, not after hours of measuring
     failed, written = False, []
     if not draw:
         require("onnx", "train")
@@ -62,7 +90,7 @@ def cost(
         for number, spec in enumerate(specs, start=1):
             typer.echo(f"{number}/{len(specs)} {spec.title}:", nl=False, err=True)
             try:
-                row = costs.measure(spec, conditions, faces, lambda what: typer.echo(f" {what}", nl=False, err=True))
+                row = costs.measure(spec, conditions, faces, lambda step: typer.echo(f" {step}", nl=False, err=True))
             except MienError as error:
                 typer.echo(f"\nmien: {error}", err=True)
                 failed = True
@@ -71,13 +99,13 @@ def cost(
                 tables.add(file, row)
                 written = [file]
     rows = tables.load(file, costs.Cost)
-    shown = [row for row in rows if row.key in {(spec.name, spec.variant) for spec in specs}]
+    selected = [row for row in rows if row.key in {(spec.name, spec.variant) for spec in specs}]
     if draw or written:
         written += cost_figures.write(file, rows, results)
     if as_json:
-        typer.echo(json.dumps([vars(row) for row in shown], indent=2))
+        typer.echo(json.dumps([vars(row) for row in selected], indent=2))
     else:
-        console().print(costs.table(shown))
+        console().print(costs.table(selected))
         for path in written:
             typer.echo(f"written: {path}")
     if failed:

@@ -1,1 +1,1 @@
-"""Trained networks as files for other runtimes: ONNX, 8 bits, calibrated copies."""
+"""Trained networks as files for others: ONNX, 8-bit ONNX, and a folder with the browser page."""

@@ -1,9 +1,8 @@
-"""A trained network to one ONNX file that can be used without torch and without anything beside it."""
+"""Exports a trained network as one ONNX file that needs neither torch nor other files."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,44 +10,41 @@ import numpy as np
 
 import mien
 from mien import config as configs
-from mien.calibration import COVERAGE, Calibration, calibrate
 from mien.data.dataset import FaceDataset
-from mien.errors import ConfigError, WeightsError
-from mien.evaluation.predict import predict
+from mien.errors import ConfigError, WeightsError, shortened
 from mien.files import replaced
 from mien.models import onnx_file
 from mien.models.onnx_model import METADATA_FORMAT, METADATA_KEY, OnnxModel
 from mien.models.torch_model import TorchModel
-from mien.models.zoo import find_model
-from mien.types import Predictions
 
 TOLERANCE = 1e-4
-"""Largest difference allowed between a logit of torch and of ONNX Runtime."""
+"""Largest accepted difference between a logit of torch and of ONNX Runtime, relative to logits larger than 1."""
 LICENCE = (
-    "The weights were trained on FER2013, whose pictures were collected from web searches for a 2013 research "
-    "challenge; their rights are unclear. mien gives the weights under the MIT licence as far as it can."
+    "mien gives the weights under the MIT licence as far as it can. This does not cover the rights in the pictures "
+    "that they were trained on: those of FER2013 come from web searches for a 2013 research challenge, and their "
+    "rights are unclear."
 )
 
 
 def export(trained: TorchModel, path: Path, public: FaceDataset, metrics: dict[str, Any]) -> float:
-    """Writes an ONNX file after its logits were found equal to torch's on all of PublicTest.
+    """Writes a network as an ONNX file, after comparing its logits with torch's.
 
-    The file takes `images`, (batch, C, size, size) as `mien.preprocess.Preprocessing` gives them, and gives `logits`,
-    (batch, K), and its masks: see `mien.models.onnx_file.write`. Its metadata holds what a user of the file needs:
+    The graph takes `images` (batch, C, size, size), as `mien.preprocess.Preprocessing` returns them, and returns
+    `logits` (batch, K) and the masks; see `mien.models.onnx_file.write`. Its metadata holds what is needed to use it;
     see `mien.models.onnx_model.METADATA_KEY`.
 
     Args:
         trained: The network.
-        path: The file to write, whole or not at all.
-        public: The faces to compare on.
-        metrics: What is known of the weights, split -> metric -> value; stored as it is.
+        path: The file to write; an existing file is replaced only once the new one is complete.
+        public: The faces on which the logits are compared.
+        metrics: Known metrics of the weights, split and view -> metric -> value, stored unchanged.
 
     Returns:
         The largest absolute difference of a logit.
 
     Raises:
         WeightsError: The difference is above TOLERANCE; nothing is written.
-        ConfigError: The file's name does not end in .onnx.
+        ConfigError: The file name does not end in .onnx.
     """
     check_onnx_suffix(path)
     preprocessing = trained.preprocessing
@@ -73,59 +69,17 @@ def export(trained: TorchModel, path: Path, public: FaceDataset, metrics: dict[s
         difference = float(np.abs(OnnxModel(part).logits(public.images) - expected).max())
         if not difference <= TOLERANCE * max(1, np.abs(expected).max()):
             raise WeightsError(
-                f"the exported network differs from torch's by {difference:.2g} in a logit, allowed are {TOLERANCE:g}: "
+                f"a logit of the exported network differs from torch's by {difference:.2g}, more than {TOLERANCE:g}: "
                 f"{path} was not written"
             )
     return difference
 
 
-CALIBRATED = ("ece", "nll", "macro_auc", "micro_auc")
-"""Metrics of single views that other temperatures change; of two, they change the order of faces by confidence too."""
-
-
-def recalibrate(
-    model: str, path: Path, faces: FaceDataset, coverage: float = COVERAGE
-) -> tuple[Calibration, Predictions]:
-    """Writes an exported file again, with temperatures and a threshold found on other faces.
-
-    What its metadata said of CALIBRATED is taken out, since it holds no more; and all that it said of several views,
-    where the mean of probabilities may have another class first now.
-
-    Args:
-        model: A shipped model's name, or the path of an .onnx file.
-        path: The file to write, whole or not at all; may be that of the model.
-        faces: Labelled faces that it was not trained on, of the kind that it will see.
-        coverage: Share of them that it should be certain of, above 0, at most 1.
-
-    Returns:
-        What was found, and what the model said of the faces before.
-
-    Raises:
-        WeightsError: There is no such model, or its file cannot be used.
-        DataError: The faces have other classes, or there are none.
-        ConfigError: The coverage is out of range, or the file's name does not end in .onnx.
-    """
-    check_onnx_suffix(path)
-    classifier = OnnxModel(model)
-    own = predict(classifier, faces, calibrated=False)
-    before = replace(own, logits=classifier.calibration.scale_logits(own.logits))
-    calibration = calibrate(own, coverage)
-    metrics = {
-        name: {key: value for key, value in values.items() if key not in CALIBRATED}
-        for name, values in classifier.metadata.get("metrics", {}).items()
-        if name.endswith("-single")
-    }
-    metadata = classifier.metadata | {"calibration": calibration.to_dict(), "metrics": metrics}
-    with replaced(path) as part:
-        onnx_file.replace_metadata(find_model(model), part, {METADATA_KEY: json.dumps(metadata)})
-    return calibration, before
-
-
 def check_onnx_suffix(path: Path) -> None:
-    """Refuses a file to write whose name does not end in .onnx.
+    """Checks that the name of a file to write ends in .onnx.
 
     Raises:
-        ConfigError: It is one.
+        ConfigError: It does not.
     """
     if path.suffix != ".onnx":
-        raise ConfigError(f"an exported network is an ONNX file, so its name must end in .onnx, got {path.name}")
+        raise ConfigError(f"the name of an exported network must end in .onnx, got {shortened(path.name)}")

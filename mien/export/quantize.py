@@ -1,4 +1,4 @@
-"""An exported network in 8-bit integers: half the size, and faster where the processor multiplies bytes."""
+"""Quantizes an exported network to 8-bit integers: half the size, and faster on CPUs with 8-bit instructions."""
 
 from __future__ import annotations
 
@@ -24,100 +24,106 @@ from mien.export.onnx import check_onnx_suffix
 from mien.files import replaced
 from mien.models import onnx_file
 from mien.models.onnx_model import METADATA_KEY, OnnxModel
-from mien.models.zoo import find_model
 
 FACES = 512
-"""Training faces whose activations set the integers' ranges."""
+"""Default number of training faces whose activations determine the ranges of the integers."""
 PERCENTILE = 99.999
-"""Of an activation's values, those within its integers' range. Of the whole range, this and 99.99 it gave the answers
-nearest to the original's (Kullback-Leibler divergence on PublicTest, results/LOG.md)."""
-_BATCH = 64
+"""Percentage of the activations that lie within the range of the integers.
+
+Among this value, 99.99 and the whole range, it gave the predictions closest to those of the original (Kullback-Leibler
+divergence on PublicTest, results/LOG.md).
+"""
+_MAX_BATCH_SIZE = 64
 
 
 def quantize(model: str, path: Path, dataset: FaceDataset, faces: int = FACES, seed: int = 0) -> OnnxModel:
-    """Writes an exported network with weights and activations in 8 bits (ONNX Runtime's static quantization).
+    """Writes a copy of an exported network with 8-bit weights and activations (ONNX Runtime's static quantization).
 
-    Batch norms are folded into the convolutions; weights have a scale for each channel, activations one for each map,
-    set by the values that training faces cause there. Weights keep to 7 of the 8 bits: processors without VNNI add two
-    products of bytes in 16 bits, where those of 8 overflow and give other answers. It is calibrated again on
-    PublicTest, since its confidence is not quite that of the original.
+    Batch norms are folded into the convolutions. Weights have a scale per channel and activations one per map, chosen
+    from the activations of training faces. Weights use 7 of the 8 bits: CPUs without VNNI add two 8-bit products in 16
+    bits, which would overflow with all 8. The copy is calibrated on the public split, since its confidence differs
+    slightly from that of the original.
 
     Args:
-        model: A shipped model's name, or the path of an .onnx file of `mien export`.
-        path: The file to write, whole or not at all.
-        dataset: With a training and a public split.
-        faces: Training faces to take. All maps of all of them are in memory at once: 0.4 GB for 512 faces of `tiny`.
-        seed: Of their draw.
+        model: The name of a shipped model, or the path of an .onnx file written by `mien export`.
+        path: The file to write; an existing file is replaced only once the new one is complete.
+        dataset: Faces with a training and a public split.
+        faces: Number of training faces to use. The activations of all of them are in memory at once, for `tiny` 0.4 GB
+            at 512 faces.
+        seed: Seed of their random choice.
 
     Returns:
-        The written file, opened.
+        The written model.
 
     Raises:
-        WeightsError: There is no such model, or it is quantized already.
-        ConfigError: The file's name does not end in .onnx, or fewer than one face is asked for.
-        DataError: The data has other classes, or lacks a split.
+        WeightsError: There is no such model, or it is already quantized.
+        ConfigError: The file name does not end in .onnx, or `faces` is below 1.
+        DataError: The data set has other classes than the model, or lacks a split.
     """
     check_onnx_suffix(path)
     if faces < 1:
-        raise ConfigError(f"one training face or more is needed to quantize, got {faces}")
-    classifier = OnnxModel(model)
-    if "quantized" in classifier.metadata:
-        raise WeightsError(f"{model} is quantized already: quantize the file that it was made from")
+        raise ConfigError(f"quantizing needs 1 training face or more, got {faces}")
+    source = OnnxModel(model)
+    if "quantized" in source.metadata:
+        raise WeightsError(f"{model} is already quantized: quantize the file that it was made from")
     training, public = dataset.split("training"), dataset.split("public")
     rows = np.sort(np.random.default_rng(seed).permutation(len(training))[:faces])
-    images = classifier.preprocessing(training.images[rows])
-    metadata = {key: value for key, value in classifier.metadata.items() if key not in ("metrics", "calibration")}
-    metadata |= {"weights": f"{classifier.digest}-int8", "quantized": {"faces": len(rows), "seed": seed}}
+    images = source.preprocessing(training.images[rows])
+    metadata = {key: value for key, value in source.metadata.items() if key not in ("metrics", "calibration")}
+    metadata |= {"weights": f"{source.digest}-int8", "quantized": {"faces": len(rows), "seed": seed}}
     with tempfile.TemporaryDirectory() as folder, replaced(path) as part:
-        whole, integers = Path(folder) / "whole.onnx", Path(folder) / "integers.onnx"
-        _fold(find_model(model), whole)
-        logging.getLogger().addFilter(_no_advice)
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints how its histograms come on
-                quantize_static(
-                    whole,
-                    integers,
-                    _Batches(images),
-                    quant_format=QuantFormat.QDQ,
-                    per_channel=True,
-                    reduce_range=True,
-                    activation_type=QuantType.QUInt8,
-                    weight_type=QuantType.QInt8,
-                    calibrate_method=CalibrationMethod.Percentile,
-                    extra_options={"CalibPercentile": PERCENTILE},
-                )
-        finally:
-            logging.getLogger().removeFilter(_no_advice)
-        onnx_file.replace_metadata(integers, part, {METADATA_KEY: json.dumps(metadata)})
-        calibration = calibrate(predict(OnnxModel(part), public))
-        onnx_file.replace_metadata(
-            integers, part, {METADATA_KEY: json.dumps(metadata | {"calibration": calibration.to_dict()})}
-        )
+        folded, quantized = Path(folder) / "folded.onnx", Path(folder) / "quantized.onnx"
+        _fold_batch_norms(source.path, folded)
+        _quantize_static(folded, quantized, images)
+        onnx_file.replace_metadata(quantized, part, {METADATA_KEY: json.dumps(metadata)})
+        metadata["calibration"] = calibrate(predict(OnnxModel(part), public)).to_dict()
+        onnx_file.replace_metadata(quantized, part, {METADATA_KEY: json.dumps(metadata)})
     return OnnxModel(path)
 
 
-def _fold(source: Path, path: Path) -> None:
-    """Writes a network with all constants in single precision and batch norms within convolutions."""
+def _fold_batch_norms(source: Path, path: Path) -> None:
+    """Writes a copy of a network with batch norms folded into convolutions and constants in single precision."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(path)
     onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
 
 
+def _quantize_static(source: Path, path: Path, images: NDArray[np.float32]) -> None:
+    """Quantizes a file with ONNX Runtime; `images` (N, C, size, size) are network inputs."""
+    logging.getLogger().addFilter(_is_not_preprocessing_advice)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints the progress of its histograms
+            quantize_static(
+                source,
+                path,
+                _Batches(images),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.Percentile,
+                extra_options={"CalibPercentile": PERCENTILE},
+            )
+    finally:
+        logging.getLogger().removeFilter(_is_not_preprocessing_advice)
+
+
 class _Batches(CalibrationDataReader):  # type: ignore[misc]
-    """Network inputs, a batch at a time, as the quantizer asks for them."""
+    """Yields network inputs in batches of equal size, as ONNX Runtime's quantizer requires."""
 
     def __init__(self, images: NDArray[np.float32]) -> None:
-        # The quantizer cannot take a last batch of another size.
-        batch = next(size for size in range(min(_BATCH, len(images)), 0, -1) if len(images) % size == 0)
+        sizes = range(min(_MAX_BATCH_SIZE, len(images)), 0, -1)
+        batch_size = next(size for size in sizes if len(images) % size == 0)
         self._batches: Iterator[dict[str, Any]] = (
-            {"images": images[start : start + batch]} for start in range(0, len(images), batch)
+            {"images": images[start : start + batch_size]} for start in range(0, len(images), batch_size)
         )
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self._batches, None)
 
 
-def _no_advice(record: logging.LogRecord) -> bool:
-    """Keeps the quantizer's advice to preprocess from the person: it is done, by `_fold`."""
+def _is_not_preprocessing_advice(record: logging.LogRecord) -> bool:
+    """Drops the quantizer's advice to preprocess the model, which `_fold_batch_norms` already did."""
     return "pre-processing" not in record.getMessage()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.calibration import Calibration
-from mien.errors import WeightsError, require
+from mien.errors import WeightsError, require, shortened
 from mien.models.session import open_session
 from mien.models.zoo import DEFAULT_MODEL, find_model
 from mien.preprocess import Preprocessing
@@ -136,7 +136,7 @@ def _parse_metadata(stored: str | None, path: Path) -> dict[str, Any]:
     version = metadata.get("format", METADATA_FORMAT)
     if type(version) is not int or version > METADATA_FORMAT:  # checked first: a newer format may have other keys
         raise WeightsError(
-            f"{path} has metadata of format {version!s:.80}, and this version of mien reads up to "
+            f"{path} has metadata of format {shortened(version)}, and this version of mien reads up to "
             f"{METADATA_FORMAT}: update mien"
         )
     if missing := {"format", "network", "classes", "preprocessing"} - metadata.keys():

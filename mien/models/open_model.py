@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mien.errors import WeightsError, near, require
+from mien.errors import WeightsError, near, require, shortened
 from mien.files import at_home
 from mien.models.model import Model
 from mien.models.onnx_model import OnnxModel
@@ -34,6 +34,6 @@ def open_model(model: str, threads: int | None = None) -> Model:
             torch.set_num_threads(threads)
         return TorchModel.load(path)
     raise WeightsError(
-        f"there is no model {model:.80}: expected a run folder, a checkpoint, an .onnx file or the name of a shipped "
+        f"there is no model {shortened(model)}: expected a run folder, a checkpoint, an .onnx file or the name of a shipped "
         f"model; {near(model, shipped_models())}"
     )

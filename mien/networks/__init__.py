@@ -1,1 +1,1 @@
-"""The networks: backbones, masks, decoder, and the table of all. Of mien they use nothing but its errors."""
+"""The networks: backbones, masks and decoder as torch modules, and the registry of all networks."""

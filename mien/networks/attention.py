@@ -1,4 +1,4 @@
-"""Attention that others put into residual networks: BAM, CBAM, and the soft mask of residual attention."""
+"""Published attention modules: BAM, CBAM, and the soft mask of residual attention."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch.nn import functional as F
 from mien.networks.backbones import BasicBlock, convolution
 
 REDUCTION = 16
-"""Channels over those of the hidden layer: the value of both BAM and CBAM."""
-LEAST_HIDDEN = 8
-"""Least channels of the hidden layer, for backbones far narrower than those of the papers."""
+"""Ratio of the input's channels to those of the hidden layer, in BAM and CBAM."""
+MIN_HIDDEN = 8
+"""Fewest channels of the hidden layer, for backbones much narrower than those of the papers."""
 DILATION = 4
-"""Of BAM's 3x3 convolutions."""
+"""Dilation of BAM's 3x3 convolutions."""
 
 
 class BAM(nn.Module):
     """The bottleneck attention module (Park et al., BMVC 2018), M(F) for F' = F + F * M(F) (Eq. 1).
 
-    M(F) = sigmoid(M_c(F) + M_s(F)) (Eq. 2); M_c = BN(MLP(average of F over its places)) (Eq. 3);
-    M_s = BN(f1x1(f3x3(f3x3(f1x1(F))))), the 3x3 convolutions dilated (Eq. 4). As in the authors' code each hidden layer
-    has a batch norm and a ReLU.
+    M(F) = sigmoid(M_c(F) + M_s(F)) (Eq. 2); M_c(F) = BN(MLP(spatial average of F)) (Eq. 3);
+    M_s(F) = BN(f1x1(f3x3(f3x3(f1x1(F))))) with dilated 3x3 convolutions (Eq. 4). As in the authors' code, each hidden
+    layer has a batch norm and a ReLU.
 
     Args:
         channels: C.
@@ -31,7 +31,7 @@ class BAM(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = max(channels // REDUCTION, LEAST_HIDDEN)
+        hidden = max(channels // REDUCTION, MIN_HIDDEN)
         self.channel = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels, hidden, 1),
@@ -58,8 +58,9 @@ class BAM(nn.Module):
 class CBAM(nn.Module):
     """The convolutional block attention module (Woo et al., ECCV 2018), F'' = M_s(F') * F', F' = M_c(F) * F (Eq. 1).
 
-    M_c(F) = sigmoid(MLP(average of F) + MLP(maximum of F)) (Eq. 2); M_s(F) = sigmoid(f7x7([average; maximum over the
-    channels])) (Eq. 3), with a batch norm after f7x7 as in the authors' code.
+    M_c(F) = sigmoid(MLP(spatial average of F) + MLP(spatial maximum of F)) (Eq. 2);
+    M_s(F) = sigmoid(f7x7([average; maximum of F over its channels])) (Eq. 3). As in the authors' code, a batch norm
+    follows f7x7.
 
     Args:
         channels: C.
@@ -67,23 +68,24 @@ class CBAM(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = max(channels // REDUCTION, LEAST_HIDDEN)
+        hidden = max(channels // REDUCTION, MIN_HIDDEN)
         self.channel = nn.Sequential(
             nn.Conv2d(channels, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, channels, 1)
         )
         self.spatial = nn.Sequential(convolution(2, 1, 7), nn.BatchNorm2d(1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W), re-weighted features."""
-        average, largest = features.mean(dim=(2, 3), keepdim=True), features.amax(dim=(2, 3), keepdim=True)
-        features = features * (self.channel(average) + self.channel(largest)).sigmoid()
+        """(N, C, H, W) -> (N, C, H, W) re-weighted features."""
+        average = features.mean(dim=(2, 3), keepdim=True)  # (N, C, 1, 1)
+        maximum = features.amax(dim=(2, 3), keepdim=True)  # (N, C, 1, 1)
+        features = features * (self.channel(average) + self.channel(maximum)).sigmoid()
         pooled = torch.cat([features.mean(dim=1, keepdim=True), features.amax(dim=1, keepdim=True)], dim=1)
         weighted: Tensor = features * self.spatial(pooled).sigmoid()
         return weighted
 
 
 class CBAMBlock(BasicBlock):
-    """A basic block whose second convolution's map is re-weighted by CBAM before the shortcut is added (Fig. 3)."""
+    """A basic block in which CBAM re-weights the residual branch before the shortcut is added (Woo et al., Fig. 3)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, stride)
@@ -93,13 +95,14 @@ class CBAMBlock(BasicBlock):
 class SoftMask(nn.Module):
     """The soft mask branch of residual attention (Wang et al., CVPR 2017, Fig. 3), M(x) for (1 + M(x)) * T(x) (Eq. 3).
 
-    Down by max pooling, `depth` times, and up again by bilinear interpolation, with residual units between and a
-    shortcut across each size but the largest; then two 1x1 convolutions and a sigmoid. x is what the trunk T is given.
+    The map is reduced `depth` times by max pooling and enlarged again by bilinear interpolation. One residual unit (the
+    paper's r = 1) follows each pooling and precedes each interpolation, and a skip connection with a unit of its own
+    links equal sizes, except the largest. Two 1x1 convolutions and a sigmoid follow. x is the input of the trunk T.
 
     Args:
         channels: C.
         depth: Number of poolings: 3, 2 and 1 in the three stages of the paper's Attention-56.
-        unit: Makes a residual unit that keeps its channels; the paper's r = 1 of them stands at each place.
+        unit: Creates a residual unit with the given number of input and output channels; None uses `BasicBlock`.
     """
 
     def __init__(self, channels: int, depth: int, unit: Callable[[int], nn.Module] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Residual backbones: the feature maps that masks re-weight."""
+"""Residual backbones, whose feature maps the masks re-weight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the map's size at stride 1, without bias because a batch norm follows."""
+    """Returns a convolution with same padding, and without bias since a batch norm follows."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
 
 
@@ -15,10 +15,14 @@ class BasicBlock(nn.Module):
 
     (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride).
 
-    `attention` re-weights the second convolution's map; here it is the identity.
+    Attributes:
+        attention: Re-weights the output of the second batch norm; the identity, unless a subclass replaces it.
 
     Args:
-        final_relu: False leaves the sum as it is, so that the block can end in negative numbers.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: Stride of the first convolution and of the shortcut.
+        final_relu: Whether a ReLU follows the sum; without it the output can be negative.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *, final_relu: bool = True) -> None:
@@ -37,7 +41,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, out_channels, H / stride, W / stride)."""
+        """(N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.attention(self.bn2(self.conv2(x))) + shortcut
@@ -45,17 +49,16 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual network without its head: a stem and four stages.
+    """A residual network without a head: a stem and four stages.
 
-    Attribute names follow torchvision's ResNet, so that its weights load key by key.
+    The attributes have the names of torchvision's ResNet, so that its weights load key by key.
 
     Args:
-        blocks: Residual blocks in each of the four stages: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) ResNet-34.
+        blocks: Residual blocks of each of the four stages: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) is ResNet-34.
         channels: Output channels of each stage; each stage after the first halves height and width.
         in_channels: Channels of the images.
-        stem_stride: The image's height over the first stage's: 4 is torchvision's 7x7 convolution and 3x3 max pooling,
-            2 leaves out the pooling.
-        block: Of what the stages are made.
+        stem_stride: 4 is the stem of torchvision, a 7x7 convolution and 3x3 max pooling; 2 leaves out the pooling.
+        block: Block type of the stages.
     """
 
     def __init__(
@@ -91,16 +94,16 @@ class ResNet(nn.Module):
         return self.layer1, self.layer2, self.layer3, self.layer4
 
     def stem(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> the first stage's input."""
+        """(N, in_channels, H, W) -> (N, channels[0], H / stem_stride, W / stem_stride)."""
         x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         return x
 
 
 def initialise(module: nn.Module) -> None:
-    """He initialisation of every convolution, ones and zeros for every batch norm (He et al., ICCV 2015)."""
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(part, nn.BatchNorm2d):
-            nn.init.ones_(part.weight)
-            nn.init.zeros_(part.bias)
+    """Initialises every convolution as in He et al. (ICCV 2015), and every batch norm as the identity."""
+    for child in module.modules():
+        if isinstance(child, nn.Conv2d):
+            nn.init.kaiming_normal_(child.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(child, nn.BatchNorm2d):
+            nn.init.ones_(child.weight)
+            nn.init.zeros_(child.bias)

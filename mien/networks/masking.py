@@ -1,4 +1,4 @@
-"""The masking layer: a small U-Net that weighs every value of a feature map."""
+"""The masking layer: a small U-Net that computes a weight for every value of a feature map."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from mien.networks.backbones import BasicBlock, initialise
 class UNetMask(nn.Module):
     """Computes a mask M(P) in [0, 1] for a feature map P, to be used as P * (1 + M).
 
-    Pham, Vu and Tran (ICPR 2020), Eq. 1, and Shen and Li, section 3.1 and Fig. 3. 0 leaves a value as it is, 1
-    doubles it: a mask can stress, never erase. One class serves all depths; odd map sizes are rounded up on the way
-    down and cut on the way up.
+    Pham, Vu and Tran (ICPR 2020), Eq. 1; Shen and Li, section 3.1 and Fig. 3. A weight of 0 keeps a value and 1
+    doubles it, so that a mask can emphasise a value but never remove it. Maps of odd size are padded by the pooling of
+    the encoder and cropped in the decoder.
 
-        encoder    depth blocks, 2x2 max pooling between two:  width, 2 width, 4 width, ... channels
-        decoder    transposed convolution, joined with the encoder's map of that size, block
-        head       a block back to the feature map's channels, then sigmoid or softmax
+        encoder    `depth` blocks with 2x2 max pooling in between: width, 2 width, 4 width, ... channels
+        decoder    for each smaller depth: transposed convolution, concatenation with the encoder's map, block
+        head       block back to the feature map's channels, then sigmoid or softmax
 
     Args:
-        channels: Channels of the feature map and of its mask.
-        depth: Number of sizes in the encoder, at least 1.
-        width: Channels of the encoder's first block. The base network has twice the feature map's.
-        stride: 1 works at the feature map's own size, as the papers do. 2 works at half of it and ends in one
+        channels: C, channels of the feature map and of its mask.
+        depth: Number of resolutions of the encoder, at least 1.
+        width: Channels of the encoder's first block; None is 2 C, as in the base network.
+        stride: 1 works at the resolution of the feature map, as in the papers. 2 works at half of it and ends in a
             transposed convolution instead of a block: a quarter of the cost, in fewer and larger operations.
-        activation: `sigmoid` weighs each value by itself. `softmax` divides 1 among the channels of each place, as
-            the base project's code does.
+        activation: `sigmoid` computes each weight independently. `softmax` makes the weights at each position sum to 1
+            over the channels, as in the base project's code.
     """
 
     def __init__(
@@ -47,33 +47,33 @@ class UNetMask(nn.Module):
                 )
             )
             self.up.append(BasicBlock(2 * shallow, shallow))
-        # The base network's last block ends in a ReLU, harmless before its softmax. Before a sigmoid it would hold
-        # every mask above 0.5, so there it is left out.
+        # The base network's last block ends in a ReLU, which is harmless before its softmax. Before a sigmoid it would
+        # keep every weight above 0.5, so it is left out there.
         self.head: nn.Module = (
             BasicBlock(widths[0], channels, final_relu=self.softmax)
             if stride == 1
             else nn.ConvTranspose2d(widths[0], channels, stride, stride=stride)
         )
         initialise(self)
-        for part in self.modules():
-            if isinstance(part, BasicBlock):  # each block starts as its shortcut (Goyal et al., 2017, section 5.1)
-                nn.init.zeros_(part.bn2.weight)
+        for module in self.modules():
+            if isinstance(module, BasicBlock):  # each block starts as its shortcut (Goyal et al., 2017, section 5.1)
+                nn.init.zeros_(module.bn2.weight)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) feature map -> (N, C, H, W) mask in [0, 1]."""
-        x = features if self.stride == 1 else self.pool(features)
+        x = features if self.stride == 1 else self.pool(features)  # (N, C, H / stride, W / stride)
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):
-            x = block(x if level == 0 else self.pool(x))
+            x = block(x if level == 0 else self.pool(x))  # (N, width * 2^level, H / (stride * 2^level), ...)
             skips.append(x)
-        skips.pop()
+        skips.pop()  # the deepest map is x itself
         for enlarge, block in zip(self.enlarge, self.up, strict=True):
             skip = skips.pop()
-            x = block(torch.cat([cut(enlarge(x), skip), skip], dim=1))
-        x = cut(self.head(x), features)
+            x = block(torch.cat([crop_to(enlarge(x), skip), skip], dim=1))  # the shape of skip
+        x = crop_to(self.head(x), features)  # (N, C, H, W)
         return x.softmax(dim=1) if self.softmax else x.sigmoid()
 
 
-def cut(x: Tensor, like: Tensor) -> Tensor:
-    """`x` without the rows and columns by which its height and width pass those of `like`."""
-    return x[..., : like.shape[-2], : like.shape[-1]]
+def crop_to(x: Tensor, target: Tensor) -> Tensor:
+    """Crops a map at its right and lower edge to the height and width of `target`."""
+    return x[..., : target.shape[-2], : target.shape[-1]]

@@ -1,4 +1,4 @@
-"""What every network returns."""
+"""The one return type of all networks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from torch import Tensor
 
 
 class Outputs(NamedTuple):
-    """The one return type of all networks.
+    """What a network's forward pass returns.
 
     Attributes:
         logits: (N, K) class scores before softmax.
-        masks: One (N, C, h, w) tensor a masked stage, values in [0, 1]; empty where the network has no masks.
-        reconstruction: (N, C, H, W) image in [0, 1], or None where there is no decoder or the network is in
-            evaluation mode.
-        auxiliary_logits: (N, K) scores of auxiliary heads, training mode only; empty elsewhere.
+        masks: One (N, C, h, w) tensor in [0, 1] for each masked stage; empty for a network without masks.
+        reconstruction: (N, C, H, W) image in [0, 1]; None for a network without a decoder and in evaluation mode.
+        auxiliary_logits: (N, K) scores of each auxiliary head; empty for a network without one and in evaluation mode.
     """
 
     logits: Tensor

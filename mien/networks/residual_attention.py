@@ -1,13 +1,13 @@
 """The residual attention network Attention-56 (Wang et al., CVPR 2017, Table 1).
 
-Shapes at 224x224 images:
+Shapes for images of 224x224 pixels and K classes:
 
     stem: 7x7 convolution, max pooling      (N, 64, 56, 56)
     unit, attention module, mask depth 3    (N, 256, 56, 56)
     unit, attention module, mask depth 2    (N, 512, 28, 28)
     unit, attention module, mask depth 1    (N, 1024, 14, 14)
     three units                             (N, 2048, 7, 7)
-    average, linear                         (N, 7)
+    mean, linear                            (N, K)
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from mien.networks.backbones import convolution, initialise
 from mien.networks.outputs import Outputs
 
 CHANNELS = (256, 512, 1024)
+"""Output channels of the three attention stages."""
 DEPTHS = (3, 2, 1)
+"""Depths of their masks."""
 
 
 class PreActivationUnit(nn.Module):
@@ -46,7 +48,7 @@ class PreActivationUnit(nn.Module):
             self.downsample = convolution(in_channels, out_channels, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, out_channels, H / stride, W / stride)."""
+        """(N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
         active = self.norm(x)
         shortcut = x if self.downsample is None else self.downsample(active)
         result: Tensor = self.branch(active) + shortcut
@@ -54,11 +56,11 @@ class PreActivationUnit(nn.Module):
 
 
 class AttentionModule(nn.Module):
-    """A trunk of units re-weighted by a soft mask: (1 + M(x)) * T(x) (Eq. 3), with the paper's p = 1, t = 2, r = 1.
+    """A trunk of units that a soft mask re-weights: (1 + M(x)) * T(x) (Eq. 3), with the paper's p = 1, t = 2, r = 1.
 
     Args:
         channels: C.
-        depth: Of its mask.
+        depth: Depth of the mask.
     """
 
     def __init__(self, channels: int, depth: int) -> None:
@@ -69,7 +71,7 @@ class AttentionModule(nn.Module):
         self.after = PreActivationUnit(channels, channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape twice: re-weighted features, and the mask in [0, 1]."""
+        """(N, C, H, W) -> re-weighted features (N, C, H, W), and the mask (N, C, H, W) in [0, 1]."""
         x = self.before(x)
         mask = self.mask(x)
         return self.after(self.trunk(x) * (1 + mask)), mask
@@ -81,7 +83,7 @@ class ResidualAttentionNetwork(nn.Module):
     Args:
         num_classes: K.
         in_channels: Channels of the images.
-        dropout: Share of the pooled features that is dropped before the last layer.
+        dropout: Fraction of the pooled features dropped in training.
     """
 
     def __init__(self, *, num_classes: int, in_channels: int, dropout: float) -> None:
@@ -97,7 +99,7 @@ class ResidualAttentionNetwork(nn.Module):
         self.units = nn.ModuleList(
             PreActivationUnit(a, b, stride) for a, b, stride in zip(widths, CHANNELS, strides, strict=False)
         )
-        self.attention = nn.ModuleList(AttentionModule(*parts) for parts in zip(CHANNELS, DEPTHS, strict=True))
+        self.attention = nn.ModuleList(AttentionModule(*arguments) for arguments in zip(CHANNELS, DEPTHS, strict=True))
         self.end = nn.Sequential(
             PreActivationUnit(1024, 2048, 2),
             PreActivationUnit(2048, 2048),
@@ -110,11 +112,12 @@ class ResidualAttentionNetwork(nn.Module):
         initialise(self)
 
     def forward(self, images: Tensor) -> Outputs:
-        """(N, C, H, W) images, normalised as the network was trained -> Outputs."""
-        x = self.stem(images)
+        """(N, C, H, W) normalised images -> Outputs."""
+        x = self.stem(images)  # (N, 64, H / 4, W / 4)
         masks: list[Tensor] = []
         for unit, attention in zip(self.units, self.attention, strict=True):
-            x, mask = attention(unit(x))
+            x, mask = attention(unit(x))  # (N, 256, H / 4, W / 4), then (N, 512, H / 8, ...), (N, 1024, H / 16, ...)
             masks.append(mask)
-        logits = self.fc(self.dropout(self.end(x).mean(dim=(2, 3))))
+        pooled = self.end(x).mean(dim=(2, 3))  # (N, 2048)
+        logits = self.fc(self.dropout(pooled))  # (N, K)
         return Outputs(logits, tuple(masks))

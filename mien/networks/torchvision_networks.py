@@ -1,4 +1,4 @@
-"""Networks that others publish, with the one signature of all networks; most of their code is torchvision's."""
+"""Published classifiers, mostly torchvision's, that return `Outputs`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mien.networks.efficientnet_lite import EfficientNetLite0
 from mien.networks.outputs import Outputs
 
 
-class Published(nn.Module):
-    """A classifier whose results are Outputs.
+class PublishedNetwork(nn.Module):
+    """Wraps a classifier so that it returns `Outputs`.
 
     Args:
-        network: (N, 3, H, W) -> logits, or a tuple of logits and auxiliary logits.
-        in_channels: C; where it is not 3 the first convolution is replaced by a new one for C channels.
-        dropout: Share of the features dropped before the last layer, on top of the network's own.
+        network: (N, 3, H, W) -> logits (N, K), or a tuple of logits and auxiliary logits.
+        in_channels: C; unless it is 3, a new first convolution for C channels replaces the network's.
+        dropout: Fraction of the features dropped before the last layer, in addition to the network's own dropout.
     """
 
     def __init__(self, network: nn.Module, in_channels: int, dropout: float) -> None:
@@ -28,12 +28,13 @@ class Published(nn.Module):
         if in_channels != 3:
             replace_first_convolution(network, in_channels)
         if dropout:
-            name, head = [(name, part) for name, part in network.named_modules() if isinstance(part, nn.Linear)][-1]
+            linear_layers = [item for item in network.named_modules() if isinstance(item[1], nn.Linear)]
+            name, head = linear_layers[-1]
             network.set_submodule(name, nn.Sequential(nn.Dropout(dropout), head))
         self.network = network
 
     def forward(self, images: Tensor) -> Outputs:
-        """(N, C, H, W) images, normalised as the network was trained -> Outputs."""
+        """(N, C, H, W) normalised images -> Outputs."""
         result = self.network(images)
         if isinstance(result, Tensor):
             return Outputs(result)
@@ -42,8 +43,9 @@ class Published(nn.Module):
 
 
 def replace_first_convolution(network: nn.Module, in_channels: int) -> None:
-    """Puts a new first convolution into a network, for images of other channels."""
-    name, old = next((name, part) for name, part in network.named_modules() if isinstance(part, nn.Conv2d))
+    """Replaces the first convolution of a network by a new one that takes `in_channels` channels."""
+    name, old = next(item for item in network.named_modules() if isinstance(item[1], nn.Conv2d))
+    assert isinstance(old, nn.Conv2d)  # for mypy
     new = nn.Conv2d(
         in_channels,
         old.out_channels,
@@ -56,29 +58,31 @@ def replace_first_convolution(network: nn.Module, in_channels: int) -> None:
     network.set_submodule(name, new)
 
 
-def published(*, model: str, num_classes: int, in_channels: int, dropout: float, **options: Any) -> Published:
-    """One of torchvision's classifiers with new weights.
+def torchvision_network(
+    *, model: str, num_classes: int, in_channels: int, dropout: float, **options: Any
+) -> PublishedNetwork:
+    """Builds a classifier of torchvision with new weights.
 
     Args:
         model: Its name in torchvision.models.
         num_classes: K.
         in_channels: Channels of the images.
-        dropout: See `Published`.
-        options: Of torchvision's own.
+        dropout: See `PublishedNetwork`.
+        options: Further arguments of torchvision's function.
     """
     network = getattr(torchvision.models, model)(weights=None, num_classes=num_classes, **options)
-    if model == "inception_v3":  # its auxiliary head is made for the maps of 299 pixels: smaller ones are stretched
+    if model == "inception_v3":  # its auxiliary head needs the 17x17 maps of images of 299 pixels
         network.AuxLogits.register_forward_pre_hook(lambda _, maps: F.adaptive_avg_pool2d(maps[0], 17))
-    return Published(network, in_channels, dropout)
+    return PublishedNetwork(network, in_channels, dropout)
 
 
-def efficientnet_lite0(*, num_classes: int, in_channels: int, dropout: float) -> Published:
-    """EfficientNet-Lite0 with new weights; see `published`."""
-    return Published(EfficientNetLite0(num_classes, in_channels), 3, dropout)
+def efficientnet_lite0(*, num_classes: int, in_channels: int, dropout: float) -> PublishedNetwork:
+    """Builds EfficientNet-Lite0 with new weights; see `torchvision_network`."""
+    return PublishedNetwork(EfficientNetLite0(num_classes, in_channels), 3, dropout)
 
 
-class Reweighted(nn.Module):
-    """A stage's end where its map is re-weighted: F + F * M(F).
+class ResidualMask(nn.Module):
+    """Re-weights a feature map F by a mask M: F + F * M(F).
 
     Args:
         mask: M, (N, C, H, W) -> (N, C, H, W) in [0, 1].
@@ -94,33 +98,33 @@ class Reweighted(nn.Module):
         return weighted
 
 
-class NormThenCBAM(nn.BatchNorm2d):
-    """A batch norm and CBAM after it, under the batch norm's own name, so that published weights still fit."""
+class BatchNormCBAM(nn.BatchNorm2d):
+    """A batch norm followed by CBAM. It replaces a batch norm under the same name, so that published weights fit."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.attention = CBAM(channels)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name that torch gives it)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
         """(N, C, H, W) -> (N, C, H, W)."""
         weighted: Tensor = self.attention(super().forward(input))
         return weighted
 
 
-def attended_resnet50(*, attention: str, num_classes: int, in_channels: int, dropout: float) -> Published:
-    """ResNet-50 with BAM after each of its first three stages, or with CBAM in every block (Park et al.; Woo et al.).
+def attention_resnet50(*, attention: str, num_classes: int, in_channels: int, dropout: float) -> PublishedNetwork:
+    """Builds ResNet-50 with BAM after its first three stages (Park et al.) or with CBAM in every block (Woo et al.).
 
     Args:
         attention: `bam` or `cbam`.
         num_classes: K.
         in_channels: Channels of the images.
-        dropout: See `Published`.
+        dropout: See `PublishedNetwork`.
     """
     network: ResNet = torchvision.models.resnet50(weights=None, num_classes=num_classes)
     if attention == "bam":
         for stage in (network.layer1, network.layer2, network.layer3):
-            stage.append(Reweighted(BAM(stage[-1].bn3.num_features)))
+            stage.append(ResidualMask(BAM(stage[-1].bn3.num_features)))
     else:
-        for block in [part for part in network.modules() if isinstance(part, Bottleneck)]:
-            block.bn3 = NormThenCBAM(block.bn3.num_features)
-    return Published(network, in_channels, dropout)
+        for block in [module for module in network.modules() if isinstance(module, Bottleneck)]:
+            block.bn3 = BatchNormCBAM(block.bn3.num_features)
+    return PublishedNetwork(network, in_channels, dropout)

@@ -24,7 +24,7 @@ def test_exported_file_holds_the_metrics_of_the_evaluation(mien, trained_run, fe
 def test_model_is_checked_before_the_data_are_read(mien, trained_run, tmp_path, command):
     code, _, err = mien(command, trained_run, "--data", tmp_path / "nothing", "-o", tmp_path / "mine.onnx")
     assert code == 2
-    assert_sentence(err, "unknown model", "or give the path of an .onnx file")
+    assert_sentence(err, "unknown model", "expected the path of an .onnx file")
 
 
 def test_calibrate_fits_thresholds_to_own_faces(mien, fer2013_csv, user_cache, tmp_path):
@@ -35,8 +35,8 @@ def test_calibrate_fits_thresholds_to_own_faces(mien, fer2013_csv, user_cache, t
     assert "50.0% of the faces" in out
     code, out, _ = mien("recognize", ASTRONAUT, "--model", mine, "--json", "--threads", 1)
     assert json.loads(out)[0]["faces"][0]["expression"] == "happy"
-    assert "on its 14 faces" in mien("calibrate", "small", "--data", fer2013_csv, "-o", mine)[1]
-    assert "on its 56 faces" in mien("calibrate", "small", "--data", fer2013_csv, "--split", "all", "-o", mine)[1]
+    assert "on these 14 faces" in mien("calibrate", "small", "--data", fer2013_csv, "-o", mine)[1]
+    assert "on these 56 faces" in mien("calibrate", "small", "--data", fer2013_csv, "--split", "all", "-o", mine)[1]
     code, _, err = mien("calibrate", "small", "--data", fer2013_csv, "--coverage", 0, "-o", mine)
     assert code == 2
     assert_sentence(err, "the coverage must be above 0 and at most 1, got 0")

@@ -1,4 +1,4 @@
-"""An 8-bit file is small, says nearly the same, and is a model file like any other."""
+"""Tests of 8-bit files: size, weights, logits, calibration and metadata."""
 
 import numpy as np
 import onnx
@@ -34,87 +34,87 @@ def quantized(exported_run, dataset, tmp_path_factory):
     return quantize(str(exported_run), path, dataset), path
 
 
-def test_it_has_integer_weights_and_half_the_size(quantized, exported_run):
+def test_quantized_file_has_integer_weights_and_half_the_size(quantized, exported_run):
     _, path = quantized
     assert path.stat().st_size < 0.65 * exported_run.stat().st_size
     kinds = {tensor.data_type for tensor in onnx.load(path).graph.initializer if len(tensor.dims) == 4}
     assert kinds == {onnx.TensorProto.INT8}
 
 
-@pytest.mark.parametrize("which", ["quantized here", *shipped_models()])
-def test_no_processor_overflows(quantized, which):
-    """Two products of activation and weight fit into 16 bits: AVX2 without VNNI adds them there."""
-    path = quantized[1] if which == "quantized here" else find_model(which)
+@pytest.mark.parametrize("which", ["quantized", *shipped_models()])
+def test_products_fit_into_16_bits(quantized, which):
+    """AVX2 without VNNI adds two products of activation and weight in 16 bits."""
+    path = quantized[1] if which == "quantized" else find_model(which)
     weights = [numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer if len(each.dims) >= 2]
     products = [2 * 255 * int(np.abs(each.astype(int)).max()) for each in weights if each.dtype == np.int8]
     assert products or "quantized" not in OnnxModel(path).metadata
     assert max(products, default=0) < 2**15
 
 
-def test_any_number_of_faces_will_do(exported_run, dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantizing, "_BATCH", 4)
+def test_number_of_faces_need_not_divide_into_batches(exported_run, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantizing, "_MAX_BATCH_SIZE", 4)
     assert quantize(str(exported_run), tmp_path / "some.onnx", dataset, faces=7).metadata["quantized"]["faces"] == 7
 
 
-def test_it_says_nearly_what_the_original_says(quantized, exported_run, dataset):
+def test_quantized_logits_are_close_to_the_original(quantized, exported_run, dataset):
     images = dataset.images
-    expected, got = OnnxModel(exported_run).logits(images), quantized[0].logits(images)
-    assert np.abs(got - expected).mean() < 0.1 * expected.std()
-    assert not np.array_equal(got, expected)
+    expected, logits = OnnxModel(exported_run).logits(images), quantized[0].logits(images)
+    assert np.abs(logits - expected).mean() < 0.1 * expected.std()
+    assert not np.array_equal(logits, expected)
 
 
-def test_it_comes_back_as_a_network_of_torch(quantized, dataset):
-    assert _difference(quantized[1], dataset.images) < 0.05
+def test_torch_reads_a_quantized_file(quantized, dataset):
+    assert relative_difference(quantized[1], dataset.images) < 0.05
 
 
 @pytest.mark.parametrize("which", shipped_models())
-def test_a_shipped_one_comes_back_as_a_network_of_torch(real_dataset, which):
-    """Asked of faces: noise leaves the ranges that were set by faces, so that 8 bits cut it off and torch does not."""
-    assert _difference(find_model(which), real_dataset.split("public").images[:200]) < 0.05
+def test_torch_reads_a_shipped_model(real_dataset, which):
+    """On faces, since noise exceeds the ranges chosen from faces, so that the integers saturate and torch does not."""
+    assert relative_difference(find_model(which), real_dataset.split("public").images[:200]) < 0.05
 
 
-def _difference(path, images):
-    """Mean distance of torch's logits from the file's, as a share of these's spread."""
-    expected, got = OnnxModel(path).logits(images), TorchModel.from_onnx(path).logits(images)
-    return np.abs(got - expected).mean() / expected.std()
+def relative_difference(path, images):
+    """Mean absolute difference between torch's logits and the file's, divided by the standard deviation of these."""
+    expected, logits = OnnxModel(path).logits(images), TorchModel.from_onnx(path).logits(images)
+    return np.abs(logits - expected).mean() / expected.std()
 
 
-def test_a_layer_that_is_used_twice_comes_back_too(dataset, tmp_path):
-    """CBAM's perceptron sees the mean and the maximum: the quantizer makes two of its biases."""
+def test_torch_reads_a_layer_that_is_used_twice(dataset, tmp_path):
+    """CBAM applies its perceptron to the mean and the maximum, and the quantizer copies its biases."""
     config = Config(network=NetworkConfig("cbam_resnet18", "mini", size=24))
     network, preprocessing = build_network(config, 7)
     trained = TorchModel(network.eval(), preprocessing, EXPRESSIONS, config, Calibration(), {})
     export(trained, tmp_path / "cbam.onnx", dataset.split("public"), {})
     quantize(str(tmp_path / "cbam.onnx"), tmp_path / "integers.onnx", dataset)
-    again = TorchModel.from_onnx(tmp_path / "integers.onnx").network.state_dict()
+    weights = TorchModel.from_onnx(tmp_path / "integers.onnx").network.state_dict()
     name = "backbone.layer1.0.attention.channel.0.bias"
-    torch.testing.assert_close(again[name], network.state_dict()[name], rtol=0.05, atol=0.01)
+    torch.testing.assert_close(weights[name], network.state_dict()[name], rtol=0.05, atol=0.01)
 
 
-def test_it_is_calibrated_by_what_it_says_itself(quantized, dataset):
-    classifier, path = quantized
+def test_quantized_file_is_calibrated_on_its_own_logits(quantized, dataset):
+    model, path = quantized
     public = dataset.split("public")
-    assert OnnxModel(path).calibration == classifier.calibration
-    expected = calibrate(Predictions(public.index, classifier.logits(public.images), public.targets))
-    assert classifier.calibration.temperature == pytest.approx(expected.temperature, rel=1e-3)
-    assert classifier.calibration.faces == len(public)
+    assert OnnxModel(path).calibration == model.calibration
+    expected = calibrate(Predictions(public.index, model.logits(public.images), public.targets))
+    assert model.calibration.temperature == pytest.approx(expected.temperature, rel=1e-3)
+    assert model.calibration.faces == len(public)
 
 
-def test_its_metadata_says_what_it_is(quantized, exported_run):
+def test_metadata_describes_the_quantization(quantized, exported_run):
     stored, original = quantized[0].metadata, OnnxModel(exported_run).metadata
     assert stored["weights"] == f"{original['weights']}-int8"
     assert stored["quantized"] == {"faces": 28, "seed": 0}
-    assert "metrics" not in stored  # those were the original's
-    same = ("classes", "preprocessing", "network", "config", "licence")
-    assert {key: stored[key] for key in same} == {key: original[key] for key in same}
+    assert "metrics" not in stored  # they would be those of the original
+    unchanged = ("classes", "preprocessing", "network", "config", "licence")
+    assert {key: stored[key] for key in unchanged} == {key: original[key] for key in unchanged}
 
 
-def test_what_cannot_be_quantized_is_one_sentence(quantized, exported_run, dataset, tmp_path):
-    with pytest.raises(WeightsError, match="is quantized already"):
+def test_quantize_names_invalid_arguments(quantized, exported_run, dataset, tmp_path):
+    with pytest.raises(WeightsError, match="is already quantized"):
         quantize(str(quantized[1]), tmp_path / "again.onnx", dataset)
-    with pytest.raises(ConfigError, match=r"its name must end in \.onnx, got mine\.bin"):
+    with pytest.raises(ConfigError, match=r"must end in \.onnx, got mine\.bin"):
         quantize(str(exported_run), tmp_path / "mine.bin", dataset)
-    with pytest.raises(ConfigError, match="one training face or more"):
+    with pytest.raises(ConfigError, match="quantizing needs 1 training face or more, got 0"):
         quantize(str(exported_run), tmp_path / "mine.onnx", dataset, faces=0)
     with pytest.raises(DataError, match="no training split"):
         quantize(str(exported_run), tmp_path / "mine.onnx", dataset.split("public"))

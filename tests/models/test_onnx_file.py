@@ -11,11 +11,11 @@ import torch
 from mien.models import onnx_file
 from mien.networks import registry
 from mien.networks.registry import NetworkSpec
-from tests.networks.test_registry import CONSTRUCTIONS, name_of
+from tests.networks.test_registry import DISTINCT_NETWORKS, name_of
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spec", CONSTRUCTIONS, ids=name_of)
+@pytest.mark.parametrize("spec", DISTINCT_NETWORKS, ids=name_of)
 def test_exported_network_has_the_logits_masks_and_weights_of_torch(spec: NetworkSpec, tmp_path):
     torch.manual_seed(0)
     network = registry.create(spec)

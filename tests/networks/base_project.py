@@ -1,7 +1,7 @@
-"""How the base project (phamquiluan/ResidualMaskingNetwork, MIT) names what `resmasking` holds; seeded weights.
+"""Maps our parameter names to those of the base project (phamquiluan/ResidualMaskingNetwork, MIT); seeded weights.
 
-None of its code stands here: the names are a map, and the golden logits in `test_resmasking.py` were computed once by
-its code from the weights that `seeded_weights` makes.
+This file contains no code of the base project. Its code computed the golden logits in `test_resmasking.py` once, from
+the weights that `seeded_weights` returns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def base_name(key: str) -> str:
-    """Our state dict key -> the base project's."""
+    """Our state dict key -> that of the base project."""
     if match := re.fullmatch(r"masks\.(\d)\.(down|up|enlarge|head)(?:\.(\d))?\.(.+)", key):
         stage, part, index, rest = match.groups()
         depth = 4 - int(stage)
@@ -30,7 +30,7 @@ def base_name(key: str) -> str:
 
 
 def seeded_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Weights for each name, from the name alone: He-scaled convolutions, batch norms near the identity."""
+    """Weights that depend on each parameter's name alone: He-scaled convolutions, batch norms near the identity."""
     weights = {}
     for name, shape in shapes.items():
         random = np.random.RandomState(zlib.crc32(name.encode()) % 2**31)
@@ -49,5 +49,5 @@ def seeded_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
 
 
 def seeded_images() -> Tensor:
-    """(2, 3, 224, 224), standard normal."""
+    """Images (2, 3, 224, 224), standard normal."""
     return torch.from_numpy(np.random.RandomState(0).standard_normal((2, 3, 224, 224)).astype(np.float32))

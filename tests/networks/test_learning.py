@@ -1,4 +1,4 @@
-"""Every construction of a network can learn: it comes to know 28 faces by heart."""
+"""Tests that every kind of network can learn: it memorises 28 faces."""
 
 import pytest
 import torch
@@ -7,37 +7,37 @@ from torch.nn import functional as F
 
 from mien.networks import registry
 from mien.networks.registry import NetworkSpec
-from tests.networks.test_registry import CONSTRUCTIONS, name_of
+from tests.networks.test_registry import DISTINCT_NETWORKS, name_of
 
 CLASSES = 7
 FACES = 4 * CLASSES
-MOST_STEPS = 60
-LEARNERS = [*CONSTRUCTIONS, registry.find("resnet18_masking_reconstruction", "rmn")]
-"""The paper's own too: nothing else learns through masks as deep with a sigmoid at their end."""
+MAX_STEPS = 60
+LEARNERS = [*DISTINCT_NETWORKS, registry.find("resnet18_masking_reconstruction", "rmn")]
+"""With the paper's own network, the only one with masks of depth 4 that end in a sigmoid."""
 
 
-def faces(channels: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(28, channels, size, size), mean 0 and deviation 1, and their classes; drawn at 48 pixels, like FER2013's."""
+def create_faces(channels: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (28, channels, size, size) with mean 0 and standard deviation 1, and their classes (28,)."""
     generator = torch.Generator().manual_seed(0)
     gray = F.interpolate(torch.randn(FACES, 1, 12, 12, generator=generator), size=48, mode="bicubic")
     images = F.interpolate(gray, size=size, mode="bilinear").expand(-1, channels, -1, -1)
     return (images - images.mean()) / images.std(), torch.arange(FACES) % CLASSES
 
 
-def steps_to_know(spec: NetworkSpec, learning_rate: float) -> int | None:
-    """Optimiser steps until every face is right, as training sees it; None where MOST_STEPS do not do.
+def count_steps(spec: NetworkSpec, learning_rate: float) -> int | None:
+    """Counts optimiser steps until every face is right; None if MAX_STEPS do not suffice.
 
-    Batch norms use the batch, as in training, since a few steps are too few for running means. Nothing is left out at
-    random: that would make the answer a matter of luck.
+    Batch norms use the statistics of the batch, since running statistics need more steps. Dropout and stochastic depth
+    are off, so that the result does not depend on chance.
     """
     torch.manual_seed(0)
     network = registry.create(spec).train()
-    for part in network.modules():
-        if isinstance(part, (torch.nn.Dropout, torchvision.ops.StochasticDepth)):
-            part.eval()
-    images, targets = faces(spec.in_channels, max(32, spec.min_size))
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Dropout, torchvision.ops.StochasticDepth)):
+            module.eval()
+    images, targets = create_faces(spec.in_channels, max(32, spec.min_size))
     optimiser = torch.optim.AdamW(network.parameters(), learning_rate, fused=True)
-    for step in range(MOST_STEPS):
+    for step in range(MAX_STEPS):
         outputs = network(images)
         if bool((outputs.logits.argmax(dim=1) == targets).all()):
             return step
@@ -53,11 +53,11 @@ def steps_to_know(spec: NetworkSpec, learning_rate: float) -> int | None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", LEARNERS, ids=name_of)
-def test_it_learns(spec):
-    steps = steps_to_know(spec, 5e-5 if spec.name == "vgg19" else 1e-3)  # VGG-19 has no batch norm
+def test_network_memorises_28_faces(spec):
+    steps = count_steps(spec, 5e-5 if spec.name == "vgg19" else 1e-3)  # VGG-19 has no batch norm
     assert steps is not None
-    assert steps > 0, "it knew them from the start: the test says nothing"
+    assert steps > 0, "every face was right before the first step, so that the test shows nothing"
 
 
-def test_it_does_not_know_them_without_learning():
-    assert steps_to_know(registry.find("resnet18", "mini"), 0) is None
+def test_learning_rate_0_memorises_nothing():
+    assert count_steps(registry.find("resnet18", "mini"), 0) is None

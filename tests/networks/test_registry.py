@@ -1,4 +1,4 @@
-"""The registry is the test matrix: every network, every property."""
+"""Tests of every network of the registry: parameters, cost, shapes, gradients and masks."""
 
 import csv
 from pathlib import Path
@@ -19,7 +19,7 @@ def name_of(spec: NetworkSpec) -> str:
     return f"{spec.name}-{spec.variant}".strip("-")
 
 
-MADE_OF_THE_SAME = {
+REDUNDANT_NETWORKS = {
     "resnet152",
     *(f"resnet{depth}_masking_reconstruction {variant}" for depth in (18, 34) for variant in ("paper", "rmn")),
     "resnet34_masking_reconstruction small",
@@ -28,16 +28,16 @@ MADE_OF_THE_SAME = {
     "resnet18 mini",
     "resnet18 mini-wide",
 }
-CONSTRUCTIONS = [spec for spec in NETWORKS if spec.title not in MADE_OF_THE_SAME]
-"""For what takes long: the others have no part that these are not made of as well. What is shipped is among them."""
+DISTINCT_NETWORKS = [spec for spec in NETWORKS if spec.title not in REDUNDANT_NETWORKS]
+"""The networks for slow tests, among them the shipped ones. The others consist of the same modules as these."""
 
 
-def test_what_others_are_made_of_is_said_of_networks_that_there_are():
-    assert {spec.title for spec in NETWORKS} >= MADE_OF_THE_SAME
+def test_redundant_networks_are_in_the_registry():
+    assert {spec.title for spec in NETWORKS} >= REDUNDANT_NETWORKS
 
 
-def filled(spec: NetworkSpec, **changes) -> torch.nn.Module:
-    """A network of one value, since drawing new weights would take most of a test."""
+def build_constant_network(spec: NetworkSpec, **changes) -> torch.nn.Module:
+    """Builds a network whose weights are all 0.01, since random weights would take most of a test's time."""
     with torch.device("meta"):
         network = registry.create(spec, **changes)
     for tensor in network.to_empty(device="cpu").state_dict().values():
@@ -52,7 +52,7 @@ def spec(request) -> NetworkSpec:
 
 @pytest.fixture(scope="module")
 def network(spec) -> torch.nn.Module:
-    """One of each, shared by the tests of this module, since the large ones take seconds to make."""
+    """A network of the row, shared by the tests of this module, since large networks take seconds to build."""
     torch.manual_seed(0)
     return registry.create(spec)
 
@@ -62,7 +62,7 @@ def small_images(spec: NetworkSpec, n: int = 2, channels: int | None = None) -> 
     return torch.randn(n, channels or spec.in_channels, size, size)
 
 
-def test_parameters_and_multiply_adds_are_those_of_the_table(spec):
+def test_parameters_and_multiply_adds_equal_those_of_the_row(spec):
     with torch.device("meta"):
         network = registry.create(spec).eval()
         with FlopCounterMode(display=False) as counter:
@@ -72,7 +72,7 @@ def test_parameters_and_multiply_adds_are_those_of_the_table(spec):
     assert counter.get_total_flops() == 2 * spec.multiply_adds
 
 
-def test_shapes_and_ranges(spec, network):
+def test_training_outputs_have_the_documented_shapes_and_ranges(spec, network):
     images = small_images(spec)
     outputs = network.train()(images)
     assert outputs.logits.shape == (2, 7)
@@ -80,7 +80,7 @@ def test_shapes_and_ranges(spec, network):
     assert len(outputs.masks) == (3 if spec.name == "resattnet56" else len(spec.arguments.get("masks", ())))
     assert len(outputs.auxiliary_logits) == {"googlenet": 2, "inception_v3": 1}.get(spec.name, 0)
     assert all(mask.min() >= 0 and mask.max() <= 1 for mask in outputs.masks)
-    if "masking_reconstruction" not in spec.name:
+    if not spec.arguments.get("reconstruct"):
         assert outputs.reconstruction is None
     else:
         assert outputs.reconstruction.shape == images.shape
@@ -88,7 +88,7 @@ def test_shapes_and_ranges(spec, network):
         assert outputs.reconstruction.max() <= 1
 
 
-def test_decoder_and_auxiliary_heads_are_for_training_only(spec, network):
+def test_evaluation_outputs_have_no_reconstruction_and_auxiliary_logits(spec, network):
     with torch.inference_mode():
         outputs = network.eval()(small_images(spec))
     assert torch.isfinite(outputs.logits).all()
@@ -96,14 +96,14 @@ def test_decoder_and_auxiliary_heads_are_for_training_only(spec, network):
     assert outputs.auxiliary_logits == ()
 
 
-def test_the_smallest_images_are_borne_in_training_too(spec, network):
+def test_training_forward_accepts_the_smallest_images(spec, network):
     images = torch.randn(2, spec.in_channels, spec.min_size, spec.min_size)
     assert torch.isfinite(network.train()(images).logits).all()
 
 
 @torch.inference_mode()
-def test_a_state_dict_holds_all_of_a_network(spec, network):
-    other = filled(spec)
+def test_state_dict_restores_the_logits(spec, network):
+    other = build_constant_network(spec)
     images = small_images(spec)
     assert not torch.equal(other.eval()(images).logits, network.eval()(images).logits)
     other.load_state_dict(network.state_dict())
@@ -111,9 +111,9 @@ def test_a_state_dict_holds_all_of_a_network(spec, network):
 
 
 @torch.inference_mode()
-def test_five_classes_and_one_channel(spec):
+def test_network_with_five_classes_and_one_channel(spec):
     images = small_images(spec, channels=1)
-    outputs = filled(spec, num_classes=5, in_channels=1).train()(images)
+    outputs = build_constant_network(spec, num_classes=5, in_channels=1).train()(images)
     for logits in (outputs.logits, *outputs.auxiliary_logits):
         assert logits.shape == (2, 5)
         assert torch.isfinite(logits).all()
@@ -123,29 +123,29 @@ def test_five_classes_and_one_channel(spec):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"num_classes": 1}, "2 classes or more apart, got 1"),
-        ({"num_classes": 0}, "2 classes or more apart, got 0"),
+        ({"num_classes": 1}, "a network needs 2 classes or more, got 1"),
+        ({"num_classes": 0}, "a network needs 2 classes or more, got 0"),
         ({"in_channels": 2}, "images of 1 or 3 channels, got 2"),
         ({"in_channels": 0}, "images of 1 or 3 channels, got 0"),
     ],
 )
-def test_classes_and_channels_out_of_range(change, sentence):
+def test_classes_and_channels_out_of_range_are_named(change, sentence):
     for name in ("vgg19", "resattnet56", "resmasking"):
         with pytest.raises(ConfigError, match=sentence):
             registry.create(registry.find(name), **change)
 
 
 def test_every_parameter_receives_a_gradient(spec, network):
-    """And every convolution one that is not zero, once no batch norm starts at 0, as those that end a block do."""
+    """Gradients of convolutions are also not zero, once the batch norms that start at 0 are set to 1."""
     network.zero_grad()
-    norms = [part for part in network.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-    before = [norm.weight.detach().clone() for norm in norms]
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    weights = [norm.weight.detach().clone() for norm in norms]
     for norm in norms:
         torch.nn.init.ones_(norm.weight)
     network.train()
-    for part in network.modules():
-        if isinstance(part, torchvision.ops.StochasticDepth):  # it leaves out blocks at random
-            part.eval()
+    for module in network.modules():
+        if isinstance(module, torchvision.ops.StochasticDepth):  # it drops blocks at random
+            module.eval()
     images = small_images(spec, n=3)
     outputs = network(images)
     loss = outputs.logits.square().sum() + sum(logits.square().sum() for logits in outputs.auxiliary_logits)
@@ -157,27 +157,26 @@ def test_every_parameter_receives_a_gradient(spec, network):
     assert [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()] == []
     assert [name for name, gradient in gradients.items() if gradient.ndim > 1 and not gradient.any()] == []
     network.zero_grad()
-    for norm, weight in zip(norms, before, strict=True):
+    for norm, weight in zip(norms, weights, strict=True):
         norm.weight.data.copy_(weight)
 
 
 @torch.inference_mode()
-def test_masks_matter(spec, network, monkeypatch):
-    """The logits change when a mask does: masks re-weight features rather than stand beside them."""
-    masks = [part for part in network.modules() if isinstance(part, (UNetMask, BAM, CBAM, SoftMask))]
+def test_logits_depend_on_the_masks(spec, network, monkeypatch):
+    masks = [module for module in network.modules() if isinstance(module, (UNetMask, BAM, CBAM, SoftMask))]
     assert bool(masks) == any(word in spec.name for word in ("mask", "bam", "att"))
+    if not masks:
+        return
     images = small_images(spec)
     before = network.eval()(images).logits
     for mask in masks:
         monkeypatch.setattr(mask, "forward", torch.zeros_like)
-    if not masks:
-        return
     assert not torch.allclose(before, network(images).logits)
 
 
 @pytest.mark.parametrize(("variant", "multiply_adds", "parameters"), [("small", 100e6, 4e6), ("tiny", 20e6, 0.6e6)])
-def test_small_and_tiny_keep_their_promises(variant, multiply_adds, parameters):
-    """At most so many multiply-adds and parameters, for gray faces of 48 pixels."""
+def test_small_and_tiny_stay_below_their_limits(variant, multiply_adds, parameters):
+    """Limits of multiply-adds and parameters, for gray faces of 48 pixels."""
     specs = [spec for spec in NETWORKS if spec.variant == variant]
     assert specs
     for spec in specs:
@@ -186,19 +185,19 @@ def test_small_and_tiny_keep_their_promises(variant, multiply_adds, parameters):
         assert (spec.size, spec.in_channels) == (48, 1)
 
 
-def test_the_paper_variants_stages_are_as_published():
+def test_masks_of_the_paper_variant_have_the_published_shapes():
     with torch.device("meta"):
         network = registry.create(registry.find("resnet18_masking_reconstruction", "paper")).eval()
         masks = network(torch.empty(1, 3, 224, 224)).masks
     assert [tuple(mask.shape[1:]) for mask in masks] == [(64, 112, 112), (128, 56, 56), (256, 28, 28), (512, 14, 14)]
 
 
-def test_an_unknown_network_names_the_near_ones():
+def test_unknown_network_lists_similar_names():
     with pytest.raises(ConfigError, match="unknown network resmaskin: did you mean resmasking"):
         registry.find("resmaskin")
 
 
-def test_a_wrong_variant_names_the_right_ones():
+def test_unknown_variant_lists_the_variants():
     with pytest.raises(ConfigError, match="variants paper, rmn, small, mini, tiny, got large"):
         registry.find("resnet18_masking_reconstruction", "large")
     with pytest.raises(ConfigError, match="resmasking has no variants, got small"):

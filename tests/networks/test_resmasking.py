@@ -1,11 +1,11 @@
-"""The base network is the base project's, weight for weight."""
+"""Tests that the base network has the parameters and logits of the base project."""
 
 import pytest
 import torch
 
 from mien.networks import registry
 from tests.networks.base_project import base_name, seeded_images, seeded_weights
-from tests.networks.test_registry import filled
+from tests.networks.test_registry import build_constant_network
 
 # Computed once by the base project's own code (commit 9141618) from `seeded_weights` and `seeded_images`.
 GOLDEN = (
@@ -16,14 +16,14 @@ GOLDEN = (
 
 @pytest.fixture(scope="module")
 def network():
-    return filled(registry.find("resmasking"))
+    return build_constant_network(registry.find("resmasking"))
 
 
-def test_it_has_the_base_projects_parameters(network):
+def test_number_of_parameters_equals_that_of_the_base_project(network):
     assert sum(parameter.numel() for parameter in network.parameters()) == 137_796_423
 
 
-def test_the_key_map_is_one_to_one(network):
+def test_key_map_is_one_to_one(network):
     names = [base_name(key) for key in network.state_dict()]
     assert len(set(names)) == len(names)
     assert {
@@ -34,11 +34,11 @@ def test_the_key_map_is_one_to_one(network):
     } <= set(names)
 
 
-def test_its_logits_are_the_base_projects(network):
+def test_logits_equal_those_of_the_base_project(network):
     state = network.state_dict()
     shapes = {base_name(key): tuple(tensor.shape) for key, tensor in state.items()}
     weights = seeded_weights(shapes)
     network.load_state_dict({key: weights[base_name(key)] for key in state})
     with torch.inference_mode():
         logits = network.eval()(seeded_images()).logits
-    torch.testing.assert_close(logits, torch.tensor(GOLDEN), rtol=0, atol=1e-5 + 5e-6)  # + the rounding of GOLDEN
+    torch.testing.assert_close(logits, torch.tensor(GOLDEN), rtol=0, atol=1e-5 + 5e-6)  # plus the rounding of GOLDEN

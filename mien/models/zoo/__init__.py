@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mien.errors import WeightsError, near
+from mien.errors import WeightsError, near, shortened
 
 DEFAULT_MODEL = "small"
 """The shipped model that is used unless another one is chosen."""
@@ -32,7 +32,7 @@ def find_model(model: str | Path) -> Path:
     models = shipped_models()
     if str(model) not in models:
         raise WeightsError(
-            f"expected the name of a shipped model or the path of an .onnx file, got {model!s:.80}: "
+            f"unknown model {shortened(model)}: expected the path of an .onnx file or the name of a shipped model; "
             f"{near(str(model), models)}"
         )
     return models[str(model)]
