@@ -115,7 +115,7 @@ class OnnxModel:
         if not matches or isinstance(images[0], int):
             raise WeightsError(
                 f"{self.path} must take images {['batch', *image]} and give logits {['batch', *row]} according to its "
-                f"metadata, got {inputs!s:.80} and {outputs!s:.80}: export it again"
+                f"metadata, got {shortened(inputs)} and {shortened(outputs)}: export it again"
             )
 
 
@@ -146,6 +146,6 @@ def _parse_metadata(stored: str | None, path: Path) -> dict[str, Any]:
     if not valid or len(set(classes)) < len(classes):
         raise WeightsError(
             f"the {METADATA_KEY} metadata of {path} must list one or more distinct class names, got "
-            f"{classes!s:.80}: export it again"
+            f"{shortened(classes)}: export it again"
         )
     return metadata
