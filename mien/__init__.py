@@ -1,15 +1,15 @@
-"""mien names the expression on every face.
+"""Recognises the expression on every face in photographs and videos.
 
     from mien import Recognizer
     for face in Recognizer()("photo.jpg"):
         print(face.expression.name, face.expression.confidence)
 
     from mien import VideoRecognizer
-    for frame in VideoRecognizer()("film.mp4"):
+    for frame in VideoRecognizer()("video.mp4"):
         for face in frame.faces:
             print(frame.time_s, face.track, face.steady.name)
 
-Nothing is imported, read or fetched until a name is used.
+Importing mien is fast: each name is imported when it is first used, and nothing is downloaded on import.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
+_MODULES = {
     "Recognizer": "mien.recognition.recognizer",
     "VideoRecognizer": "mien.video.recognizer",
     "Face": "mien.types",
@@ -41,8 +41,8 @@ __all__ = ["EXPRESSIONS", "Box", "Expression", "Face", "MienError", "Recognizer"
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

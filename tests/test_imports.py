@@ -1,8 +1,10 @@
-"""Imports go downwards only, and people who recognise never need torch."""
+"""Imports between rooms go downwards only, without cycles, and recognition does not import torch."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Set
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ MAY_IMPORT = {
     "deploy": {"service"},
     "service": FACES | {"models", "detection", "recognition", "export"},
 }
-"""Room or file of mien -> the others that it may import. `cli`, `__init__` and `__main__` may import all."""
+"""Room or file of mien -> the rooms and files it may import. `cli`, `__init__` and `__main__` may import all."""
 
 TORCH_FREE = (
     "cores",
@@ -75,11 +77,11 @@ TORCH_FREE = (
     "service",
     *("models/model", "models/onnx_model", "models/session", "models/download", "models/zoo/__init__", "export/page"),
 )
-"""Rooms and files that must not import torch anywhere, not even inside a function."""
+"""Rooms and files that must not import torch, not even inside a function."""
 
 TRAIN_ONLY = {"torch", "torchvision", "lightning_fabric", "safetensors", "tensorboard", "onnx", "onnxscript"}
 
-DONE_WITHOUT = {
+NOT_IMPORTED = {
     "help": (
         "sys.argv = ['mien', '--help']; from mien.cli import main; main()",
         {"torch", "onnxruntime", "numpy", "PIL", "pyarrow", "matplotlib", "pydantic"},
@@ -102,12 +104,13 @@ DONE_WITHOUT = {
     "reading faces": ("import mien.data, mien.data.inspection", {"torch", "pydantic"}),
     "listing networks": ("from mien.networks.registry import NETWORKS; assert NETWORKS", {"torch", "pydantic"}),
 }
-"""What people do -> how a program does it, and the modules that it must not have imported then."""
+"""Task -> code that performs it, and the modules that it must not import."""
 
 
 def modules() -> list[Path]:
-    free = {PACKAGE / name for name in ("__init__.py", "__main__.py")}
-    return sorted(set(PACKAGE.rglob("*.py")) - free - set((PACKAGE / "cli").glob("*.py")))
+    """Returns the files that the table of allowed imports covers."""
+    exempt = {PACKAGE / name for name in ("__init__.py", "__main__.py")}
+    return sorted(set(PACKAGE.rglob("*.py")) - exempt - set((PACKAGE / "cli").glob("*.py")))
 
 
 def room(path: Path) -> str:
@@ -115,7 +118,7 @@ def room(path: Path) -> str:
 
 
 def imported(path: Path, everywhere: bool = True) -> set[str]:
-    """Full names of the modules that a file imports; `everywhere` counts those inside functions."""
+    """Returns the full names of the modules that a file imports; `everywhere` includes imports inside functions."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = ast.walk(tree) if everywhere else iter(tree.body)
     names = set()
@@ -135,7 +138,7 @@ def test_imports_go_downwards(path):
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_the_base_install_is_enough_where_it_must_be(path):
+def test_torch_free_files_import_no_training_packages(path):
     names = {room(path), path.relative_to(PACKAGE).with_suffix("").as_posix()}
     torch_free = not names.isdisjoint(TORCH_FREE)
     packages = {name.partition(".")[0] for name in imported(path, everywhere=torch_free)}
@@ -143,15 +146,15 @@ def test_the_base_install_is_enough_where_it_must_be(path):
         assert not packages & TRAIN_ONLY
 
 
-@pytest.mark.parametrize(("code", "forbidden"), DONE_WITHOUT.values(), ids=DONE_WITHOUT)
-def test_nothing_is_imported_that_is_not_needed(code, forbidden, tmp_path):
+@pytest.mark.parametrize(("code", "forbidden"), NOT_IMPORTED.values(), ids=NOT_IMPORTED)
+def test_task_imports_only_what_it_needs(code, forbidden, tmp_path):
     watched = f"import atexit, sys; atexit.register(lambda: print(sorted({forbidden} & set(sys.modules))))\n{code}"
     done = subprocess.run([sys.executable, "-c", watched, tmp_path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_every_room_has_its_line_in_the_table():
+def test_every_room_is_in_the_table():
     assert {room(path) for path in modules()} == MAY_IMPORT.keys()
 
 
@@ -159,3 +162,27 @@ def test_import_and_recognition_give_no_warning():
     code = f"import mien; mien.__version__; assert mien.Recognizer(threads=1)({str(ASTRONAUT)!r})"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def imported_modules(path: Path, modules: Set[str]) -> set[str]:
+    """Returns which of these modules a file imports, also inside functions, but not for type checking alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node))]
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names} & modules
+            names |= submodules if len(submodules) == len(node.names) else {node.module, *submodules}
+    return names & modules
+
+
+def test_modules_have_no_import_cycle():
+    paths = {path.relative_to(PACKAGE.parent).with_suffix(""): path for path in PACKAGE.rglob("*.py")}
+    files = {".".join(name.parts).removesuffix(".__init__"): path for name, path in paths.items()}
+    graph = {name: imported_modules(path, files.keys()) - {name, "mien"} for name, path in files.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))

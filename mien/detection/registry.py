@@ -10,7 +10,7 @@ from mien.detection.base import Detector
 from mien.detection.blazeface import BlazeFace
 from mien.detection.whole_image import WholeImage
 from mien.detection.yunet import YuNet
-from mien.errors import ConfigError, WeightsError, near
+from mien.errors import ConfigError, WeightsError, near, shortened
 
 DetectorFactory: TypeAlias = Callable[[int | None], Detector]
 """Makes a detector that uses the given number of CPU threads; None lets ONNX Runtime use every core."""
@@ -43,6 +43,6 @@ def create_detector(name_or_path: str, threads: int | None = None) -> Detector:
     if path.suffix == ".onnx":
         raise WeightsError(f"expected a YuNet model file at {path}, but there is no such file; check the path")
     raise ConfigError(
-        f"unknown detector {name_or_path:.80}: {near(name_or_path, DETECTORS)}; you can also give the path of a YuNet "
-        ".onnx file"
+        f"unknown detector {shortened(name_or_path)}: {near(name_or_path, DETECTORS)}; you can also give the path of a "
+        "YuNet .onnx file"
     )
