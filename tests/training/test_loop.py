@@ -148,7 +148,7 @@ def test_resume_with_another_config_raises(tmp_path):
 def test_resume_with_other_classes_raises(tmp_path):
     trainer_in(tmp_path).fit(StopAfter(1))
     renamed = replace(made_up_faces(), classes=tuple("abcdefg"))
-    with pytest.raises(ConfigError, match="was trained with the classes angry, .*, and the data now has a, b"):
+    with pytest.raises(ConfigError, match=r"was trained with the classes angry, .*, and the data now has a, b"):
         trainer_in(tmp_path, dataset=renamed).resume()
 
 
