@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from mien.errors import ConfigError, near
+from mien.errors import ConfigError, near, shortened
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,8 +28,6 @@ MAX_EPOCHS = 100_000
 _MAX_FLOAT = 1e30
 """Upper bound of numbers that only single precision limits."""
 _MAX_INT = 2**31 - 1
-_MAX_VALUE_LETTERS = 80
-"""Letters of a wrong value that an error message repeats."""
 _VALIDATION = ConfigDict(strict=True, extra="forbid")
 
 
@@ -221,10 +219,10 @@ class Config(_Section):
         if data.labels == "ferplus" and not data.ferplus:
             raise ConfigError("data.labels is ferplus but data.ferplus is empty: set it to the path of fer2013new.csv")
         if len(set(data.classes)) < len(data.classes) or "" in data.classes:
-            raise ConfigError(f"data.classes must be different names, got {_shortened(', '.join(data.classes))}")
+            raise ConfigError(f"data.classes must be different names, got {shortened(', '.join(data.classes))}")
         if chained := [name for name in data.merge.values() if name in data.merge]:
             raise ConfigError(
-                f"data.merge must name final classes, but {_shortened(chained[0])} is merged itself: name the class "
+                f"data.merge must name final classes, but {shortened(chained[0])} is merged itself: name the class "
                 "that it counts as"
             )
         if loss.ferplus + loss.label_smoothing >= 1:
@@ -290,10 +288,10 @@ def overridden(table: dict[str, Any], overrides: tuple[str, ...], path: str | Pa
         key, separator, text = pair.partition("=")
         section, _, name = key.partition(".")
         if not (separator and name):
-            raise ConfigError(f"--set expects section.key=value, such as training.epochs=10, got {_shortened(pair)}")
+            raise ConfigError(f"--set expects section.key=value, such as training.epochs=10, got {shortened(pair)}")
         values = table.get(section, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"{section} must be a table in {path}, got {_shortened(repr(values))}")
+            raise ConfigError(f"{section} must be a table in {path}, got {shortened(repr(values))}")
         table[section] = values | {name: _parsed(text)}
     return table
 
@@ -312,7 +310,7 @@ def from_dict(table: dict[str, Any]) -> Config:
         ConfigError: A key is unknown, or a value has the wrong type or is out of range.
     """
     if not isinstance(table, dict):
-        raise ConfigError(f"a config must be a table, got {_shortened(repr(table))}")
+        raise ConfigError(f"a config must be a table, got {shortened(repr(table))}")
     return Config(**table)
 
 
@@ -372,21 +370,21 @@ def _config_error(section: Any, error: ValidationError) -> ConfigError:
     value, fields = problem["input"], section.__pydantic_fields__
     prefix = section.__name__.removesuffix("Config").lower()  # empty for Config itself
     if not problem["loc"]:
-        return ConfigError(f"{prefix} must be a table, got {_shortened(repr(value))}")
+        return ConfigError(f"{prefix} must be a table, got {shortened(repr(value))}")
     key = problem["loc"][0]
     if isinstance(key, int) and key < len(fields):  # a positional argument
         key = list(fields)[key]
     name = f"{prefix}.{key}" if prefix else str(key)
     if key not in fields:
-        return ConfigError(f"unknown key {_shortened(name)}: {near(str(key), fields)}")
+        return ConfigError(f"unknown key {shortened(name)}: {near(str(key), fields)}")
     annotation, limits = fields[key].annotation, fields[key].metadata
     if typing.get_origin(annotation) is Literal:
         choices = ", ".join(_choice(choice) for choice in typing.get_args(annotation))
-        return ConfigError(f"{name} must be one of {choices}, got {_shortened(_choice(value))}")
+        return ConfigError(f"{name} must be one of {choices}, got {shortened(_choice(value))}")
     if problem["type"] in ("greater_than_equal", "less_than_equal"):
         low, high = (getattr(limit, end) for end in ("ge", "le") for limit in limits if hasattr(limit, end))
-        return ConfigError(f"{name} must be {_number(low)}..{_number(high)}, got {_shortened(_number(value))}")
-    return ConfigError(f"{name} must be {_TYPE_NAMES[annotation]}, got {_shortened(repr(value))}")
+        return ConfigError(f"{name} must be {_number(low)}..{_number(high)}, got {shortened(_number(value))}")
+    return ConfigError(f"{name} must be {_TYPE_NAMES[annotation]}, got {shortened(repr(value))}")
 
 
 def _choice(value: object) -> str:
@@ -395,7 +393,3 @@ def _choice(value: object) -> str:
 
 def _number(value: float) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _MAX_VALUE_LETTERS else f"{text[:_MAX_VALUE_LETTERS]}..."

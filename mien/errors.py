@@ -22,6 +22,8 @@ from types import ModuleType
 
 MAX_LETTERS = 80
 """Most characters of a person's value that a message repeats."""
+MAX_NAMES = 40
+"""Most known names that a message lists."""
 
 
 class MienError(Exception):
@@ -81,10 +83,12 @@ def error_text(error: BaseException) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """Returns the end of a message about an unknown name: the known names most like it, or all of them."""
+    """Returns the end of a message about an unknown name: the most similar known names, or the first MAX_NAMES."""
     names = sorted(known)
     close = difflib.get_close_matches(name[:MAX_LETTERS], names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(names)}"
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known are {', '.join(names[:MAX_NAMES])}{', ...' if len(names) > MAX_NAMES else ''}"
 
 
 def shortened(value: object) -> str:

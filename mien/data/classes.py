@@ -82,8 +82,8 @@ def apply_options(dataset: FaceDataset, options: LabelOptions) -> FaceDataset:
     with_faces = {merged[k] for k in np.unique(dataset.targets)}
     _check_options(dataset, options, names, merged, with_faces)
     classes = options.expected or options.classes or _default_classes(merged, with_faces, options.merge)
-    taken = options.classes or classes
-    ids = np.array([classes.index(name) if name in taken else -1 for name in merged], np.int64)
+    kept = options.classes or classes
+    ids = np.array([classes.index(name) if name in kept else -1 for name in merged], np.int64)
     votes = dataset.votes
     if votes is not None:
         votes = np.zeros((len(dataset), len(classes)), np.float32)
@@ -92,13 +92,15 @@ def apply_options(dataset: FaceDataset, options: LabelOptions) -> FaceDataset:
                 votes[:, column] += dataset.votes[:, k]  # type: ignore[index]
     rows = np.flatnonzero(ids[dataset.targets] >= 0)
     if not rows.size:
-        raise DataError(f"{dataset.path} has no face of {', '.join(taken)}; it has {', '.join(sorted(with_faces))}")
-    notes = (*dataset.notes, *_notes(dataset, options, names, [name in taken for name in merged]))
-    # Indexed before the classes change: old ids would not fit the new names.
-    part = dataset if len(rows) == len(dataset) else replace(dataset, votes=None).take(rows)
+        raise DataError(
+            f"{dataset.path} has no face of the classes {shortened(', '.join(kept))}; it has "
+            f"{shortened(', '.join(sorted(with_faces)))}: correct data.classes or choose other data"
+        )
+    notes = (*dataset.notes, *_notes(dataset, options, names, [name in kept for name in merged]))
+    subset = dataset if len(rows) == len(dataset) else replace(dataset, votes=None).take(rows)
     return replace(
-        part,
-        targets=ids[part.targets],
+        subset,
+        targets=ids[subset.targets],
         votes=None if votes is None else votes[rows],
         classes=classes,
         notes=notes,
@@ -118,7 +120,7 @@ def _class_names(dataset: FaceDataset, options: LabelOptions) -> list[str]:
         elif expression and (all_known or expression in asked_for):
             names.append(expression)
         else:
-            if any(expressions):
+            if any(expressions) and not (options.classes or options.expected):
                 _check_spelling(label, dataset.path)
             names.append(label)
     return names
@@ -126,10 +128,10 @@ def _class_names(dataset: FaceDataset, options: LabelOptions) -> list[str]:
 
 def _check_spelling(label: str, path: str) -> None:
     close = difflib.get_close_matches(label.lower(), EIGHT_EXPRESSIONS, 1, MISSPELT)
-    if close and known_expression(label) is None:
+    if close and not known_expression(label):
         raise DataError(
-            f"the class {shortened(label)} of {path} is almost {close[0]}: correct it, or name it in data.classes if "
-            "you mean it"
+            f"the class {shortened(label)} of {path} looks like a misspelt {close[0]}: correct it, or list all classes "
+            "in data.classes"
         )
 
 
@@ -139,16 +141,15 @@ def _without_number(dataset: FaceDataset, options: LabelOptions, k: int) -> str:
     asked_for = (*options.expected, *options.classes, *options.merge)
     if not is_number(label) or any(map(is_number, asked_for)):  # options that name numbers take them as names
         return label
-    number = int(label)
-    numbering = NUMBERINGS[options.numbering] if options.numbering else dict(enumerate(options.classes))
+    number, numbering = int(label), _numbering(options)
     if number in numbering:
         return numbering[number]
     row = dataset.index[int((dataset.targets == k).argmax())]
     where = dataset.path if dataset.form == "folders" else f"row {row} of {dataset.path}"
     if numbering:
         source = f"the numbering {options.numbering}" if options.numbering else "data.classes"
-        raise DataError(f"class number {number} in {where} is none of {source}: {described(numbering)}")
-    choices = "; ".join(f"{name} ({described(numbering)})" for name, numbering in NUMBERINGS.items())
+        raise DataError(f"class number {number} in {where} is not in {source}: {shortened(_numbering_text(numbering))}")
+    choices = "; ".join(f"{name} ({_numbering_text(numbering)})" for name, numbering in NUMBERINGS.items())
     raise DataError(
         f"the classes of {dataset.path} are numbers, and numbers mean different classes in different data sets: choose "
         f"--numbering (data.numbering in a config) from {choices}, or list the names from 0 on in data.classes"
@@ -160,7 +161,12 @@ def is_number(label: str) -> bool:
     return label.isascii() and label.isdecimal() and len(label) < 10
 
 
-def described(numbering: Mapping[int, str]) -> str:
+def _numbering(options: LabelOptions) -> Mapping[int, str]:
+    """Returns class number -> class; empty if the options do not say."""
+    return NUMBERINGS[options.numbering] if options.numbering else dict(enumerate(options.classes))
+
+
+def _numbering_text(numbering: Mapping[int, str]) -> str:
     """Returns a numbering in words: 0 angry, 1 disgust, ..."""
     return ", ".join(f"{number} {name}" for number, name in numbering.items())
 
@@ -168,12 +174,22 @@ def described(numbering: Mapping[int, str]) -> str:
 def _check_options(
     dataset: FaceDataset, options: LabelOptions, names: list[str], merged: list[str], with_faces: set[str]
 ) -> None:
+    """Checks that the options and the data fit each other.
+
+    Args:
+        dataset: The data set with its labels as classes.
+        options: How they become classes.
+        names: Name of each label.
+        merged: Name of each label after merging.
+        with_faces: Those of `merged` that a face has.
+    """
     if options.expected:
         unknown = with_faces - set(options.expected)
         if unknown and not options.classes:
             raise DataError(
                 f"{dataset.path} has the class {shortened(min(unknown))}, which the model does not know; it knows "
-                f"{', '.join(options.expected)}: merge that class with data.merge, or leave it out with data.classes"
+                f"{shortened(', '.join(options.expected))}: merge that class with data.merge, or leave it out with "
+                "data.classes"
             )
         if missing := set(options.classes) - set(options.expected):
             raise DataError(
@@ -202,11 +218,19 @@ def _default_classes(merged: list[str], with_faces: set[str], merge: Mapping[str
     return tuple(name for name in classes if name != "contempt" or name in with_faces)
 
 
-def _notes(dataset: FaceDataset, options: LabelOptions, names: list[str], taken: list[bool]) -> list[str]:
+def _notes(dataset: FaceDataset, options: LabelOptions, names: list[str], kept: list[bool]) -> list[str]:
+    """Returns sentences about numbers, merged classes and left-out classes.
+
+    Args:
+        dataset: The data set with its labels as classes.
+        options: How they become classes.
+        names: Name of each label.
+        kept: Whether faces with that label are kept.
+    """
     notes = []
     if any(is_number(label) and label != name for label, name in zip(dataset.classes, names, strict=True)):
-        numbering = NUMBERINGS[options.numbering] if options.numbering else dict(enumerate(options.classes))
-        notes.append(f"Class numbers are read as {options.numbering or 'data.classes'}: {described(numbering)}.")
+        source = options.numbering or "data.classes"
+        notes.append(f"Class numbers are read as {source}: {_numbering_text(_numbering(options))}.")
     counts = np.bincount(dataset.targets, minlength=len(names)).tolist()
     merged = [
         f"{name} as {options.merge[name]} ({n:,} faces)"
@@ -215,7 +239,7 @@ def _notes(dataset: FaceDataset, options: LabelOptions, names: list[str], taken:
     ]
     if merged:
         notes.append(f"Merged: {', '.join(merged)}.")
-    left_out = [f"{name} ({n:,} faces)" for name, n, kept in zip(names, counts, taken, strict=True) if n and not kept]
+    left_out = [f"{name} ({n:,} faces)" for name, n, keep in zip(names, counts, kept, strict=True) if n and not keep]
     if left_out:
         notes.append(f"Left out: {', '.join(left_out)}.")
     return notes

@@ -64,9 +64,10 @@ def test_folder_names_of_different_case_are_one_class(tmp_path: Path) -> None:
 
 def test_misspelt_expression_raises_unless_it_is_named(tmp_path: Path) -> None:
     folders(tmp_path, "happy", "suprise")
-    with pytest.raises(DataError, match=r"the class suprise of .* is almost surprise: correct it, or name it"):
+    with pytest.raises(DataError, match=r"the class suprise of .* looks like a misspelt surprise: correct it"):
         read(tmp_path)
     assert read(tmp_path, classes=("happy", "suprise")).classes == ("happy", "suprise")
+    assert labels_of(read(tmp_path, classes=("happy",))) == ["happy"]
 
 
 def test_classes_give_order_and_subset(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_number_outside_the_numbering_raises(tmp_path: Path) -> None:
         ({"numbering": "raf-db"}, "the numbering raf-db"),
         ({"classes": ("a", "b")}, "data.classes"),
     ):
-        with pytest.raises(DataError, match=f"class number 9 in .* is none of {source}: "):
+        with pytest.raises(DataError, match=f"class number 9 in .* is not in {source}: "):
             read(tmp_path, **options)
 
 
@@ -167,7 +168,7 @@ def test_classes_that_a_model_does_not_know_raise_unless_left_out(tmp_path: Path
 
 
 def test_no_face_left_raises(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no face of fear; it has happy, sad"):
+    with pytest.raises(DataError, match="has no face of the classes fear; it has happy, sad"):
         read(folders(tmp_path, "happy", "sad"), classes=("fear",))
 
 
