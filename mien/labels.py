@@ -64,6 +64,12 @@ NUMBERINGS = {
 }
 """Data set -> class number -> expression."""
 
+RESERVED_NAMES = frozenset(
+    {"path", "width", "height", "error", "face", "time_s", "frame", "track"}
+    | {"x0", "y0", "x1", "y1", "score", "expression", "confidence", "uncertain"}
+)
+"""Columns of mien's tables of faces, which have another column for each class."""
+
 
 def known_expression(label: str) -> str | None:
     """Returns the known expression that a label names, or None if it names none. Numbers name none."""

@@ -13,13 +13,11 @@ import pytest
 from PIL import Image
 
 from mien.data import FaceDataset, LabelOptions, load
-from mien.labels import EIGHT_EXPRESSIONS, SPLITS, USAGES, class_colours
+from mien.labels import EIGHT_EXPRESSIONS, RESERVED_NAMES, SPLITS, USAGES, class_colours
 from tests.conftest import Mien
 
 for package in ("torch", "onnx", "av", "fastapi", "matplotlib"):
     pytest.importorskip(package)
-
-pytestmark = pytest.mark.slow
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 CONFIG = """
@@ -96,6 +94,14 @@ def check_service_page_and_video(mien: Mien, model: Path, classes: tuple[str, ..
     assert set(classes) <= set(next(csv.reader(io.StringIO(table.read_text()))))
 
 
+def test_columns_of_tables_are_reserved_names() -> None:
+    from mien.recognition.records import columns
+    from mien.video.records import frame_columns
+
+    assert {*columns(()), *frame_columns(())} <= RESERVED_NAMES
+
+
+@pytest.mark.slow
 def test_three_invented_classes_from_folders(mien: Mien, tmp_path: Path, user_cache: Path) -> None:
     """The training starts from shipped weights, whose last layer has seven classes."""
     classes = ("asleep", "bored", "engaged")
@@ -129,6 +135,7 @@ def write_part(dataset: FaceDataset, votes: Path, folder: Path) -> tuple[Path, P
     return faces, part_of_votes
 
 
+@pytest.mark.slow
 def test_eight_classes_from_real_ferplus_votes(
     mien: Mien,
     tmp_path: Path,

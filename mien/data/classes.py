@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError, near, shortened
-from mien.labels import EIGHT_EXPRESSIONS, EXPRESSIONS, NUMBERINGS, known_expression
+from mien.labels import EIGHT_EXPRESSIONS, EXPRESSIONS, NUMBERINGS, RESERVED_NAMES, known_expression
 
 MISSPELT = 0.85
 """Least similarity (difflib's ratio) at which an unknown label counts as a misspelt known one: suprise, not hungry."""
@@ -82,6 +82,11 @@ def apply_options(dataset: FaceDataset, options: LabelOptions) -> FaceDataset:
     with_faces = {merged[k] for k in np.unique(dataset.targets)}
     _check_options(dataset, options, names, merged, with_faces)
     classes = options.expected or options.classes or _default_classes(merged, with_faces, options.merge)
+    if reserved := RESERVED_NAMES.intersection(classes):
+        raise DataError(
+            f"the class {min(reserved)} of {dataset.path} has the name of a column of mien's tables: rename it, or "
+            "give it another name with data.merge"
+        )
     kept = options.classes or classes
     ids = np.array([classes.index(name) if name in kept else -1 for name in merged], np.int64)
     votes = dataset.votes

@@ -167,6 +167,13 @@ def test_classes_that_a_model_does_not_know_raise_unless_left_out(tmp_path: Path
     assert (some.classes, labels_of(some)) == (EXPRESSIONS, ["happy"])
 
 
+def test_class_with_the_name_of_a_column_raises_unless_renamed(tmp_path: Path) -> None:
+    folders(tmp_path, "certain", "uncertain")
+    with pytest.raises(DataError, match=r"the class uncertain of .* has the name of a column of mien's tables"):
+        read(tmp_path)
+    assert read(tmp_path, merge={"uncertain": "unsure"}).classes == ("certain", "unsure")
+
+
 def test_no_face_left_raises(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no face of the classes fear; it has happy, sad"):
         read(folders(tmp_path, "happy", "sad"), classes=("fear",))
