@@ -34,6 +34,6 @@ def open_model(model: str, threads: int | None = None) -> Model:
             torch.set_num_threads(threads)
         return TorchModel.load(path)
     raise WeightsError(
-        f"there is no model {shortened(model)}: expected a run folder, a checkpoint, an .onnx file or the name of a shipped "
-        f"model; {near(model, shipped_models())}"
+        f"there is no model {shortened(model)}: expected a run folder, a checkpoint, an .onnx file or the name of a "
+        f"shipped model; {near(model, shipped_models())}"
     )
