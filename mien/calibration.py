@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.deprecation import moved_names, warn_deprecated
 from mien.errors import ConfigError, DataError, require
 from mien.types import Predictions, from_numbers, softmax
 
@@ -79,6 +80,16 @@ class Calibration:
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """A network's logits (N, K) -> calibrated probabilities (N, K); each row sums to 1."""
         return softmax(self.scale_logits(logits))
+
+    def scaled(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Deprecated: use `scale_logits`."""
+        warn_deprecated("Calibration.scaled", "Calibration.scale_logits")
+        return self.scale_logits(logits)
+
+    def uncertain(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Deprecated: use `is_uncertain`."""
+        warn_deprecated("Calibration.uncertain", "Calibration.is_uncertain")
+        return self.is_uncertain(probabilities)
 
     def is_uncertain(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Calibrated probabilities (N, K) -> (N,) whether the most probable class is below the threshold."""
@@ -197,3 +208,7 @@ def risk_coverage(predictions: Predictions) -> RiskCoverage:
     last = np.append(np.flatnonzero(np.diff(sorted_confidence)), n - 1)  # last row of each run of equal confidences
     kept = last + 1
     return RiskCoverage(kept / n, np.cumsum(wrong[order])[last] / kept, sorted_confidence[last])
+
+
+if not TYPE_CHECKING:
+    __getattr__ = moved_names(__name__, {"best_temperatures": "mien.calibration.fit_temperatures"})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import mien
 from mien import config as configs
 from mien.data.dataset import FaceDataset
+from mien.deprecation import moved_names
 from mien.errors import ConfigError, WeightsError, shortened
 from mien.files import replaced
 from mien.models import onnx_file
@@ -83,3 +84,7 @@ def check_onnx_suffix(path: Path) -> None:
     """
     if path.suffix != ".onnx":
         raise ConfigError(f"the name of an exported network must end in .onnx, got {shortened(path.name)}")
+
+
+if not TYPE_CHECKING:
+    __getattr__ = moved_names(__name__, {"recalibrate": "mien.export.calibrate.recalibrate"})

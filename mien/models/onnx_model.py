@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.calibration import Calibration
+from mien.deprecation import moved_names
 from mien.errors import WeightsError, require, shortened
 from mien.models.session import open_session
 from mien.models.zoo import DEFAULT_MODEL, find_model
@@ -149,3 +150,17 @@ def _parse_metadata(stored: str | None, path: Path) -> dict[str, Any]:
             f"{shortened(classes)}: export it again"
         )
     return metadata
+
+
+if not TYPE_CHECKING:
+    __getattr__ = moved_names(
+        __name__,
+        {
+            "DEFAULT": "mien.models.zoo.DEFAULT_MODEL",
+            "FORMAT": "mien.models.onnx_model.METADATA_FORMAT",
+            "METADATA": "mien.models.onnx_model.METADATA_KEY",
+            "Model": "mien.models.model.Model",
+            "find": "mien.models.zoo.find_model",
+            "shipped": "mien.models.zoo.shipped_models",
+        },
+    )

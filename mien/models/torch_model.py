@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mien import config as configs
 from mien.calibration import Calibration
 from mien.config import Config
+from mien.deprecation import moved_names, warn_deprecated
 from mien.errors import WeightsError
 from mien.models import checkpoint, onnx_file
 from mien.models.build import build_network
@@ -119,6 +120,12 @@ class TorchModel:
             model.digest,
         )
 
+    @classmethod
+    def of_exported(cls, path: Path) -> TorchModel:
+        """Deprecated: use `from_onnx`."""
+        warn_deprecated("TorchModel.of_exported", "TorchModel.from_onnx")
+        return cls.from_onnx(path)
+
     @cached_property
     def digest(self) -> str:
         """Identifies the weights by sixteen hexadecimal digits; 8-bit files add a suffix to those of the original."""
@@ -171,3 +178,17 @@ def compute_logits(
         batch = torch.from_numpy(preprocessing(images[start : start + batch_size])).to(device)
         batches.append(network(batch).logits.float().cpu())
     return np.asarray(torch.cat(batches).numpy(), np.float32)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = moved_names(
+        __name__,
+        {
+            "LAST": "mien.models.checkpoint.LAST",
+            "build": "mien.models.build.build_network",
+            "logits_of": "mien.models.torch_model.compute_logits",
+            "multiply_adds": "mien.models.build.count_multiply_adds",
+            "preprocessing_of": "mien.models.build.preprocessing_for",
+            "rounded": "mien.models.checkpoint.to_half_precision",
+        },
+    )
