@@ -27,13 +27,13 @@ from mien.export import page as page_folder
 PHOTOGRAPH = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 FACES_MS = """async ([url, times]) => {
     const { BrowserEngine } = await import("./browser.js");
-    const { Home } = await import("./home.js");
+    const { Host } = await import("./host.js");
     const model = { name: "small", file: "models/small.onnx" };
-    const engine = await BrowserEngine.open(model, new Home("models.json", null), 1);
+    const engine = await BrowserEngine.open(model, new Host("models.json", null), 1);
     const faces_ms = [];
     let answer = { frame: await createImageBitmap(await (await fetch(url)).blob()) };
     for (let i = 0; i < times; i++) {
-        answer = await engine.frame(answer.frame);
+        answer = await engine.recogniseFrame(answer.frame);
         faces_ms.push(answer.faces_ms);
     }
     return faces_ms;
@@ -82,7 +82,7 @@ def first_result_s(browser: Browser, url: str) -> float:
         started = time.perf_counter()
         page.goto(url, wait_until="domcontentloaded")
         page.set_input_files("#picture-files", PHOTOGRAPH)
-        page.locator("#said", has_text="Happy").wait_for()
+        page.locator("#message", has_text="Happy").wait_for()
         return time.perf_counter() - started
 
 

@@ -80,7 +80,7 @@ def screenshot(chromium: str, site: Path) -> Image.Image:
         ):
             page = browser.new_page(viewport=VIEWPORT, color_scheme="light")
             page.goto(f"http://127.0.0.1:{server.server_port}/")
-            expect(page.locator("#said")).to_have_text("Ready.", timeout=60_000)
+            expect(page.locator("#message")).to_have_text("Ready.", timeout=60_000)
             for _ in range(5):  # the first run is slow, and the page shows how long the last one took
                 page.set_input_files("#picture-files", ASTRONAUT)
                 expect(page.locator("#csv")).to_be_enabled(timeout=60_000)

@@ -1,110 +1,111 @@
-/** Pictures that the person chose: each is recognised, and can be looked at again. */
+/** The pictures that the user chose: recognises each of them and shows the selected one. */
 
-import { Sheet } from "./csv.js";
+import { CsvTable } from "./csv.js";
+import { PageError, sentenceOf } from "./errors.js";
 import { decode } from "./pixels.js";
-import { Problem, sentenceOf } from "./problem.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
-/** @typedef {{file: File, answer: Answer | null, problem: string}} Entry */
+/** @typedef {{file: File, answer: Answer | null, error: string}} Entry */
 
 export class Album {
   /** @type {Entry[]} */
   #entries = [];
-  #shown = -1;
+  #selected = -1;
+  /** Counts the runs of `recognise`, so that an outdated run can stop. */
   #run = 0;
 
   /**
-   * @param {HTMLElement} strip Where small copies of several pictures stand, to choose from.
+   * @param {HTMLElement} strip The element for thumbnails of several pictures.
    * @param {import("./viewer.js").Viewer} viewer
    * @param {import("./engines.js").Engines} engines
-   * @param {(error: unknown) => void} report
-   * @param {(done: Answer) => void} finished Called after each picture.
+   * @param {(error: unknown) => void} showError
+   * @param {(answer: Answer) => void} onAnswer Called after each picture.
    */
-  constructor(strip, viewer, engines, report, finished) {
+  constructor(strip, viewer, engines, showError, onAnswer) {
     this.strip = strip;
     this.viewer = viewer;
     this.engines = engines;
-    this.report = report;
-    this.finished = finished;
-    strip.addEventListener("change", ({ target }) => this.#show(Number(/** @type {HTMLInputElement} */ (target).value)));
+    this.showError = showError;
+    this.onAnswer = onAnswer;
+    strip.addEventListener("change", ({ target }) => this.#select(Number(/** @type {HTMLInputElement} */ (target).value)));
   }
 
-  /** Forgets all pictures. */
+  /** Removes all pictures. */
   close() {
-    for (const picture of this.strip.querySelectorAll("img")) URL.revokeObjectURL(picture.src);
+    for (const image of this.strip.querySelectorAll("img")) URL.revokeObjectURL(image.src);
     this.strip.replaceChildren();
     this.strip.hidden = true;
     this.#entries = [];
-    this.#shown = -1;
+    this.#selected = -1;
     this.#run++;
   }
 
   /**
-   * Shows pictures in the place of those before, and recognises them.
+   * Replaces the pictures and recognises the new ones.
    *
    * @param {File[]} files
    */
   async open(files) {
     this.close();
-    this.#entries = files.map((file) => ({ file, answer: null, problem: "" }));
+    this.#entries = files.map((file) => ({ file, answer: null, error: "" }));
     if (files.length > 1) this.strip.append(...this.#entries.map(({ file }, i) => thumbnail(file, i)));
     this.strip.hidden = files.length < 2;
     await this.recognise();
   }
 
-  /** Recognises the pictures, again where another engine was chosen, and shows the one that is looked at. */
+  /** Recognises all pictures with the current engine, and shows the selected one. */
   async recognise() {
     const run = ++this.#run;
-    for (const entry of this.#entries) Object.assign(entry, { answer: null, problem: "" });
+    for (const entry of this.#entries) Object.assign(entry, { answer: null, error: "" });
     for (const label of this.strip.children) label.classList.remove("done");
-    await this.#show(Math.max(this.#shown, 0));
+    await this.#select(Math.max(this.#selected, 0));
     for (const [i, entry] of this.#entries.entries()) {
       try {
         const engine = await this.engines.current;
         if (run !== this.#run) return;
-        const answer = await engine.picture(entry.file, entry.file.name);
+        const answer = await engine.recognisePicture(entry.file, entry.file.name);
         if (run !== this.#run) return; // other pictures or another engine were chosen meanwhile
         entry.answer = answer;
         this.strip.children[i]?.classList.add("done");
-        this.finished(answer);
+        this.onAnswer(answer);
       } catch (error) {
         if (run !== this.#run) return;
-        if (!(error instanceof Problem) || error.engineGone) return this.report(error);
-        entry.problem = error.message;
-        this.report(error);
+        if (!(error instanceof PageError) || error.engineFailed) return this.showError(error);
+        entry.error = error.message;
+        this.showError(error);
       }
-      if (i === this.#shown) await this.#show(i);
+      if (i === this.#selected) await this.#select(i);
     }
   }
 
-  /** What was recognised in all of them. */
-  sheet() {
-    const sheet = new Sheet();
+  /** Returns the faces of all pictures as CSV. */
+  toCsv() {
+    const table = new CsvTable();
     for (const { file, answer } of this.#entries) {
-      answer?.faces.forEach((face, i) => sheet.addPicture(file.name, i + 1, face));
+      answer?.faces.forEach((face, i) => table.addPictureFace(file.name, i + 1, face));
     }
-    return sheet;
+    return table;
   }
 
   /** @param {number} i */
-  async #show(i) {
+  async #select(i) {
     const entry = this.#entries[i];
     if (!entry) return;
-    this.#shown = i;
+    this.#selected = i;
     const button = this.strip.querySelectorAll("input")[i];
     if (button) button.checked = true;
     try {
       const bitmap = await decode(entry.file, entry.file.name);
-      if (entry !== this.#entries[this.#shown]) return bitmap.close();
+      if (entry !== this.#entries[this.#selected]) return bitmap.close();
       this.viewer.showPicture(bitmap, entry.answer?.faces ?? null);
     } catch (error) {
-      if (entry !== this.#entries[this.#shown]) return;
-      entry.problem = sentenceOf(error);
+      if (entry !== this.#entries[this.#selected]) return;
+      entry.error = sentenceOf(error);
       this.viewer.clear();
     }
-    if (!entry.problem) return;
-    this.viewer.say("");
-    this.report(new Problem(entry.problem));
+    if (!entry.error) return;
+    this.viewer.showMessage("");
+    this.showError(new PageError(entry.error));
   }
 }
 
@@ -115,16 +116,16 @@ export class Album {
 function thumbnail(file, i) {
   const label = document.createElement("label");
   const input = document.createElement("input");
-  const picture = document.createElement("img");
+  const image = document.createElement("img");
   const name = document.createElement("span");
   Object.assign(input, { type: "radio", name: "picture", value: String(i) });
-  Object.assign(picture, { loading: "lazy", alt: "", draggable: false, src: URL.createObjectURL(file) });
-  picture.onerror = () => {
-    URL.revokeObjectURL(picture.src);
-    picture.removeAttribute("src"); // its place stays empty
+  Object.assign(image, { loading: "lazy", alt: "", draggable: false, src: URL.createObjectURL(file) });
+  image.onerror = () => {
+    URL.revokeObjectURL(image.src);
+    image.removeAttribute("src"); // leaves an empty thumbnail
   };
   name.textContent = file.name;
-  label.append(input, picture, name);
+  label.append(input, image, name);
   label.title = file.name;
   return label;
 }

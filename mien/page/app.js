@@ -1,228 +1,232 @@
-/** The page: what each control does. */
+/** The controls of the page. */
 
 import { Album } from "./album.js";
 import { Engines } from "./engines.js";
-import { Home } from "./home.js";
+import { PageError, sentenceOf } from "./errors.js";
+import { Host } from "./host.js";
 import { Live } from "./live.js";
-import { Problem, sentenceOf } from "./problem.js";
 import { Speed } from "./speed.js";
-import { followTheme } from "./theme.js";
+import { initTheme } from "./theme.js";
 import { Transport } from "./transport.js";
 import { Viewer } from "./viewer.js";
 
 /** @typedef {import("./engines.js").Kind} Kind */
-/** @typedef {"nothing" | "camera" | "video" | "pictures"} Way */
+/** @typedef {"none" | "camera" | "video" | "pictures"} Source */
 
 /** @type {(id: string) => any} */
-const find = (id) => document.getElementById(id);
+const element = (id) => document.getElementById(id);
 
-// Never sent to a server, unlike a query. A plus in it is a plus: tokens have them.
-const settings = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
-const models = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=mien-models]"));
-const home = new Home(models.content, settings.get("token"));
-const engines = new Engines(home);
-const viewer = new Viewer(find);
-const speed = new Speed(find("speed"));
-const album = new Album(find("strip"), viewer, engines, report, finished);
-const live = new Live(find("source"), viewer, engines, report, finished);
-const transport = new Transport(find("transport"), find("source"));
-/** What is looked at. @type {Way} */
-let way = "nothing";
-let cameraOn = false;
+// The fragment is never sent to a server, unlike a query. A plus sign is kept, because tokens may contain it.
+const options = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
+const listMeta = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=mien-models]"));
+const host = new Host(listMeta.content, options.get("token"));
+const engines = new Engines(host);
+const viewer = new Viewer(element);
+const speed = new Speed(element("speed"));
+const album = new Album(element("strip"), viewer, engines, showError, onAnswer);
+const live = new Live(element("source"), viewer, engines, showError, onAnswer);
+const transport = new Transport(element("transport"), element("source"));
+/** The current source. @type {Source} */
+let source = "none";
+let isCameraOn = false;
 
-/** The engine that the person chose. */
-const kind = () => /** @type {Kind} */ (document.querySelector("#engines input:checked")?.getAttribute("value"));
-/** The model that the person chose. */
-const model = () => {
-  const name = find("models").querySelector("select").value;
-  return home.models.find((each) => each.name === name) ?? home.own;
+/** The selected engine. */
+const engineKind = () => /** @type {Kind} */ (document.querySelector("#engines input:checked")?.getAttribute("value"));
+/** The selected model. */
+const selectedModel = () => {
+  const selectedName = element("models").querySelector("select").value;
+  return host.models.find(({ name }) => name === selectedName) ?? host.defaultModel;
 };
 
 /**
- * Says what went wrong, and offers the other engine where that would help.
+ * Shows an error, and offers the other engine if that helps.
  *
  * @param {unknown} error
  */
-function report(error) {
-  const [text, button] = find("notice").children;
+function showError(error) {
+  const [text, button] = element("notice").children;
   const sentence = sentenceOf(error);
-  if (text.textContent === sentence && !find("notice").hidden) return; // or it would be spoken with each frame
+  if (text.textContent === sentence && !element("notice").hidden) return; // do not announce it again for each frame
   text.textContent = sentence;
-  const helps = error instanceof Problem && error.engineGone && home.hasService;
-  const other = kind() === "service" ? "browser" : "service";
-  button.hidden = !helps;
-  button.textContent = other === "browser" ? "Recognise in this browser" : "Recognise on the service";
+  const otherKind = engineKind() === "service" ? "browser" : "service";
+  button.hidden = !(error instanceof PageError && error.engineFailed && host.hasService);
+  button.textContent = otherKind === "browser" ? "Recognise in this browser" : "Recognise on the service";
   button.onclick = () => {
-    const choice = find("engines").querySelector(`[value=${other}]`);
+    const choice = element("engines").querySelector(`[value=${otherKind}]`);
     choice.checked = true;
-    choice.focus(); // the button goes away with the notice
-    chooseEngine();
+    choice.focus(); // the button disappears with the notice
+    useSelectedEngine();
   };
-  find("notice").hidden = false;
-  if (viewer.isEmpty) viewer.say(""); // nothing is being opened any more
+  element("notice").hidden = false;
+  if (viewer.isEmpty) viewer.showMessage(""); // nothing is being opened any more
 }
 
-function forgetNotice() {
-  find("notice").hidden = true;
+function hideNotice() {
+  element("notice").hidden = true;
 }
 
 /** @param {import("./types.js").Answer} answer */
-function finished(answer) {
-  speed.count(answer, way !== "pictures", kind());
-  if (answer.faces.length) find("csv").disabled = false;
-  if (way !== "pictures") forgetNotice(); // it was of a frame before
+function onAnswer(answer) {
+  speed.add(answer, source !== "pictures", engineKind());
+  if (answer.faces.length) element("csv").disabled = false;
+  if (source !== "pictures") hideNotice(); // it was about an earlier frame
 }
 
-/** Opens the engine that is chosen, and lets it see again what is shown. */
-async function chooseEngine() {
-  forgetNotice();
-  const local = kind() === "browser";
-  find("where").textContent = local
+/** Opens the selected engine and recognises the current picture or frame again. */
+async function useSelectedEngine() {
+  hideNotice();
+  const isLocal = engineKind() === "browser";
+  element("privacy").textContent = isLocal
     ? "Pictures stay on this machine."
-    : `Pictures are sent to ${location.host}, and nowhere else.`;
-  find("models").hidden = !local || home.models.length < 2;
-  viewer.name(local ? model() : home.own);
+    : `Pictures are sent to ${location.host} and nowhere else.`;
+  element("models").hidden = !isLocal || host.models.length < 2;
+  viewer.setModel(isLocal ? selectedModel() : host.defaultModel);
   speed.reset();
-  if (way === "pictures") find("csv").disabled = true; // until one is recognised anew
-  const opening = engines.use(kind(), model());
-  if (way === "pictures") album.recognise();
-  else live.again();
+  if (source === "pictures") element("csv").disabled = true; // until a picture is recognised again
+  const opening = engines.use(engineKind(), selectedModel());
+  if (source === "pictures") album.recognise();
+  else live.recogniseAgain();
   try {
     const engine = await opening;
-    if (opening !== engines.current) return; // another was chosen meanwhile
-    offerMasks(engine.masks);
-    if (way === "nothing") viewer.say("Ready.");
+    if (opening !== engines.current) return; // another engine was selected meanwhile
+    offerMasks(engine.maskCount);
+    if (source === "none") viewer.showMessage("Ready.");
   } catch (error) {
     if (opening !== engines.current) return;
-    if (way === "nothing") viewer.say("");
-    report(error);
+    if (source === "none") viewer.showMessage("");
+    showError(error);
   }
 }
 
 /** @param {number} count */
 function offerMasks(count) {
-  const select = find("masks").querySelector("select");
-  find("masks").hidden = count === 0;
+  const select = element("masks").querySelector("select");
+  element("masks").hidden = count === 0;
   select.replaceChildren(new Option("none", "0"));
   for (let stage = 1; stage <= count; stage++) select.append(new Option(`stage ${stage}`, String(stage)));
   viewer.mask = 0;
 }
 
-/** @param {Way} next */
-function begin(next) {
-  forgetNotice();
+/**
+ * Closes the current source and prepares the page for another one.
+ *
+ * @param {Source} next
+ */
+function switchSource(next) {
+  hideNotice();
   speed.reset();
   live.close();
   album.close();
-  way = next;
-  showCamera(next === "camera");
-  transport.show(next === "video");
-  find("csv").disabled = true;
+  source = next;
+  showCameraState(next === "camera");
+  transport.setVisible(next === "video");
+  element("csv").disabled = true;
 }
 
-/** @param {boolean} on */
-function showCamera(on) {
-  cameraOn = on;
-  find("camera").textContent = on ? "Stop camera" : "Camera";
+/** @param {boolean} isOn */
+function showCameraState(isOn) {
+  isCameraOn = isOn;
+  element("camera").textContent = isOn ? "Stop camera" : "Camera";
 }
 
 async function toggleCamera() {
-  if (cameraOn) {
-    live.close(); // what was seen stays
-    showCamera(false);
-    if (viewer.isEmpty) viewer.say("The camera is off."); // it was being opened
+  if (isCameraOn) {
+    live.close(); // the last frame stays visible
+    showCameraState(false);
+    if (viewer.isEmpty) viewer.showMessage("The camera is off."); // it was still being opened
     return;
   }
-  begin("camera");
-  viewer.say("Opening the camera…");
+  switchSource("camera");
+  viewer.showMessage("Opening the camera…");
   try {
-    await live.openCamera(() => showCamera(false));
+    await live.openCamera(() => showCameraState(false));
   } catch (error) {
-    showCamera(false);
-    viewer.say("");
-    report(error);
+    showCameraState(false);
+    viewer.showMessage("");
+    showError(error);
   }
 }
 
 /**
- * Opens the first video among files, or all of them as pictures.
+ * Opens the first video among the files, or all files as pictures.
  *
  * @param {Iterable<File>} list
- * @param {boolean} [asVideo] Whether they were chosen as videos: the browser does not know every kind by its name.
+ * @param {boolean} [asVideo] Whether to treat the first file as a video even if the browser does not know its type.
  */
 async function openFiles(list, asVideo = false) {
   const files = [...list];
   const video = files.find(({ type }) => asVideo || type.startsWith("video/"));
   if (!files.length) return;
-  begin(video ? "video" : "pictures");
+  switchSource(video ? "video" : "pictures");
   if (!video) {
     await album.open(files);
     return;
   }
-  viewer.say("Opening the video…");
+  viewer.showMessage("Opening the video…");
   try {
-    await live.openVideo(video, () => transport.show(false));
+    await live.openVideo(video, () => transport.setVisible(false));
   } catch (error) {
-    transport.show(false);
-    viewer.say("");
-    report(error);
+    transport.setVisible(false);
+    viewer.showMessage("");
+    showError(error);
   }
 }
 
-function download() {
-  const sheet = way === "pictures" ? album.sheet() : live.sheet;
+function downloadCsv() {
+  const table = source === "pictures" ? album.toCsv() : live.csv;
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([sheet.text()], { type: "text/csv" }));
+  link.href = URL.createObjectURL(new Blob([table.text()], { type: "text/csv" }));
   link.download = "faces.csv";
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // once the browser has certainly begun to save it
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the browser has started to save it by then
 }
 
-function listen() {
-  window.onhashchange = () => location.reload(); // what stands there is read once, as the page begins
-  find("camera").onclick = toggleCamera;
+function addListeners() {
+  window.onhashchange = () => location.reload(); // the fragment is read only once, at the start
+  element("camera").onclick = toggleCamera;
   for (const [button, input] of [["pictures", "picture-files"], ["video", "video-file"]]) {
-    find(button).onclick = () => find(input).click();
-    find(input).onchange = () => {
-      openFiles(find(input).files, button === "video");
-      find(input).value = ""; // so that the same file can be chosen again
+    element(button).onclick = () => element(input).click();
+    element(input).onchange = () => {
+      openFiles(element(input).files, button === "video");
+      element(input).value = ""; // so that the same file can be chosen again
     };
   }
-  find("csv").onclick = download;
-  find("engines").onchange = chooseEngine;
-  find("models").onchange = chooseEngine;
-  find("masks").onchange = () => {
-    viewer.mask = Number(find("masks").querySelector("select").value);
+  element("csv").onclick = downloadCsv;
+  element("engines").onchange = useSelectedEngine;
+  element("models").onchange = useSelectedEngine;
+  element("masks").onchange = () => {
+    viewer.mask = Number(element("masks").querySelector("select").value);
     viewer.refresh();
   };
   document.ondragover = (event) => {
     event.preventDefault();
-    find("drop").classList.add("over");
+    element("drop").classList.add("over");
   };
-  document.ondragleave = ({ relatedTarget }) => relatedTarget || find("drop").classList.remove("over");
+  document.ondragleave = ({ relatedTarget }) => relatedTarget || element("drop").classList.remove("over");
   document.ondrop = (event) => {
     event.preventDefault();
-    find("drop").classList.remove("over");
+    element("drop").classList.remove("over");
     openFiles(event.dataTransfer?.files ?? []);
   };
 }
 
 async function start() {
-  followTheme(find("theme"));
-  listen();
+  initTheme(element("theme"));
+  addListeners();
   try {
-    await home.load();
+    await host.load();
   } catch (error) {
-    viewer.say("");
-    report(error);
+    viewer.showMessage("");
+    showError(error);
     engines.fail(error);
     return;
   }
-  find("engines").hidden = !home.hasService;
-  const select = find("models").querySelector("select");
-  select.append(...home.models.map(({ name }) => new Option(name, name, name === home.first, name === home.first)));
-  await chooseEngine();
-  if (settings.has("camera") && way === "nothing") await toggleCamera(); // unless something was chosen meanwhile
+  element("engines").hidden = !host.hasService;
+  const select = element("models").querySelector("select");
+  const toOption = (/** @type {string} */ name) => new Option(name, name, name === host.defaultName, name === host.defaultName);
+  select.append(...host.models.map(({ name }) => toOption(name)));
+  await useSelectedEngine();
+  if (options.has("camera") && source === "none") await toggleCamera(); // unless the user chose a source meanwhile
 }
 
 start();

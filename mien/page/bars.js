@@ -1,7 +1,9 @@
 /** The probabilities of one face as bars. */
 
-/** @typedef {import("./tracks.js").ShownFace} ShownFace */
+/** @typedef {import("./tracks.js").TrackedFace} TrackedFace */
 /** @typedef {import("./types.js").Model} Model */
+
+const MAX_LABEL_CH = 16;
 
 export class Bars {
   /** @type {Map<string, {row: HTMLElement, value: HTMLElement, fill: HTMLElement}>} */
@@ -13,17 +15,20 @@ export class Bars {
   }
 
   /**
-   * One bar for each class.
+   * Creates a bar for each class of a model.
    *
    * @param {Model} model
    */
-  name({ classes, colours }) {
+  setModel({ classes, colours }) {
     this.#rows.clear();
     this.list.replaceChildren();
+    const longest = Math.max(...classes.map((name) => name.length));
+    this.list.style.setProperty("--label-width", `${Math.min(longest, MAX_LABEL_CH)}ch`);
     for (const name of classes) {
       const [row, label, track, fill, value] = ["li", "span", "span", "span", "span"].map((tag) => document.createElement(tag));
-      label.textContent = name;
-      track.className = "track";
+      label.textContent = label.title = name;
+      label.className = "label";
+      track.className = "bar";
       fill.style.backgroundColor = colours[name];
       value.className = "value";
       track.append(fill);
@@ -34,13 +39,13 @@ export class Bars {
     this.show(null);
   }
 
-  /** @param {ShownFace | null} face */
+  /** @param {TrackedFace | null} face */
   show(face) {
     for (const [name, { row, value, fill }] of this.#rows) {
       const probability = face?.probabilities[name];
       fill.style.transform = `scaleX(${probability ?? 0})`;
       value.textContent = probability === undefined ? "–" : `${Math.round(probability * 100)}%`;
-      row.classList.toggle("first", name === face?.expression);
+      row.classList.toggle("top", name === face?.expression);
     }
   }
 }

@@ -1,15 +1,15 @@
 /**
- * BlazeFace, full range: the browser's counterpart of `mien/detection/blazeface.py`, which explains each number and
- * each step. A test holds both to the same faces.
+ * BlazeFace, full range: the counterpart of `mien/detection/blazeface.py`, which explains each constant and each step.
+ * A test compares the faces that both find.
  */
 
-import { area, framed, overlap, shared, suppressWeighted } from "./detect.js";
+import { area, intersection, iou, toFer2013Square, weightedNms } from "./boxes.js";
 import { resize, round } from "./pixels.js";
 
 /** @typedef {import("./types.js").Pixels} Pixels */
 /** @typedef {import("./types.js").Box} Box */
-/** @typedef {import("./detect.js").Candidate} Candidate */
-/** @typedef {{x0: number, y0: number, side: number}} Look A square of the picture to show to the network. */
+/** @typedef {import("./boxes.js").Candidate} Candidate */
+/** @typedef {{x0: number, y0: number, side: number}} Region A square region of an image, in its pixels. */
 /** @typedef {{box: Box, landmarks: Record<string, [number, number]>, score: number}} Detection */
 /** @typedef {(images: Float32Array, shape: number[]) => Promise<Record<string, {data: Float32Array}>>} Run */
 
@@ -17,196 +17,199 @@ const SIZE = 192;
 const STRIDE = 4;
 const LANDMARKS = ["right_eye", "left_eye", "nose", "mouth", "right_ear", "left_ear"];
 const MIN_SCORE = 0.6;
-const MIN_UNSURE_SCORE = 0.4;
-const SURE_SIDE = 1 / 8;
-const OVERLAP = 0.3;
+const MIN_CANDIDATE_SCORE = 0.4;
+const MIN_CONFIDENT_SIDE = 1 / 8;
+const NMS_IOU = 0.3;
 const BORDER = 0.2;
-const NESTED = 0.7;
+const MAX_NESTED_FRACTION = 0.7;
 const MARGIN = 0.12;
 const LIFT = 0.05;
 const MAX_TILES = 36;
-const ROUND = 11;
-const MAX_CLOSER_LOOKS = 48;
-const CLOSER_LOOK = 4;
+const FRAMES_PER_CYCLE = 11;
+const MAX_ZOOMS = 48;
+const ZOOM_SIDES = 4;
 const TILE_OVERLAP = 0.25;
 
 /**
- * The faces of one picture, by descending score.
+ * Finds the faces in one image, in descending order of score.
  *
  * @param {Run} run The network: `images` (1, 3, 192, 192) in [-1, 1] -> `boxes` (1, 2304, 16), `scores` (1, 2304, 1).
- * @param {Pixels} picture RGB.
+ * @param {Pixels} image RGB.
  * @returns {Promise<Detection[]>}
  */
-export async function detect(run, picture) {
-  const { width, height } = picture;
-  return (await faces(run, picture, wholeLooks(width, height), tileLooks(width, height), [])).map(detection);
+export async function detect(run, image) {
+  const { width, height } = image;
+  return (await search(run, image, wholeImageRegions(width, height), tileRegions(width, height), [])).map(toDetection);
 }
 
-/** The faces of a video's pictures, one after the other. */
-export class Following {
+/** BlazeFace for the frames of one video, in order. */
+export class BlazeFaceVideo {
   #width = 0;
   #height = 0;
-  #turn = 0;
+  #nextRegion = 0;
   /** @type {Candidate[]} */
-  #before = [];
+  #previous = [];
 
-  /** @param {Run} run As `detect` takes it. */
+  /** @param {Run} run See `detect`. */
   constructor(run) {
     this.run = run;
   }
 
   /**
-   * @param {Pixels} picture RGB.
+   * @param {Pixels} image RGB.
    * @returns {Promise<Detection[]>}
    */
-  async detect(picture) {
-    const { width, height } = picture;
-    const [whole, tiles] = [wholeLooks(width, height), tileLooks(width, height)];
+  async detect(image) {
+    const { width, height } = image;
+    const [whole, tiles] = [wholeImageRegions(width, height), tileRegions(width, height)];
     if (this.#width !== width || this.#height !== height) {
-      [this.#width, this.#height, this.#turn] = [width, height, 0];
-      this.#before = await faces(this.run, picture, whole, tiles, []);
+      [this.#width, this.#height, this.#nextRegion] = [width, height, 0];
+      this.#previous = await search(this.run, image, whole, tiles, []);
     } else {
-      const atTurn = this.#atTurn([...whole.slice(1), ...tiles]);
-      this.#before = await faces(this.run, picture, whole.slice(0, 1), atTurn, this.#before);
+      const parts = this.#regionsOfThisFrame([...whole.slice(1), ...tiles]);
+      this.#previous = await search(this.run, image, whole.slice(0, 1), parts, this.#previous);
     }
-    return this.#before.map(detection);
+    return this.#previous.map(toDetection);
   }
 
-  /** @param {Look[]} looks */
-  #atTurn(looks) {
-    const turn = this.#turn;
-    const turns = Math.ceil(looks.length / ROUND);
-    this.#turn += turns;
-    return Array.from({ length: turns }, (_, i) => looks[(turn + i) % looks.length]);
+  /**
+   * Takes the next regions in turn, as many as complete a cycle in FRAMES_PER_CYCLE frames.
+   *
+   * @param {Region[]} regions
+   */
+  #regionsOfThisFrame(regions) {
+    const first = this.#nextRegion;
+    const count = Math.ceil(regions.length / FRAMES_PER_CYCLE);
+    this.#nextRegion += count;
+    return Array.from({ length: count }, (_, i) => regions[(first + i) % regions.length]);
   }
 }
 
 /**
- * The faces of one picture, by descending score; their boxes are not framed yet.
+ * Finds the faces in regions of one image, with the network's own boxes, in descending order of score.
  *
  * @param {Run} run
- * @param {Pixels} picture
- * @param {Look[]} looks Where to look at the whole; a large and clear face needs no closer look then.
- * @param {Look[]} narrow Where else to look; what is seen there always gets one.
- * @param {Candidate[]} before The faces of the picture before: one that is missing gets a closer look where it was.
+ * @param {Pixels} image
+ * @param {Region[]} whole Regions that show the whole image. A large face with a good score is accepted at once there.
+ * @param {Region[]} parts Regions that show parts of the image. Every candidate there is zoomed in on.
+ * @param {Candidate[]} previous The faces of the previous frame. If one is missing, the region around it is searched.
  */
-async function faces(run, picture, looks, narrow, before) {
-  const wide = await lookAll(run, picture, looks);
-  const least = SURE_SIDE * Math.max(picture.width, picture.height);
+async function search(run, image, whole, parts, previous) {
+  const inWhole = await searchAll(run, image, whole);
+  const minSide = MIN_CONFIDENT_SIDE * Math.max(image.width, image.height);
   /** @param {Candidate} each */
-  const isSure = (each) => each.score >= MIN_SCORE && each.values[2] - each.values[0] >= least;
-  const sure = wide.filter(isSure);
-  const others = await lookAll(run, picture, narrow);
-  const unsure = suppressWeighted([...wide.filter((each) => !isSure(each)), ...others], OVERLAP);
-  const closer = await closerLooks(run, picture, unsure, sure, MAX_CLOSER_LOOKS);
-  const known = [...sure, ...closer.found];
-  const goneOn = await closerLooks(run, picture, before, known, MAX_CLOSER_LOOKS - closer.looks, true);
-  return dropNested(suppressWeighted([...known, ...goneOn.found], OVERLAP));
+  const isAccepted = (each) => each.score >= MIN_SCORE && each.values[2] - each.values[0] >= minSide;
+  const accepted = inWhole.filter(isAccepted);
+  const inParts = await searchAll(run, image, parts);
+  const uncertain = weightedNms([...inWhole.filter((each) => !isAccepted(each)), ...inParts], NMS_IOU);
+  const zoomed = await zoomIn(run, image, uncertain, accepted, MAX_ZOOMS);
+  const faces = [...accepted, ...zoomed.faces];
+  const followed = await zoomIn(run, image, previous, faces, MAX_ZOOMS - zoomed.count, true);
+  return dropNested(weightedNms([...faces, ...followed.faces], NMS_IOU));
 }
 
 /**
  * @param {Run} run
- * @param {Pixels} picture
- * @param {Look[]} looks
+ * @param {Pixels} image
+ * @param {Region[]} regions
  */
-async function lookAll(run, picture, looks) {
-  const found = [];
-  for (const look of looks) found.push(...(await candidates(run, picture, look, MIN_UNSURE_SCORE)));
-  return found;
+async function searchAll(run, image, regions) {
+  const candidates = [];
+  for (const region of regions) candidates.push(...(await searchRegion(run, image, region, MIN_CANDIDATE_SCORE)));
+  return candidates;
 }
 
 /**
- * A face with its box framed.
- *
  * @param {Candidate} face
  * @returns {Detection}
  */
-function detection({ values, score }) {
+function toDetection({ values, score }) {
   return {
-    box: framed(values, MARGIN, LIFT),
+    box: toFer2013Square(values, MARGIN, LIFT),
     landmarks: Object.fromEntries(LANDMARKS.map((name, i) => [name, [values[4 + 2 * i], values[5 + 2 * i]]])),
     score,
   };
 }
 
 /**
- * The faces among candidates, best first, that are not among the known faces already, and how many looks that took.
+ * Searches a small region around each candidate that does not overlap a known face. Returns the faces there, and the
+ * number of searched regions.
  *
  * @param {Run} run
- * @param {Pixels} picture
- * @param {Candidate[]} perhaps
- * @param {Candidate[]} known
- * @param {number} most So many are looked at.
- * @param {boolean} [moved] Whether a face anywhere in the look is taken for the candidate.
+ * @param {Pixels} image
+ * @param {Candidate[]} candidates Best first.
+ * @param {Candidate[]} known Faces that are already found.
+ * @param {number} maxZooms The most regions to search.
+ * @param {boolean} [moved] Whether to take any face in the region, instead of only one that overlaps the candidate.
  */
-async function closerLooks(run, picture, perhaps, known, most, moved = false) {
-  const fresh = perhaps.filter(({ values }) => known.every((each) => overlap(each.values, values) <= OVERLAP));
-  const looked = fresh.slice(0, most);
-  const found = [];
-  for (const { values } of looked) {
+async function zoomIn(run, image, candidates, known, maxZooms, moved = false) {
+  const unknown = candidates.filter(({ values }) => known.every((each) => iou(each.values, values) <= NMS_IOU));
+  const searched = unknown.slice(0, maxZooms);
+  const faces = [];
+  for (const { values } of searched) {
     const [x0, y0, x1, y1] = values;
-    const side = CLOSER_LOOK * Math.max(x1 - x0, y1 - y0);
-    const look = { x0: (x0 + x1 - side) / 2, y0: (y0 + y1 - side) / 2, side };
-    const seen = await candidates(run, picture, look, MIN_SCORE);
-    found.push(...seen.filter((each) => moved || overlap(each.values, values) > OVERLAP));
+    const side = ZOOM_SIDES * Math.max(x1 - x0, y1 - y0);
+    const region = { x0: (x0 + x1 - side) / 2, y0: (y0 + y1 - side) / 2, side };
+    const found = await searchRegion(run, image, region, MIN_SCORE);
+    faces.push(...found.filter((each) => moved || iou(each.values, values) > NMS_IOU));
   }
-  return { found, looks: looked.length };
+  return { faces, count: searched.length };
 }
 
 /**
- * What one look shows, in pixels of the picture.
+ * Runs the network on one region and returns its candidates in pixels of the image.
  *
  * @param {Run} run
- * @param {Pixels} picture
- * @param {Look} look
+ * @param {Pixels} image
+ * @param {Region} region
  * @param {number} minScore
  * @returns {Promise<Candidate[]>}
  */
-async function candidates(run, picture, look, minScore) {
-  // The part of the picture that the square shows, and where it stands in the input: whole pixels in both.
-  const scale = SIZE / look.side;
-  const x0 = Math.max(0, round(look.x0));
-  const y0 = Math.max(0, round(look.y0));
-  const x1 = Math.min(picture.width, Math.max(x0 + 1, round(look.x0 + look.side)));
-  const y1 = Math.min(picture.height, Math.max(y0 + 1, round(look.y0 + look.side)));
+async function searchRegion(run, image, region, minScore) {
+  // The part of the region inside the image, and its place in the input: whole pixels in both.
+  const scale = SIZE / region.side;
+  const x0 = Math.max(0, round(region.x0));
+  const y0 = Math.max(0, round(region.y0));
+  const x1 = Math.min(image.width, Math.max(x0 + 1, round(region.x0 + region.side)));
+  const y1 = Math.min(image.height, Math.max(y0 + 1, round(region.y0 + region.side)));
   const columns = Math.min(SIZE, Math.max(1, round((x1 - x0) * scale)));
   const rows = Math.min(SIZE, Math.max(1, round((y1 - y0) * scale)));
-  const left = Math.min(SIZE - columns, Math.max(0, round((x0 - look.x0) * scale)));
-  const top = Math.min(SIZE - rows, Math.max(0, round((y0 - look.y0) * scale)));
-  const images = input(resize(picture, columns, rows, [x0, y0, x1, y1]), left, top);
+  const left = Math.min(SIZE - columns, Math.max(0, round((x0 - region.x0) * scale)));
+  const top = Math.min(SIZE - rows, Math.max(0, round((y0 - region.y0) * scale)));
+  const images = toInput(resize(image, columns, rows, [x0, y0, x1, y1]), left, top);
 
   const { boxes, scores } = await run(images, [1, 3, SIZE, SIZE]);
-  const found = decode(boxes.data, scores.data, minScore);
-  for (const { values } of found) {
+  const candidates = decode(boxes.data, scores.data, minScore);
+  for (const { values } of candidates) {
     for (let i = 0; i < values.length; i += 2) {
       values[i] = (values[i] - left) * ((x1 - x0) / columns) + x0;
       values[i + 1] = (values[i + 1] - top) * ((y1 - y0) / rows) + y0;
     }
   }
-  // A face at a cut through the picture is seen whole by the neighbouring tile or by the look at everything.
-  return found.filter(
+  // A face that the region cuts off is whole in the neighbouring tile or in the whole image.
+  return candidates.filter(
     ({ values }) =>
       (x0 <= 0 || values[0] > x0) &&
       (y0 <= 0 || values[1] > y0) &&
-      (x1 >= picture.width || values[2] < x1) &&
-      (y1 >= picture.height || values[3] < y1),
+      (x1 >= image.width || values[2] < x1) &&
+      (y1 >= image.height || values[3] < y1),
   );
 }
 
 /**
- * A part of a picture on black, as the network takes it.
+ * Places an image on black and converts it to the network's input.
  *
- * @param {Pixels} shown
+ * @param {Pixels} image
  * @param {number} left
  * @param {number} top
  */
-function input(shown, left, top) {
+function toInput(image, left, top) {
   const images = new Float32Array(3 * SIZE * SIZE).fill(-1);
-  for (let row = 0, from = 0; row < shown.height; row++) {
-    for (let column = 0; column < shown.width; column++) {
+  for (let row = 0, from = 0; row < image.height; row++) {
+    for (let column = 0; column < image.width; column++) {
       const to = (top + row) * SIZE + left + column;
       for (let channel = 0; channel < 3; channel++, from++) {
-        images[channel * SIZE * SIZE + to] = shown.data[from] / 127.5 - 1;
+        images[channel * SIZE * SIZE + to] = image.data[from] / 127.5 - 1;
       }
     }
   }
@@ -214,13 +217,13 @@ function input(shown, left, top) {
 }
 
 /**
- * The two looks at everything: edge to edge, and with a border.
+ * Returns the regions that show a whole image: edge to edge, and with a border.
  *
  * @param {number} width
  * @param {number} height
- * @returns {Look[]}
+ * @returns {Region[]}
  */
-function wholeLooks(width, height) {
+function wholeImageRegions(width, height) {
   return [0, BORDER].map((border) => {
     const side = Math.max(width, height) * (1 + 2 * border);
     return { x0: (width - side) / 2, y0: (height - side) / 2, side };
@@ -228,50 +231,52 @@ function wholeLooks(width, height) {
 }
 
 /**
- * The looks at tiles, row by row: first of half the longer side, then of a quarter, and so on.
+ * Returns the tiles of an image, row by row. The first level of tiles has half the image's longer side, the next a
+ * quarter, and so on.
  *
  * @param {number} width
  * @param {number} height
- * @returns {Look[]}
+ * @returns {Region[]}
  */
-function tileLooks(width, height) {
-  /** @type {Look[]} */
-  const looks = [];
+function tileRegions(width, height) {
+  /** @type {Region[]} */
+  const regions = [];
   for (let side = Math.max(width, height) / 2; side >= SIZE; side /= 2) {
-    const columns = tilesAlong(width, side);
-    const rows = tilesAlong(height, side);
-    if (looks.length + columns * rows > MAX_TILES) break;
+    const columns = tileCount(width, side);
+    const rows = tileCount(height, side);
+    if (regions.length + columns * rows > MAX_TILES) break;
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++) {
-        looks.push({ x0: (width - side) * share(column, columns), y0: (height - side) * share(row, rows), side });
+        const x0 = (width - side) * positionOf(column, columns);
+        regions.push({ x0, y0: (height - side) * positionOf(row, rows), side });
       }
     }
   }
-  return looks;
+  return regions;
 }
 
 /**
- * Tiles that cover a length so that neighbours share TILE_OVERLAP of a side or more.
+ * Returns how many tiles cover a length if neighbours overlap by at least TILE_OVERLAP of a side.
  *
  * @param {number} length
  * @param {number} side
  */
-function tilesAlong(length, side) {
+function tileCount(length, side) {
   return Math.max(1, Math.ceil((length / side - TILE_OVERLAP) / (1 - TILE_OVERLAP)));
 }
 
 /**
- * Where the tile of that number stands, from 0, the near edge, to 1, the far edge; a single one in the middle.
+ * Returns the position of a tile from 0, the near edge, to 1, the far edge; a single tile is in the middle.
  *
- * @param {number} number
+ * @param {number} index
  * @param {number} count
  */
-function share(number, count) {
-  return count > 1 ? number / (count - 1) : 0.5;
+function positionOf(index, count) {
+  return count > 1 ? index / (count - 1) : 0.5;
 }
 
 /**
- * The network's output -> candidates in pixels of its input.
+ * Decodes the network's output to candidates in pixels of its input.
  *
  * @param {Float32Array} boxes (2304, 16)
  * @param {Float32Array} logits (2304,)
@@ -280,7 +285,7 @@ function share(number, count) {
  */
 function decode(boxes, logits, minScore) {
   const cells = SIZE / STRIDE;
-  const found = [];
+  const candidates = [];
   for (let i = 0; i < logits.length; i++) {
     const score = 1 / (1 + Math.exp(-Math.min(Math.max(logits[i], -100), 100)));
     const raw = boxes.subarray(i * 16, i * 16 + 16);
@@ -289,24 +294,26 @@ function decode(boxes, logits, minScore) {
     const [x, y] = [raw[0] + anchor[0], raw[1] + anchor[1]];
     const values = [x - raw[2] / 2, y - raw[3] / 2, x + raw[2] / 2, y + raw[3] / 2];
     for (let j = 4; j < 16; j++) values.push(raw[j] + anchor[j % 2]);
-    found.push({ values, score });
+    candidates.push({ values, score });
   }
-  return found;
+  return candidates;
 }
 
 /**
- * Drops boxes that lie in a surer one or around it.
+ * Drops each box that lies inside or around a box with a better score.
  *
- * @param {Candidate[]} faces By descending score.
+ * @param {Candidate[]} faces In descending order of score.
  */
 function dropNested(faces) {
   /** @type {Candidate[]} */
   const kept = [];
-  for (const face of faces) {
-    const own = area(face.values);
-    if (kept.every((each) => shared(each.values, face.values) <= NESTED * Math.min(area(each.values), own))) {
-      kept.push(face);
-    }
+  for (const { values, score } of faces) {
+    /** @param {Candidate} better */
+    const isSeparate = (better) => {
+      const smaller = Math.min(area(better.values), area(values));
+      return intersection(better.values, values) <= MAX_NESTED_FRACTION * smaller;
+    };
+    if (kept.every(isSeparate)) kept.push({ values, score });
   }
   return kept;
 }

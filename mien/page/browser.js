@@ -1,6 +1,6 @@
-/** The engine in the browser: what the page asks of `worker.js`. */
+/** The engine in the browser: sends its tasks to `worker.js`. */
 
-import { Problem } from "./problem.js";
+import { PageError } from "./errors.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 /** @typedef {import("./types.js").Engine} Engine */
@@ -8,48 +8,51 @@ import { Problem } from "./problem.js";
 
 /** @implements {Engine} */
 export class BrowserEngine {
-  /** How many masks it gives of each face. */
-  masks = 0;
+  /** Number of masks per face. */
+  maskCount = 0;
   #worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-  #asked = 0;
-  /** @type {Map<number, {resolve: (result: any) => void, reject: (problem: Problem) => void}>} */
-  #open = new Map();
-  /** Why it answers no more. @type {Problem | null} */
-  #problem = null;
-  #end = () => {};
-  /** Resolves when it answers no more. @type {Promise<void>} */
+  #nextId = 0;
+  /** @type {Map<number, {resolve: (result: any) => void, reject: (error: PageError) => void}>} */
+  #pending = new Map();
+  /** The error that ended the engine. @type {PageError | null} */
+  #error = null;
+  #resolveEnded = () => {};
+  /** Resolves when the engine has ended. @type {Promise<void>} */
   ended = new Promise((resolve) => {
-    this.#end = resolve;
+    this.#resolveEnded = resolve;
   });
 
   constructor() {
-    this.#worker.onmessage = ({ data: { id, result, problem } }) => {
-      const asked = this.#open.get(id);
-      this.#open.delete(id);
-      if (problem) asked?.reject(new Problem(problem));
-      else asked?.resolve(result);
+    this.#worker.onmessage = ({ data: { id, result, error } }) => {
+      const task = this.#pending.get(id);
+      this.#pending.delete(id);
+      if (error) task?.reject(new PageError(error));
+      else task?.resolve(result);
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#fail(new Problem(`This browser cannot run the networks (${event.message ?? "worker"}); update it.`, { engineGone: true }));
+      const reason = event.message ?? "worker";
+      this.#end(new PageError(`This browser cannot run the models (${reason}); update it.`, { engineFailed: true }));
     };
   }
 
   /**
+   * Loads a model and the face detector.
+   *
    * @param {Model} model
-   * @param {import("./home.js").Home} home
-   * @param {number} [threads] Of WebAssembly; as many as the page may have when left out.
+   * @param {import("./host.js").Host} host
+   * @param {number} [threads] WebAssembly threads; as many as the page may use by default.
    */
-  static async open(model, home, threads) {
+  static async open(model, host, threads) {
     const engine = new BrowserEngine();
-    const classifier = home.url(model.file);
+    const classifier = host.url(model.file);
     const detector = new URL("blazeface_full_range.onnx", classifier).href;
-    const message = { task: "open", name: model.name, classifier, detector, headers: home.headers, threads };
-    const opened = await engine.#ask(message).catch(({ message }) => {
-      engine.close(); // or its worker would stay, one for each try
-      throw new Problem(message, { engineGone: true });
+    const task = { task: "open", name: model.name, classifier, detector, headers: host.headers, threads };
+    const { maskCount } = await engine.#send(task).catch(({ message }) => {
+      engine.close(); // otherwise each failed attempt would leave a worker behind
+      throw new PageError(message, { engineFailed: true });
     });
-    engine.masks = opened.masks;
+    engine.maskCount = maskCount;
     return engine;
   }
 
@@ -58,8 +61,8 @@ export class BrowserEngine {
    * @param {string} name
    * @returns {Promise<Answer>}
    */
-  picture(picture, name) {
-    return this.#ask({ task: "picture", picture, name });
+  recognisePicture(picture, name) {
+    return this.#send({ task: "recognisePicture", picture, name });
   }
 
   /**
@@ -67,34 +70,34 @@ export class BrowserEngine {
    * @param {boolean} first
    * @returns {Promise<Answer & {frame: ImageBitmap}>}
    */
-  frame(frame, first) {
-    return this.#ask({ task: "frame", frame, first }, [frame]);
+  recogniseFrame(frame, first) {
+    return this.#send({ task: "recogniseFrame", frame, first }, [frame]);
   }
 
   close() {
     this.#worker.terminate();
-    this.#fail(new Problem("The engine was changed; try again."));
+    this.#end(new PageError("Another engine was chosen; try again."));
   }
 
   /**
-   * @param {object} message
-   * @param {Transferable[]} [given]
+   * @param {object} task
+   * @param {Transferable[]} [transfer]
    * @returns {Promise<any>}
    */
-  #ask(message, given = []) {
-    const id = this.#asked++;
+  #send(task, transfer = []) {
+    const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      if (this.#problem) return reject(this.#problem);
-      this.#open.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, ...message }, given);
+      if (this.#error) return reject(this.#error);
+      this.#pending.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, ...task }, transfer);
     });
   }
 
-  /** @param {Problem} problem */
-  #fail(problem) {
-    this.#problem = problem;
-    this.#end();
-    for (const { reject } of this.#open.values()) reject(problem);
-    this.#open.clear();
+  /** @param {PageError} error */
+  #end(error) {
+    this.#error = error;
+    this.#resolveEnded();
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
   }
 }

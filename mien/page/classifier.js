@@ -1,6 +1,6 @@
 /**
- * Gray faces in, expressions out: the browser's counterpart of `mien/models/onnx_model.py`, `mien/preprocess.py`
- * and `mien/calibration.py`. All numbers come from the model file.
+ * Classifies gray faces: the counterpart of `mien/models/onnx_model.py`, `mien/preprocess.py` and `mien/calibration.py`.
+ * All settings come from the model file.
  */
 
 import { resize } from "./pixels.js";
@@ -10,7 +10,7 @@ import { resize } from "./pixels.js";
 /** @typedef {import("./metadata.js").Metadata} Metadata */
 /** @typedef {{expression: string, confidence: number, uncertain: boolean, probabilities: Record<string, number>}} Expression */
 
-const AT_ONCE = 32; // faces that go through the network together, so that a crowd does not fill the browser's memory
+const BATCH_SIZE = 32; // faces per run of the network, so that a crowd does not fill the browser's memory
 
 export class Classifier {
   /**
@@ -23,7 +23,7 @@ export class Classifier {
     this.session = session;
     this.metadata = metadata;
     /** Names of the outputs that are masks, first stage first. */
-    this.masks = session.outputNames.filter((/** @type {string} */ name) => name.startsWith("mask_"));
+    this.maskNames = session.outputNames.filter((/** @type {string} */ name) => name.startsWith("mask_"));
   }
 
   /**
@@ -31,27 +31,27 @@ export class Classifier {
    * @returns {Promise<{expression: Expression, masks: Mask[]}[]>}
    */
   async classify(faces) {
-    const said = [];
-    for (let start = 0; start < faces.length; start += AT_ONCE) {
-      said.push(...(await this.#classifyTogether(faces.slice(start, start + AT_ONCE))));
+    const results = [];
+    for (let start = 0; start < faces.length; start += BATCH_SIZE) {
+      results.push(...(await this.#classifyBatch(faces.slice(start, start + BATCH_SIZE))));
     }
-    return said;
+    return results;
   }
 
   /** @param {Pixels[]} faces */
-  async #classifyTogether(faces) {
+  async #classifyBatch(faces) {
     const { size, channels } = this.metadata.preprocessing;
-    const images = new this.ort.Tensor("float32", this.#input(faces), [faces.length, channels, size, size]);
+    const images = new this.ort.Tensor("float32", this.#toInput(faces), [faces.length, channels, size, size]);
     const outputs = await this.session.run({ images });
-    const count = this.metadata.classes.length;
+    const classCount = this.metadata.classes.length;
     return faces.map((_, i) => ({
-      expression: this.#expression(outputs.logits.data.subarray(i * count, (i + 1) * count)),
-      masks: this.masks.map((/** @type {string} */ name) => maskOf(outputs[name], i)),
+      expression: this.#toExpression(outputs.logits.data.subarray(i * classCount, (i + 1) * classCount)),
+      masks: this.maskNames.map((/** @type {string} */ name) => maskOf(outputs[name], i)),
     }));
   }
 
   /** @param {Pixels[]} faces */
-  #input(faces) {
+  #toInput(faces) {
     const { size, channels, mean, std } = this.metadata.preprocessing;
     const images = new Float32Array(faces.length * channels * size * size);
     let to = 0;
@@ -68,48 +68,48 @@ export class Classifier {
    * @param {Float32Array} logits
    * @returns {Expression}
    */
-  #expression(logits) {
+  #toExpression(logits) {
     const { classes, calibration } = this.metadata;
     const inverse = inverseTemperature(softmax(logits), calibration);
-    const shares = softmax(logits.map((logit) => logit * inverse));
-    const first = shares.indexOf(Math.max(...shares));
-    const confidence = shares[first];
+    const probabilities = softmax(logits.map((logit) => logit * inverse));
+    const confidence = Math.max(...probabilities);
     return {
-      expression: classes[first],
+      expression: classes[probabilities.indexOf(confidence)],
       confidence,
       uncertain: confidence < calibration.uncertain_below,
-      probabilities: Object.fromEntries(classes.map((name, i) => [name, shares[i]])),
+      probabilities: Object.fromEntries(classes.map((name, i) => [name, probabilities[i]])),
     };
   }
 }
 
 /**
  * @param {Float32Array} logits
- * @returns {number[]} Their shares, which sum to 1.
+ * @returns {number[]} Probabilities, which sum to 1.
  */
 function softmax(logits) {
-  const highest = Math.max(...logits);
-  const powers = Array.from(logits, (logit) => Math.exp(logit - highest));
+  const max = Math.max(...logits);
+  const powers = Array.from(logits, (logit) => Math.exp(logit - max));
   const total = powers.reduce((sum, power) => sum + power, 0);
   return powers.map((power) => power / total);
 }
 
 /**
- * What a face's logits are multiplied by, as mien/calibration.py has it: it depends on the entropy of what they say.
+ * Returns the factor that scales the logits of one face. It depends on the entropy of the face's probabilities; see
+ * `mien/calibration.py`.
  *
- * @param {number[]} shares
+ * @param {number[]} probabilities
  * @param {import("./metadata.js").Metadata["calibration"]} calibration
  * @returns {number}
  */
-function inverseTemperature(shares, { temperature, temperature_unsure }) {
-  const entropy = -shares.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0);
-  const unsure = Math.min(1, Math.max(0, entropy / Math.log(Math.max(2, shares.length))));
-  return (1 - unsure) / temperature + unsure / temperature_unsure;
+function inverseTemperature(probabilities, { temperature, temperature_unsure }) {
+  const entropy = -probabilities.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0);
+  const unsureness = Math.min(1, Math.max(0, entropy / Math.log(Math.max(2, probabilities.length))));
+  return (1 - unsureness) / temperature + unsureness / temperature_unsure;
 }
 
 /**
  * @param {{data: Float32Array, dims: number[]}} output (N, h, w)
- * @param {number} i Of which face.
+ * @param {number} i Index of the face.
  * @returns {Mask}
  */
 function maskOf({ data, dims: [, height, width] }, i) {

@@ -1,4 +1,4 @@
-/** Which engine recognises now: the one in the browser, or the service. */
+/** The choice between two engines: the one in the browser, and the service. */
 
 import { BrowserEngine } from "./browser.js";
 import { ServiceEngine } from "./service.js";
@@ -8,73 +8,73 @@ import { ServiceEngine } from "./service.js";
 
 export class Engines {
   #service;
-  /** The browser's, which stays open beside the service: it can step in when that is gone. @type {Promise<Engine> | null} */
+  /** The browser's engine. It stays open while the service is used, to replace it if the service stops. @type {Promise<Engine> | null} */
   #browser = null;
-  #model = "";
+  #modelName = "";
   /** @type {(engine: Promise<Engine>) => void} */
-  #begin = () => {};
+  #resolveFirst = () => {};
   /**
-   * The one that recognises, once it is chosen and ready: nothing goes anywhere before.
+   * The selected engine. It is pending until an engine is selected, so that no picture is sent anywhere before.
    *
    * @type {Promise<Engine>}
    */
   current = new Promise((resolve) => {
-    this.#begin = resolve;
+    this.#resolveFirst = resolve;
   });
-  #announce = () => {};
-  /** Resolves when another engine is chosen. @type {Promise<void>} */
+  #resolveChanged = () => {};
+  /** Resolves when another engine is selected. @type {Promise<void>} */
   changed = Promise.resolve();
 
-  /** @param {import("./home.js").Home} home */
-  constructor(home) {
-    this.home = home;
-    this.#service = new ServiceEngine(home);
-    this.current.catch(() => {}); // whoever waits for it says why it cannot be had
+  /** @param {import("./host.js").Host} host */
+  constructor(host) {
+    this.host = host;
+    this.#service = new ServiceEngine(host);
+    this.current.catch(() => {}); // callers that await it show the error
   }
 
   /**
-   * Lets one of them recognise from now on.
+   * Selects an engine.
    *
    * @param {Kind} kind
-   * @param {import("./types.js").Model} model For the engine in the browser; the service has its own.
+   * @param {import("./types.js").Model} model The model of the browser's engine; the service has its own.
    */
   use(kind, model) {
     if (kind === "service") {
       this.current = Promise.resolve(this.#service);
     } else {
       this.#service.close();
-      this.current = this.#inBrowser(model);
+      this.current = this.#openBrowserEngine(model);
     }
-    this.#begin(this.current);
-    this.#announce();
+    this.#resolveFirst(this.current);
+    this.#resolveChanged();
     this.changed = new Promise((resolve) => {
-      this.#announce = resolve;
+      this.#resolveChanged = resolve;
     });
     return this.current;
   }
 
   /**
-   * There is none, and whoever waits for one is told why.
+   * Makes `current` fail with an error.
    *
    * @param {unknown} error
    */
   fail(error) {
     this.current = Promise.reject(error);
     this.current.catch(() => {});
-    this.#begin(this.current);
+    this.#resolveFirst(this.current);
   }
 
   /** @param {import("./types.js").Model} model */
-  #inBrowser(model) {
-    if (this.#browser && this.#model === model.name) return this.#browser;
-    this.#browser?.then((engine) => engine.close()).catch(() => {}); // whoever waited for it has said so
-    const opening = BrowserEngine.open(model, this.home);
+  #openBrowserEngine(model) {
+    if (this.#browser && this.#modelName === model.name) return this.#browser;
+    this.#browser?.then((engine) => engine.close()).catch(() => {}); // its error was shown when it failed to open
+    const opening = BrowserEngine.open(model, this.host);
     const forget = () => {
-      if (this.#browser === opening) this.#browser = null; // so that choosing it again tries again
+      if (this.#browser === opening) this.#browser = null; // the next selection opens it again
     };
     opening.then(({ ended }) => ended.then(forget), forget);
     this.#browser = opening;
-    this.#model = model.name;
+    this.#modelName = model.name;
     return opening;
   }
 }

@@ -1,168 +1,167 @@
-/** The camera or a video, recognised frame by frame. */
+/** The camera or a video: recognises it frame by frame. */
 
-import { Sheet } from "./csv.js";
-import { Frames, askForCamera, closeVideo, giveBack, openVideo } from "./sources.js";
-import { Problem } from "./problem.js";
+import { CsvTable } from "./csv.js";
+import { PageError } from "./errors.js";
+import { FrameReader, closeVideo, openVideo, requestCamera, stopStream } from "./sources.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 
-const AGAIN_MS = 2000; // until an engine that was gone is asked once more
+const RETRY_MS = 2000; // until a failed engine is tried again
 
 export class Live {
+  /** Counts the opened sources, so that work for an earlier one can stop. */
   #run = 0;
-  /** @type {Frames | null} */
-  #shown = null;
-  #frames = 0;
+  /** @type {FrameReader | null} */
+  #reader = null;
+  #frameCount = 0;
   #mirrored = false;
-  /** What was seen since the camera or the video was opened. */
-  sheet = new Sheet();
+  /** The faces since the camera or the video was opened. */
+  csv = new CsvTable();
 
   /**
-   * @param {HTMLVideoElement} video Never seen: its frames are drawn with what was found in them.
+   * @param {HTMLVideoElement} video A hidden element; its frames are drawn on a canvas, with their faces.
    * @param {import("./viewer.js").Viewer} viewer
    * @param {import("./engines.js").Engines} engines
-   * @param {(error: unknown) => void} report
-   * @param {(done: Answer) => void} finished Called after each frame.
+   * @param {(error: unknown) => void} showError
+   * @param {(answer: Answer) => void} onAnswer Called after each frame.
    */
-  constructor(video, viewer, engines, report, finished) {
+  constructor(video, viewer, engines, showError, onAnswer) {
     this.video = video;
     this.viewer = viewer;
     this.engines = engines;
-    this.report = report;
-    this.finished = finished;
+    this.showError = showError;
+    this.onAnswer = onAnswer;
   }
 
-  /** Gives back the camera or the file; what was seen is kept until the next one is opened. */
+  /** Closes the camera or the file. The faces are kept until another source is opened. */
   close() {
     this.#run++;
-    this.#shown?.stop();
-    this.#shown = null;
+    this.#reader?.stop();
+    this.#reader = null;
     closeVideo(this.video);
   }
 
-  /**
-   * @param {() => void} ended Called where the camera is taken away.
-   */
-  async openCamera(ended) {
-    const run = this.#begin();
+  /** @param {() => void} onFailed Called when the camera is disconnected. */
+  async openCamera(onFailed) {
+    const run = this.#start();
     try {
-      const stream = await askForCamera();
-      if (run !== this.#run) return giveBack(stream); // something else was opened before the person answered
-      const [camera] = stream.getVideoTracks();
-      this.#mirrored = camera.getSettings().facingMode !== "environment"; // who looks into it expects a mirror
-      camera.addEventListener("ended", () => {
+      const stream = await requestCamera();
+      if (run !== this.#run) return stopStream(stream); // another source was opened before the user answered
+      const [track] = stream.getVideoTracks();
+      this.#mirrored = track.getSettings().facingMode !== "environment"; // users expect a mirror from a front camera
+      track.addEventListener("ended", () => {
         if (run !== this.#run) return;
-        this.close(); // or the frame that is being recognised would take the sentence away
-        ended();
-        this.report(new Problem("The camera was taken away; connect it and press Camera again."));
+        this.close(); // otherwise the answer to the last frame would hide the error
+        onFailed();
+        this.showError(new PageError("The camera was disconnected; connect it and press Camera again."));
       });
       this.video.srcObject = stream;
-      const frames = (this.#shown = new Frames(this.video));
+      const reader = (this.#reader = new FrameReader(this.video));
       await this.video.play();
-      this.#follow(run, frames);
+      this.#recogniseAll(run, reader);
     } catch (error) {
-      this.#failed(run, error);
+      this.#fail(run, error);
     }
   }
 
   /**
    * @param {File} file
-   * @param {() => void} ended Called where it cannot be played to its end.
+   * @param {() => void} onFailed Called when the video cannot be played to its end.
    */
-  async openVideo(file, ended) {
-    const run = this.#begin();
+  async openVideo(file, onFailed) {
+    const run = this.#start();
     try {
-      const frames = (this.#shown = new Frames(this.video));
+      const reader = (this.#reader = new FrameReader(this.video));
       await openVideo(this.video, file);
       this.video.onerror = () => {
         if (run !== this.#run) return;
         this.close();
-        ended();
-        this.report(new Problem(`${file.name} cannot be played any further: it is damaged.`));
+        onFailed();
+        this.showError(new PageError(`${file.name} stopped playing because it is damaged.`));
       };
-      this.#follow(run, frames);
+      this.#recogniseAll(run, reader);
     } catch (error) {
-      this.#failed(run, error);
+      this.#fail(run, error);
     }
   }
 
   /**
-   * Closes what could not be opened, unless it was only stopped by something else that was opened.
+   * Closes a source that could not be opened and throws the error, unless another source was opened meanwhile.
    *
    * @param {number} run
    * @param {unknown} error
    */
-  #failed(run, error) {
+  #fail(run, error) {
     if (run !== this.#run) return;
     this.close();
     throw error;
   }
 
-  #begin() {
+  #start() {
     this.close();
     this.viewer.clear();
-    this.#frames = 0;
+    this.#frameCount = 0;
     this.#mirrored = false;
-    this.sheet = new Sheet();
+    this.csv = new CsvTable();
     return this.#run;
   }
 
-  /** Recognises what is shown once more, with another engine: where nothing moves, no frame would come to it. */
-  async again() {
+  /** Recognises a still frame again with another engine; no new frame would come for it. */
+  async recogniseAgain() {
     if (!this.video.paused) return;
-    if (this.#shown) return this.#shown.again();
-    const run = this.#run; // all is closed, and what was seen last stays
-    const shown = await this.viewer.copy();
-    if (shown) await this.#recognise(run, { ...shown, jumped: false });
+    if (this.#reader) return this.#reader.repeat();
+    const run = this.#run; // the source is closed, but its last frame is still shown
+    const frame = await this.viewer.copyFrame();
+    if (frame) await this.#recognise(run, { ...frame, jumped: false });
   }
 
   /**
-   * @param {number} run Ends where another was begun.
-   * @param {Frames} frames
+   * @param {number} run
+   * @param {FrameReader} reader
    */
-  async #follow(run, frames) {
+  async #recogniseAll(run, reader) {
     try {
       while (run === this.#run) {
-        const next = await frames.next();
-        if (next) await this.#recognise(run, next);
+        const frame = await reader.next();
+        if (frame) await this.#recognise(run, frame);
       }
     } catch (error) {
-      if (run === this.#run) this.report(error);
+      if (run === this.#run) this.showError(error);
     }
   }
 
   /**
    * @param {number} run
-   * @param {{bitmap: ImageBitmap, time_s: number, jumped: boolean}} frame
+   * @param {import("./sources.js").VideoFrame} frame
    */
   async #recognise(run, { bitmap, time_s, jumped }) {
-    if (run !== this.#run) return bitmap.close(); // it is of what was opened meanwhile
+    if (run !== this.#run) return bitmap.close(); // the frame is from an earlier source
     const engine = this.engines.current;
-    const late = () => run !== this.#run || engine !== this.engines.current; // nobody waits for the answer any more
+    const isOutdated = () => run !== this.#run || engine !== this.engines.current;
     let opened = false;
-    let inVain = false;
+    let engineFailed = false;
     try {
-      const ready = await engine;
+      const openEngine = await engine;
       opened = true;
-      if (late()) return bitmap.close();
-      const alone = this.#frames === 0 || jumped || this.video.paused; // no frame before it, or none to come
-      const { frame, ...answer } = await ready.frame(bitmap, alone);
-      if (late()) return frame.close();
-      const shown = this.viewer.showFrame(frame, answer.faces, time_s, this.#mirrored, jumped);
-      answer.faces.forEach((face, i) => this.sheet.addFrame(time_s, this.#frames, shown[i], face));
-      this.#frames++;
-      this.finished(answer);
+      if (isOutdated()) return bitmap.close();
+      const first = this.#frameCount === 0 || jumped || this.video.paused; // not one of consecutive frames
+      const { frame, ...answer } = await openEngine.recogniseFrame(bitmap, first);
+      if (isOutdated()) return frame.close();
+      const tracked = this.viewer.showFrame(frame, answer.faces, time_s, this.#mirrored, jumped);
+      answer.faces.forEach((face, i) => this.csv.addFrameFace(time_s, this.#frameCount, tracked[i], face));
+      this.#frameCount++;
+      this.onAnswer(answer);
     } catch (error) {
       bitmap.close();
-      if (late()) return;
-      this.report(error);
-      if (opened && error instanceof Problem && !error.engineGone) return; // only this frame was refused
-      // Another engine may be chosen, and a service may come back.
-      inVain = true;
-      await Promise.race([this.engines.changed, new Promise((resolve) => setTimeout(resolve, AGAIN_MS))]);
+      if (isOutdated()) return;
+      this.showError(error);
+      if (opened && error instanceof PageError && !error.engineFailed) return; // only this frame failed
+      // The user may choose another engine, and a service may come back.
+      engineFailed = true;
+      await Promise.race([this.engines.changed, new Promise((resolve) => setTimeout(resolve, RETRY_MS))]);
     } finally {
-      // Where the frame still stands it is to be seen by the next engine, or by this one when it is back.
-      if (run === this.#run && (inVain || late())) this.#shown?.again();
+      // A frame that is still shown must reach the next engine, or this one once it works again.
+      if (run === this.#run && (engineFailed || isOutdated())) this.#reader?.repeat();
     }
   }
 }

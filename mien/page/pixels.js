@@ -1,21 +1,21 @@
 /**
- * Pictures as Pillow handles them, to the bit: the browser's own scaling would give the networks other pixels than
- * Python does.
+ * Decoding, scaling and cropping exactly as Pillow does it. The browser's own scaling would give the networks other
+ * pixels than Python does.
  */
 
+import { PageError } from "./errors.js";
 import { upright } from "./orientation.js";
-import { Problem } from "./problem.js";
 
 /** @typedef {import("./types.js").Pixels} Pixels */
 /** @typedef {import("./types.js").Box} Box */
 
-const PRECISION_BITS = 22; // 32 - 8 bits of a value - 2 of headroom, as in Pillow's Resample.c
+const PRECISION_BITS = 22; // 32 - 8 bits of a value - 2 bits of headroom, as in Pillow's Resample.c
 
-const MOST_PIXELS = 179e6; // as many as Pillow allows
-const BAND_PIXELS = 4e6; // drawn at once: an iPhone's canvas of more than 16.7 million pixels is black
+const MAX_PIXELS = 179e6; // Pillow's limit
+const BAND_PIXELS = 4e6; // pixels per drawing step: on an iPhone, a canvas above 16.7 million pixels is black
 
 /**
- * Rounds as Python does: halves to the even neighbour.
+ * Rounds halves to even, like Python.
  *
  * @param {number} value
  */
@@ -27,34 +27,34 @@ export function round(value) {
 }
 
 /**
- * A picture file, upright as its EXIF says, with the values that are in the file.
+ * Decodes a picture file, upright by its EXIF orientation, without colour conversion.
  *
  * @param {Blob} file
  * @param {string} name
  * @returns {Promise<ImageBitmap>}
  */
 export async function decode(file, name) {
-  if (!file.size) throw new Problem(`${name} is empty; choose another picture.`);
+  if (!file.size) throw new PageError(`${name} is empty; choose another picture.`);
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   } catch {
-    throw new Problem(
-      `${name} cannot be read as a picture: it is damaged, too large, or in a format that this browser does not know.`,
+    throw new PageError(
+      `${name} cannot be read as a picture: it is damaged, too large, or in a format that this browser does not support.`,
     );
   }
-  if (bitmap.width * bitmap.height <= MOST_PIXELS) return upright(bitmap, file);
+  if (bitmap.width * bitmap.height <= MAX_PIXELS) return upright(bitmap, file);
   bitmap.close();
-  throw new Problem(`${name} has more than the ${MOST_PIXELS / 1e6} million pixels allowed; make it smaller.`);
+  throw new PageError(`${name} has more than ${MAX_PIXELS / 1e6} million pixels; make it smaller.`);
 }
 
 /**
- * A picture or a frame as upright 8-bit RGB; what is transparent becomes white.
+ * Reads a bitmap as 8-bit RGB. Transparent pixels become white.
  *
  * @param {ImageBitmap} bitmap
  * @returns {Pixels}
  */
-export function read(bitmap) {
+export function readPixels(bitmap) {
   const { width, height } = bitmap;
   const rows = Math.min(height, Math.max(1, Math.floor(BAND_PIXELS / width)));
   const canvas = new OffscreenCanvas(width, rows);
@@ -77,85 +77,93 @@ export function read(bitmap) {
 }
 
 /**
- * Pillow's `resize` with its bilinear filter, which widens with the reduction: along the rows and down the columns,
- * rounded to 8 bits between.
+ * Scales an image like Pillow's `resize` with its bilinear filter, whose support grows when it downscales. Rows and
+ * columns are scaled one after the other, with rounding to 8 bits in between.
  *
  * @param {Pixels} source
  * @param {number} width
  * @param {number} height
- * @param {Box} [box] The part of the source to show, whole pixels; all of it when left out.
+ * @param {Box} [box] The part of the source to scale, in whole pixels; the whole source by default.
  * @returns {Pixels}
  */
 export function resize(source, width, height, box = [0, 0, source.width, source.height]) {
-  const along = weights(source.width, box[0], box[2], width);
-  const down = weights(source.height, box[1], box[3], height);
-  // Pillow 13 begins with the direction that leaves the other less to do; older ones always begin along the rows, which
-  // is another value by one now and then.
-  const less = source.height - height;
-  if (less > 0 && less > 2 * (source.width - width)) return alongRows(downColumns(source, down), along, 0, height);
-  const first = down.starts[0];
-  const last = down.starts[height - 1] + down.counts[height - 1];
-  const narrow = alongRows(source, along, first, last);
-  for (let i = 0; i < height; i++) down.starts[i] -= first;
-  return downColumns(narrow, down);
+  const horizontal = filterWeights(source.width, box[0], box[2], width);
+  const vertical = filterWeights(source.height, box[1], box[3], height);
+  // Pillow 13 starts with the direction that leaves less work for the other one. Older versions always start with the
+  // rows, which sometimes gives a value that differs by one.
+  const removedRows = source.height - height;
+  if (removedRows > 0 && removedRows > 2 * (source.width - width)) {
+    return resizeRows(resizeColumns(source, vertical), horizontal, 0, height);
+  }
+  const first = vertical.starts[0];
+  const end = vertical.starts[height - 1] + vertical.counts[height - 1];
+  const resizedRows = resizeRows(source, horizontal, first, end);
+  for (let i = 0; i < height; i++) vertical.starts[i] -= first;
+  return resizeColumns(resizedRows, vertical);
 }
 
 /**
+ * Scales each row to another width.
+ *
  * @param {Pixels} source
- * @param {Weights} by
- * @param {number} first Row to begin with.
- * @param {number} last Row to end before.
+ * @param {Weights} weights
+ * @param {number} first The first row.
+ * @param {number} end The row after the last one.
  * @returns {Pixels}
  */
-function alongRows({ width, channels, data }, by, first, last) {
-  const columns = by.starts.length;
-  const narrow = new Uint8Array(columns * (last - first) * channels);
-  for (let row = first, to = 0; row < last; row++) {
+function resizeRows({ width, channels, data }, weights, first, end) {
+  const columns = weights.starts.length;
+  const result = new Uint8Array(columns * (end - first) * channels);
+  for (let row = first, to = 0; row < end; row++) {
     for (let column = 0; column < columns; column++) {
-      const start = (row * width + by.starts[column]) * channels;
+      const start = (row * width + weights.starts[column]) * channels;
       for (let channel = 0; channel < channels; channel++, to++) {
-        narrow[to] = weighted(data, start + channel, channels, by, column);
+        result[to] = weightedMean(data, start + channel, channels, weights, column);
       }
     }
   }
-  return { width: columns, height: last - first, channels, data: narrow };
+  return { width: columns, height: end - first, channels, data: result };
 }
 
 /**
- * @param {Pixels} source
- * @param {Weights} by
- * @returns {Pixels}
- */
-function downColumns({ width, channels, data }, by) {
-  const rows = by.starts.length;
-  const stride = width * channels;
-  const low = new Uint8Array(stride * rows);
-  for (let row = 0, to = 0; row < rows; row++) {
-    const start = by.starts[row] * stride;
-    for (let column = 0; column < stride; column++, to++) low[to] = weighted(data, start + column, stride, by, row);
-  }
-  return { width, height: rows, channels, data: low };
-}
-
-/**
- * Cuts the square around a box out of a picture, in gray by the luma weights of ITU-R 601: see `mien.preprocess.crop`,
- * but that a face of more than 4,096 pixels is not reduced first.
+ * Scales each column to another height.
  *
- * @param {Pixels} picture RGB.
- * @param {Box} box It may reach over the picture's edge, which is repeated there.
+ * @param {Pixels} source
+ * @param {Weights} weights
  * @returns {Pixels}
  */
-export function cropGray(picture, [x0, y0, x1, y1]) {
+function resizeColumns({ width, channels, data }, weights) {
+  const rows = weights.starts.length;
+  const stride = width * channels;
+  const result = new Uint8Array(stride * rows);
+  for (let row = 0, to = 0; row < rows; row++) {
+    const start = weights.starts[row] * stride;
+    for (let column = 0; column < stride; column++, to++) {
+      result[to] = weightedMean(data, start + column, stride, weights, row);
+    }
+  }
+  return { width, height: rows, channels, data: result };
+}
+
+/**
+ * Crops the square around a box, in gray by the luma weights of ITU-R 601. It is the crop of `mien.preprocess`, except
+ * that faces of more than 4,096 pixels are not reduced first.
+ *
+ * @param {Pixels} image RGB.
+ * @param {Box} box It may extend beyond the image, whose border pixels are repeated there.
+ * @returns {Pixels}
+ */
+export function cropGray(image, [x0, y0, x1, y1]) {
   const side = Math.max(1, round(Math.max(x1 - x0, y1 - y0)));
   const left = round((x0 + x1 - side) / 2);
   const top = round((y0 + y1 - side) / 2);
   const data = new Uint8Array(side * side);
   for (let row = 0, to = 0; row < side; row++) {
-    const y = Math.min(Math.max(top + row, 0), picture.height - 1);
+    const y = Math.min(Math.max(top + row, 0), image.height - 1);
     for (let column = 0; column < side; column++, to++) {
-      const x = Math.min(Math.max(left + column, 0), picture.width - 1);
-      const from = (y * picture.width + x) * 3;
-      const [red, green, blue] = [picture.data[from], picture.data[from + 1], picture.data[from + 2]];
+      const x = Math.min(Math.max(left + column, 0), image.width - 1);
+      const from = (y * image.width + x) * 3;
+      const [red, green, blue] = [image.data[from], image.data[from + 1], image.data[from + 2]];
       data[to] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
     }
   }
@@ -163,30 +171,30 @@ export function cropGray(picture, [x0, y0, x1, y1]) {
 }
 
 /**
- * @typedef {object} Weights For each output pixel: the first input pixel, how many, and their weights.
+ * @typedef {object} Weights For each output pixel: the first input pixel, the number of input pixels, and their weights.
  * @property {Int32Array} starts
  * @property {Int32Array} counts
- * @property {Int32Array} values `most` for each output pixel, in units of 2 ** -PRECISION_BITS.
- * @property {number} most
+ * @property {Int32Array} values `stride` weights per output pixel, in units of 2 ** -PRECISION_BITS.
+ * @property {number} stride
  */
 
 /**
- * Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc` for the triangle filter.
+ * Computes the weights of the triangle filter, like `precompute_coeffs` and `normalize_coeffs_8bpc` in Pillow.
  *
- * @param {number} length Of the input.
- * @param {number} from Where the shown part of it begins.
- * @param {number} to Where it ends.
- * @param {number} size Of the output.
+ * @param {number} length Length of the input.
+ * @param {number} from Start of the part of the input to scale.
+ * @param {number} to End of that part.
+ * @param {number} size Length of the output.
  * @returns {Weights}
  */
-function weights(length, from, to, size) {
+function filterWeights(length, from, to, size) {
   const scale = (to - from) / size;
   const support = Math.max(scale, 1);
-  const most = Math.ceil(support) * 2 + 1;
+  const stride = Math.ceil(support) * 2 + 1;
   const starts = new Int32Array(size);
   const counts = new Int32Array(size);
-  const values = new Int32Array(size * most);
-  const row = new Float64Array(most);
+  const values = new Int32Array(size * stride);
+  const row = new Float64Array(stride);
   for (let i = 0; i < size; i++) {
     const centre = from + (i + 0.5) * scale;
     starts[i] = Math.max(0, Math.trunc(centre - support + 0.5));
@@ -198,23 +206,25 @@ function weights(length, from, to, size) {
       sum += row[j];
     }
     for (let j = 0; j < counts[i]; j++) {
-      values[i * most + j] = Math.trunc(0.5 + (row[j] / sum) * 2 ** PRECISION_BITS);
+      values[i * stride + j] = Math.trunc(0.5 + (row[j] / sum) * 2 ** PRECISION_BITS);
     }
   }
-  return { starts, counts, values, most };
+  return { starts, counts, values, stride };
 }
 
 /**
+ * Returns the value of one output pixel.
+ *
  * @param {Uint8Array} data
- * @param {number} start
+ * @param {number} start Index of the first input value.
  * @param {number} step From one input value to the next.
- * @param {Weights} by
- * @param {number} i Which output pixel.
+ * @param {Weights} weights
+ * @param {number} i Index of the output pixel.
  */
-function weighted(data, start, step, by, i) {
+function weightedMean(data, start, step, weights, i) {
   let sum = 1 << (PRECISION_BITS - 1);
-  for (let j = 0, from = start, at = i * by.most; j < by.counts[i]; j++, from += step, at++) {
-    sum += data[from] * by.values[at];
+  for (let j = 0, from = start, at = i * weights.stride; j < weights.counts[i]; j++, from += step, at++) {
+    sum += data[from] * weights.values[at];
   }
   return Math.min(sum >> PRECISION_BITS, 255);
 }

@@ -1,27 +1,27 @@
-/** The engine behind the page: pictures and frames go to `mien serve`. */
+/** The engine on the service: sends pictures and frames to `mien serve`. */
 
-import { Problem } from "./problem.js";
+import { PageError } from "./errors.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 /** @typedef {import("./types.js").Engine} Engine */
-/** @typedef {import("./home.js").Home} Home */
+/** @typedef {import("./host.js").Host} Host */
 
 const JPEG_QUALITY = 0.9;
 
-/** @returns {Problem} */
-const gone = () => new Problem("The service does not answer any more.", { engineGone: true });
+/** @returns {PageError} */
+const noAnswer = () => new PageError("The service does not answer any more.", { engineFailed: true });
 
 /** @implements {Engine} */
 export class ServiceEngine {
-  /** The service gives no masks. */
-  masks = 0;
+  /** The service returns no masks. */
+  maskCount = 0;
   /** @type {Promise<Connection> | null} */
   #connection = null;
   #canvas = new OffscreenCanvas(1, 1);
 
-  /** @param {Home} home */
-  constructor(home) {
-    this.home = home;
+  /** @param {Host} host */
+  constructor(host) {
+    this.host = host;
   }
 
   /**
@@ -29,28 +29,28 @@ export class ServiceEngine {
    * @param {string} name
    * @returns {Promise<Answer>}
    */
-  async picture(picture, name) {
+  async recognisePicture(picture, name) {
     const form = new FormData();
     form.append("pictures", picture, name);
     const started = performance.now();
-    const request = { method: "POST", body: form, headers: this.home.headers };
-    const response = await fetch(this.home.url("v1/recognize"), request).catch(() => {
-      throw gone();
+    const request = { method: "POST", body: form, headers: this.host.headers };
+    const response = await fetch(this.host.url("v1/recognize"), request).catch(() => {
+      throw noAnswer();
     });
-    const said = await response.json().catch(() => null);
-    if (!response.ok) throw refused(response.status, said);
-    return answer(said.pictures[0], started);
+    const body = await response.json().catch(() => null);
+    if (!response.ok) throw toError(response.status, body);
+    return toAnswer(body.pictures[0], started);
   }
 
   /**
    * @param {ImageBitmap} frame
    * @returns {Promise<Answer & {frame: ImageBitmap}>}
    */
-  async frame(frame) {
-    const [connection, jpeg] = await Promise.all([this.#connected(), this.#encoded(frame)]);
+  async recogniseFrame(frame) {
+    const [connection, jpeg] = await Promise.all([this.#connect(), this.#encode(frame)]);
     const started = performance.now();
-    const said = await connection.ask(jpeg);
-    return { ...answer(said, started), frame };
+    const message = await connection.send(jpeg);
+    return { ...toAnswer(message, started), frame };
   }
 
   close() {
@@ -58,23 +58,23 @@ export class ServiceEngine {
     this.#connection = null;
   }
 
-  /** The connection there is, or a new one. */
-  #connected() {
+  /** Returns the open connection, or opens a new one. */
+  #connect() {
     if (this.#connection) return this.#connection;
-    const url = new URL(this.home.url("v1/frames"));
+    const url = new URL(this.host.url("v1/frames"));
     url.protocol = url.protocol.replace("http", "ws");
-    if (this.home.token) url.searchParams.set("token", this.home.token);
+    if (this.host.token) url.searchParams.set("token", this.host.token);
     const connection = new Connection(new WebSocket(url));
     const opening = connection.opened.then(() => connection);
     connection.socket.addEventListener("close", () => {
-      if (this.#connection === opening) this.#connection = null; // the next frame tries a new one
+      if (this.#connection === opening) this.#connection = null; // the next frame opens a new one
     });
     this.#connection = opening;
     return opening;
   }
 
   /** @param {ImageBitmap} frame */
-  #encoded(frame) {
+  #encode(frame) {
     this.#canvas.width = frame.width;
     this.#canvas.height = frame.height;
     this.#canvas.getContext("2d")?.drawImage(frame, 0, 0);
@@ -82,71 +82,73 @@ export class ServiceEngine {
   }
 }
 
-/** A connection on which each frame gets its own answer, even where one is sent before the last is answered. */
+/** A WebSocket that matches each answer with its frame, even if several frames are sent before the first answer. */
 class Connection {
-  #sent = 0;
+  #sentCount = 0;
   /**
-   * Whoever waits for an answer, by the number that the service gives the frame.
+   * Frames without an answer yet, by the number that the service gives them.
    *
-   * @type {Map<number, {resolve: (said: any) => void, reject: (problem: Problem) => void}>}
+   * @type {Map<number, {resolve: (message: any) => void, reject: (error: PageError) => void}>}
    */
-  #waiting = new Map();
+  #pending = new Map();
 
   /** @param {WebSocket} socket */
   constructor(socket) {
     this.socket = socket;
     this.opened = new Promise((resolve, reject) => {
       socket.onopen = resolve;
-      socket.onerror = () => reject(gone());
+      socket.onerror = () => reject(noAnswer());
     });
     socket.onmessage = ({ data }) => {
-      const said = JSON.parse(data);
-      this.#waiting.get(said.frame)?.resolve(said);
-      this.#waiting.delete(said.frame);
+      const message = JSON.parse(data);
+      this.#pending.get(message.frame)?.resolve(message);
+      this.#pending.delete(message.frame);
     };
     socket.onclose = ({ reason }) => {
-      const problem = reason ? new Problem(sentence(reason), { engineGone: true }) : gone();
-      for (const { reject } of this.#waiting.values()) reject(problem);
+      const error = reason ? new PageError(toSentence(reason), { engineFailed: true }) : noAnswer();
+      for (const { reject } of this.#pending.values()) reject(error);
     };
   }
 
   /**
+   * Sends a frame and returns the message of the service about it.
+   *
    * @param {Blob} jpeg
-   * @returns {Promise<any>} What the service says of it.
+   * @returns {Promise<any>}
    */
-  ask(jpeg) {
+  send(jpeg) {
     return new Promise((resolve, reject) => {
-      if (this.socket.readyState !== WebSocket.OPEN) return reject(gone());
-      this.#waiting.set(++this.#sent, { resolve, reject });
+      if (this.socket.readyState !== WebSocket.OPEN) return reject(noAnswer());
+      this.#pending.set(++this.#sentCount, { resolve, reject });
       this.socket.send(jpeg);
     });
   }
 }
 
 /**
- * @param {any} said
+ * @param {any} record
  * @param {number} started
  * @returns {Answer}
  */
-function answer(said, started) {
-  if (said.error) throw new Problem(sentence(said.error));
-  return { width: said.width, height: said.height, faces: said.faces, faces_ms: performance.now() - started };
+function toAnswer(record, started) {
+  if (record.error) throw new PageError(toSentence(record.error));
+  return { width: record.width, height: record.height, faces: record.faces, faces_ms: performance.now() - started };
 }
 
 /**
  * @param {number} status
- * @param {any} said
+ * @param {any} body
  */
-function refused(status, said) {
-  const reason = [said?.detail, said?.error].find((each) => typeof each === "string");
-  return new Problem(reason ? sentence(reason) : `The service refuses the picture with status ${status}.`);
+function toError(status, body) {
+  const reason = [body?.detail, body?.error].find((each) => typeof each === "string");
+  return new PageError(reason ? toSentence(reason) : `The service rejected the picture with status ${status}.`);
 }
 
 /**
- * A reason as the service gives it, as a sentence.
+ * Adds a capital letter and a full stop to a message of the service.
  *
  * @param {string} reason
  */
-function sentence(reason) {
+function toSentence(reason) {
   return reason[0].toUpperCase() + reason.slice(1) + (/[.!?]$/.test(reason) ? "" : ".");
 }

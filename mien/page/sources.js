@@ -1,64 +1,66 @@
-/** Moving pictures: the camera or a file, as frames with their times. */
+/** The camera and video files as frames with times. */
 
-import { Problem } from "./problem.js";
+import { PageError } from "./errors.js";
+
+/** @typedef {{bitmap: ImageBitmap, time_s: number, jumped: boolean}} VideoFrame `jumped`: after a seek. */
 
 const CAMERA = { video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" }, audio: false };
 
 /** @type {Record<string, string>} */
-const REFUSED = {
+const CAMERA_ERRORS = {
   NotAllowedError: "The camera was not permitted; allow it beside the page's address and press Camera again.",
   NotFoundError: "No camera was found; connect one and press Camera again.",
-  NotReadableError: "The camera is in use by another program; close that and press Camera again.",
+  NotReadableError: "The camera is in use by another program; close that program and press Camera again.",
 };
 
 /**
- * Asks for the camera; the person may take any time to answer.
+ * Asks the user for the camera. This may take any time.
  *
  * @returns {Promise<MediaStream>}
  */
-export async function askForCamera() {
+export async function requestCamera() {
   if (!navigator.mediaDevices) {
-    throw new Problem("Browsers give the camera only to pages at https:// or on this machine; open the page there.");
+    throw new PageError("Browsers allow the camera only on https:// pages or on this machine; open the page there.");
   }
   try {
     return await navigator.mediaDevices.getUserMedia(CAMERA);
   } catch (error) {
     const { name } = /** @type {DOMException} */ (error);
-    throw new Problem(REFUSED[name] ?? `The camera could not be opened (${name}); try another one.`);
+    throw new PageError(CAMERA_ERRORS[name] ?? `The camera could not be opened (${name}); try another one.`);
   }
 }
 
 /** @param {MediaStream} stream */
-export function giveBack(stream) {
+export function stopStream(stream) {
   for (const track of stream.getTracks()) track.stop();
 }
 
 /**
- * Plays a file in a video element, once it has a picture of it; paused before, it waits.
+ * Opens a file in a video element and starts to play it.
  *
  * @param {HTMLVideoElement} video
  * @param {File} file
  */
 export async function openVideo(video, file) {
   video.src = URL.createObjectURL(file);
-  video.play().catch(() => {}); // also where it is only paused before it could begin, which is no fault of the file
+  video.play().catch(() => {}); // also rejected if the user pauses while it loads, which is not an error
   await new Promise((resolve, reject) => {
     video.onloadeddata = resolve;
     video.onerror = reject;
   }).catch(() => {
-    throw new Problem(`${file.name} cannot be played: it is damaged, or in a format that this browser does not know.`);
+    throw new PageError(`${file.name} cannot be played: it is damaged, or in a format that this browser does not support.`);
   });
-  if (!video.videoWidth) throw new Problem(`${file.name} has sound but no pictures; choose another file.`);
+  if (!video.videoWidth) throw new PageError(`${file.name} has sound but no pictures; choose another file.`);
 }
 
 /**
- * Gives back what a video element has opened, the camera too.
+ * Releases the file or the camera of a video element.
  *
  * @param {HTMLVideoElement} video
  */
 export function closeVideo(video) {
   video.pause();
-  if (video.srcObject instanceof MediaStream) giveBack(video.srcObject);
+  if (video.srcObject instanceof MediaStream) stopStream(video.srcObject);
   if (video.src) URL.revokeObjectURL(video.src);
   video.srcObject = null;
   video.removeAttribute("src");
@@ -66,39 +68,38 @@ export function closeVideo(video) {
 }
 
 /**
- * The frames that a video element shows, each with its time. Where they come faster than they are taken, the latest one
- * alone; one that still stands when the video pauses is never missed.
+ * Reads the frames that a video element shows, with their times. A slow caller gets only the latest frame. The frame at
+ * which the video pauses is never skipped.
  */
-export class Frames {
-  #listening = 0;
+export class FrameReader {
+  #callback = 0;
   #time_s = 0;
-  /** Whether a frame was shown since the last one was taken. */
-  #fresh = false;
+  /** Whether a frame was shown since the last call of `next`. */
+  #hasNewFrame = false;
   #jumped = false;
   #wake = () => {};
 
-  /** @param {HTMLVideoElement} video Before it is opened, so that its first frame is seen. */
+  /** @param {HTMLVideoElement} video The element, before it opens a source, so that the first frame is not missed. */
   constructor(video) {
     if (!("requestVideoFrameCallback" in video)) {
-      throw new Problem("This browser does not show a video's frames one by one; update it, or choose pictures.");
+      throw new PageError("This browser cannot give a page the frames of a video; update it, or choose pictures.");
     }
     this.video = video;
-    this.video.addEventListener("seeking", this.#jump);
-    this.video.addEventListener("pause", this.#rest);
-    this.#listen();
+    this.video.addEventListener("seeking", this.#onSeek);
+    this.video.addEventListener("pause", this.#onPause);
+    this.#requestFrame();
   }
 
   /**
-   * The next frame: the one that stands where the video is paused and nobody has taken it.
+   * Waits for the next frame. While the video is paused, this is the frame that is shown, unless it was read before.
    *
-   * @returns {Promise<{bitmap: ImageBitmap, time_s: number, jumped: boolean} | null>} `jumped` says whether there was a
-   *   seek since the one before; null where the video was closed at that moment.
+   * @returns {Promise<VideoFrame | null>} Null if the video is closed meanwhile.
    */
   async next() {
-    if (!this.#fresh || !this.video.paused) await new Promise((resolve) => (this.#wake = () => resolve(null)));
+    if (!this.#hasNewFrame || !this.video.paused) await new Promise((resolve) => (this.#wake = () => resolve(null)));
     const [time_s, jumped] = [this.#time_s, this.#jumped];
-    this.#fresh = false;
-    this.#jumped = this.video.seeking; // it may be a frame from before
+    this.#hasNewFrame = false;
+    this.#jumped = this.video.seeking; // during a seek, this may still be the frame before it
     return createImageBitmap(this.video).then(
       (bitmap) => ({ bitmap, time_s, jumped }),
       () => {
@@ -108,33 +109,33 @@ export class Frames {
     );
   }
 
-  /** Gives the last frame once more, where it still stands: it was taken in vain. */
-  again() {
-    this.#fresh = true;
-    this.#rest();
+  /** Lets `next` return the frame that is shown once more, if the video is paused. */
+  repeat() {
+    this.#hasNewFrame = true;
+    this.#onPause();
   }
 
-  /** Lets the video go; whoever waits for a frame waits for ever. */
+  /** Stops reading. A pending `next` never resolves. */
   stop() {
-    this.video.cancelVideoFrameCallback(this.#listening);
-    this.video.removeEventListener("seeking", this.#jump);
-    this.video.removeEventListener("pause", this.#rest);
+    this.video.cancelVideoFrameCallback(this.#callback);
+    this.video.removeEventListener("seeking", this.#onSeek);
+    this.video.removeEventListener("pause", this.#onPause);
   }
 
-  #listen() {
-    this.#listening = this.video.requestVideoFrameCallback((_, { mediaTime }) => {
+  #requestFrame() {
+    this.#callback = this.video.requestVideoFrameCallback((_, { mediaTime }) => {
       this.#time_s = mediaTime;
-      this.#fresh = true;
-      this.#listen();
+      this.#hasNewFrame = true;
+      this.#requestFrame();
       this.#wake();
     });
   }
 
-  #jump = () => {
+  #onSeek = () => {
     this.#jumped = true;
   };
 
-  #rest = () => {
-    if (this.#fresh && this.video.paused) this.#wake();
+  #onPause = () => {
+    if (this.#hasNewFrame && this.video.paused) this.#wake();
   };
 }

@@ -1,39 +1,41 @@
-/** How fast it goes: frames a second, and milliseconds a face. */
+/** The speed of recognition: frames per second, and milliseconds per face. */
 
 /** @typedef {import("./types.js").Answer} Answer */
 
-const OVER_MS = 2000;
+const WINDOW_MS = 2000;
 
 export class Speed {
-  /** @type {{at: number, ms: number, faces: number}[]} */
+  /** @type {{at_ms: number, faces_ms: number, faceCount: number}[]} */
   #recent = [];
 
-  /** @param {HTMLElement} text */
-  constructor(text) {
-    this.text = text;
+  /** @param {HTMLElement} element */
+  constructor(element) {
+    this.element = element;
   }
 
   reset() {
     this.#recent = [];
-    this.text.textContent = "";
+    this.element.textContent = "";
   }
 
   /**
-   * @param {Answer} answer Just come.
-   * @param {boolean} moving Whether it is of a frame.
-   * @param {import("./engines.js").Kind} kind Of the engine.
+   * Adds an answer that has just arrived, and shows the means of the last two seconds.
+   *
+   * @param {Answer} answer
+   * @param {boolean} isFrame Whether it is the answer to a frame, and not to a picture.
+   * @param {import("./engines.js").Kind} engine
    */
-  count({ faces, faces_ms }, moving, kind) {
-    const at = performance.now();
-    this.#recent.push({ at, ms: faces_ms, faces: faces.length });
-    this.#recent = this.#recent.filter((each) => each.at > at - OVER_MS);
-    const ms = this.#recent.reduce((sum, each) => sum + each.ms, 0);
-    const seen = this.#recent.reduce((sum, each) => sum + each.faces, 0);
-    const parts = [];
-    const span_s = (at - this.#recent[0].at) / 1000;
-    if (moving && span_s > 0) parts.push(`${((this.#recent.length - 1) / span_s).toFixed(0)} frames/s`);
-    if (kind === "service") parts.push(`${(ms / this.#recent.length).toFixed(0)} ms there and back`);
-    else if (seen) parts.push(`${(ms / seen).toFixed(0)} ms a face`);
-    this.text.textContent = parts.join(" · ");
+  add({ faces, faces_ms }, isFrame, engine) {
+    const now_ms = performance.now();
+    this.#recent.push({ at_ms: now_ms, faces_ms, faceCount: faces.length });
+    this.#recent = this.#recent.filter(({ at_ms }) => at_ms > now_ms - WINDOW_MS);
+    const total_ms = this.#recent.reduce((sum, each) => sum + each.faces_ms, 0);
+    const faceCount = this.#recent.reduce((sum, each) => sum + each.faceCount, 0);
+    const texts = [];
+    const span_s = (now_ms - this.#recent[0].at_ms) / 1000;
+    if (isFrame && span_s > 0) texts.push(`${((this.#recent.length - 1) / span_s).toFixed(0)} frames/s`);
+    if (engine === "service") texts.push(`${(total_ms / this.#recent.length).toFixed(0)} ms round trip`);
+    else if (faceCount) texts.push(`${(total_ms / faceCount).toFixed(0)} ms per face`);
+    this.element.textContent = texts.join(" · ");
   }
 }

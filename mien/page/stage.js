@@ -1,21 +1,22 @@
-/** The picture with its faces: drawn on a canvas, and each face a radio button over it, so that any input can choose. */
+/** Draws an image with its faces on a canvas. A radio button over each face selects it by mouse, touch or keyboard. */
 
-import { heatOf } from "./heat.js";
+import { drawHeatmap } from "./heatmap.js";
 
-/** @typedef {import("./tracks.js").ShownFace} ShownFace */
+/** @typedef {import("./tracks.js").TrackedFace} TrackedFace */
 
 /**
  * @typedef {object} View
  * @property {ImageBitmap} bitmap
- * @property {ShownFace[]} faces
- * @property {number | null} chosen
- * @property {number} mask Which stage's lies over the faces; 0 is none.
- * @property {boolean} mirrored Whether all is shown as a mirror would.
- * @property {boolean} moving Whether it is a frame.
+ * @property {TrackedFace[]} faces
+ * @property {number | null} selected The number of the selected face.
+ * @property {number} mask The stage whose mask is drawn over the faces; 0 for none.
+ * @property {boolean} mirrored Whether to show a mirror image.
+ * @property {boolean} isFrame Whether the image is a frame, and not a picture.
  */
 
-const LEAST_FONT_PX = 11;
-const MOST_FONT_PX = 15;
+const MIN_FONT_PX = 11;
+const MAX_FONT_PX = 15;
+const UNKNOWN_COLOUR = "#808080"; // of a class that the current model does not have
 
 export class Stage {
   /** @type {View | null} */
@@ -24,16 +25,16 @@ export class Stage {
   #buttons = new Map();
 
   /**
-   * @param {HTMLElement} element With a canvas and a fieldset in it.
-   * @param {(id: number) => void} choose Called where the person chose a face.
+   * @param {HTMLElement} element Contains a canvas and a fieldset.
+   * @param {(id: number) => void} onSelect Called when the user selects a face.
    */
-  constructor(element, choose) {
+  constructor(element, onSelect) {
     this.element = element;
     this.canvas = /** @type {HTMLCanvasElement} */ (element.querySelector("canvas"));
     this.faces = /** @type {HTMLFieldSetElement} */ (element.querySelector("fieldset"));
     /** @type {Record<string, string>} */
     this.colours = {};
-    this.faces.addEventListener("change", ({ target }) => choose(Number(/** @type {HTMLInputElement} */ (target).value)));
+    this.faces.addEventListener("change", ({ target }) => onSelect(Number(/** @type {HTMLInputElement} */ (target).value)));
     new ResizeObserver(() => this.#draw()).observe(this.canvas);
   }
 
@@ -44,14 +45,14 @@ export class Stage {
     if (!view) return;
     const { width, height } = view.bitmap;
     this.element.style.setProperty("--ratio", String(width / height));
-    this.canvas.setAttribute("aria-label", `The picture, ${width} by ${height} pixels, ${count(view.faces.length)}`);
+    this.canvas.setAttribute("aria-label", `The picture, ${width} by ${height} pixels, ${countText(view.faces.length)}`);
     this.#placeButtons(view);
     this.#draw();
   }
 
   /** @param {View} view */
   #placeButtons(view) {
-    const { bitmap, faces, chosen, moving } = view;
+    const { bitmap, faces, selected, isFrame } = view;
     const focused = this.faces.contains(document.activeElement);
     for (const [id, button] of this.#buttons) {
       if (faces.some((face) => face.id === id)) continue;
@@ -59,17 +60,17 @@ export class Stage {
       this.#buttons.delete(id);
     }
     faces.forEach((face, i) => {
-      const button = this.#buttons.get(face.id) ?? this.#newButton(face.id);
+      const button = this.#buttons.get(face.id) ?? this.#addButton(face.id);
       if (this.faces.children[i] !== button) this.faces.insertBefore(button, this.faces.children[i] ?? null);
-      const [x0, y0, x1, y1] = placeOf(face, view);
+      const [x0, y0, x1, y1] = viewBoxOf(face, view);
       button.style.left = `${(100 * x0) / bitmap.width}%`;
       button.style.top = `${(100 * y0) / bitmap.height}%`;
       button.style.width = `${(100 * (x1 - x0)) / bitmap.width}%`;
       button.style.height = `${(100 * (y1 - y0)) / bitmap.height}%`;
       const [input, name] = /** @type {[HTMLInputElement, HTMLElement]} */ (/** @type {unknown} */ (button.children));
-      input.checked = face.id === chosen;
-      // Counted as in the heading; a moving one's confidence never rests, and would be spoken again and again.
-      const text = `Face ${i + 1}: ${moving ? wordOf(face) : textOf(face)}`;
+      input.checked = face.id === selected;
+      // The number is that of the heading. In a video, the changing confidence would be announced again and again.
+      const text = `Face ${i + 1}: ${isFrame ? nameOf(face) : labelOf(face)}`;
       if (name.textContent !== text) name.textContent = text;
     });
     if (focused && !this.faces.contains(document.activeElement)) {
@@ -78,7 +79,7 @@ export class Stage {
   }
 
   /** @param {number} id */
-  #newButton(id) {
+  #addButton(id) {
     const button = document.createElement("label");
     const input = document.createElement("input");
     input.type = "radio";
@@ -94,11 +95,11 @@ export class Stage {
     const context = this.canvas.getContext("2d");
     const view = this.#view;
     if (!view || !this.canvas.clientWidth || !context) return;
-    const { bitmap, faces, chosen, mask, mirrored } = view;
+    const { bitmap, faces, selected, mask, mirrored } = view;
     this.canvas.width = Math.round(this.canvas.clientWidth * devicePixelRatio);
     this.canvas.height = Math.round(this.canvas.clientHeight * devicePixelRatio);
     context.imageSmoothingQuality = "high";
-    context.fillStyle = "white"; // behind what is transparent, as the networks see it
+    context.fillStyle = "white"; // the background of transparent pixels, as in the networks' input
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     context.scale(devicePixelRatio, devicePixelRatio);
     const scale = this.canvas.clientWidth / bitmap.width;
@@ -107,40 +108,40 @@ export class Stage {
     context.drawImage(bitmap, 0, 0, this.canvas.clientWidth, this.canvas.clientHeight);
     for (const { box, masks } of faces) {
       const [x0, y0, x1, y1] = box.map((value) => value * scale);
-      const heat = masks?.[mask - 1];
-      if (heat) context.drawImage(heatOf(heat), x0, y0, x1 - x0, y1 - y0);
+      const values = masks?.[mask - 1];
+      if (values) context.drawImage(drawHeatmap(values), x0, y0, x1 - x0, y1 - y0);
     }
     context.restore();
-    const placed = faces.map((face) => ({ face, place: placeOf(face, view).map((value) => value * scale) }));
-    for (const { face, place: [x0, y0, x1, y1] } of placed) {
-      context.strokeStyle = this.#colour(face);
-      context.lineWidth = face.id === chosen ? 3 : 1.5;
+    const scaled = faces.map((face) => ({ face, box: viewBoxOf(face, view).map((value) => value * scale) }));
+    for (const { face, box: [x0, y0, x1, y1] } of scaled) {
+      context.strokeStyle = this.#colourOf(face);
+      context.lineWidth = face.id === selected ? 3 : 1.5;
       context.setLineDash(face.uncertain ? [6, 4] : []);
       context.beginPath();
       context.roundRect(x0, y0, x1 - x0, y1 - y0, 4);
       context.stroke();
     }
-    for (const { face, place } of placed) this.#label(context, face, place); // after all boxes: none is over a text
+    for (const { face, box } of scaled) this.#drawLabel(context, face, box); // after the boxes, which must not cover text
   }
 
   /**
-   * Above the box, below it where there is no room, and inside at its top where there is none either.
+   * Draws a label above the box, or below it if there is no room, or inside its top if there is no room there either.
    *
    * @param {CanvasRenderingContext2D} context
-   * @param {ShownFace} face
-   * @param {number[]} place Where its box is shown: x0, y0, x1, y1.
+   * @param {TrackedFace} face
+   * @param {number[]} box x0, y0, x1, y1 in pixels of the canvas.
    */
-  #label(context, face, [x0, y0, x1, y1]) {
-    const text = textOf(face);
-    const size = Math.max(LEAST_FONT_PX, Math.min((x1 - x0) / 7, MOST_FONT_PX));
+  #drawLabel(context, face, [x0, y0, x1, y1]) {
+    const text = labelOf(face);
+    const size = Math.max(MIN_FONT_PX, Math.min((x1 - x0) / 7, MAX_FONT_PX));
     const pad = size * 0.4;
     context.font = `600 ${size}px system-ui, sans-serif`;
     const width = context.measureText(text).width + 2 * pad;
     const height = size + 2 * pad;
     const left = Math.max(0, Math.min(x0 - 1, this.canvas.clientWidth - width));
-    const places = [y0 - height, y1, Math.max(0, y0)];
-    const top = places.find((place) => place >= 0 && place + height <= this.canvas.clientHeight) ?? 0;
-    const colour = this.#colour(face);
+    const tops = [y0 - height, y1, Math.max(0, y0)];
+    const top = tops.find((each) => each >= 0 && each + height <= this.canvas.clientHeight) ?? 0;
+    const colour = this.#colourOf(face);
     context.fillStyle = colour;
     context.beginPath();
     context.roundRect(left, top, width, height, 4);
@@ -150,43 +151,43 @@ export class Stage {
     context.fillText(text, left + pad, top + height / 2 + 1);
   }
 
-  /** @param {ShownFace} face */
-  #colour(face) {
-    return this.colours[face.expression] ?? "#808080";
+  /** @param {TrackedFace} face */
+  #colourOf(face) {
+    return this.colours[face.expression] ?? UNKNOWN_COLOUR;
   }
 }
 
 /**
- * Where a face's box is shown: x0, y0, x1, y1 in pixels of the picture.
+ * Returns the box of a face as it is shown: x0, y0, x1, y1 in pixels of the image.
  *
- * @param {ShownFace} face
+ * @param {TrackedFace} face
  * @param {View} view
  */
-function placeOf({ box: [x0, y0, x1, y1] }, { bitmap, mirrored }) {
+function viewBoxOf({ box: [x0, y0, x1, y1] }, { bitmap, mirrored }) {
   return mirrored ? [bitmap.width - x1, y0, bitmap.width - x0, y1] : [x0, y0, x1, y1];
 }
 
 /**
- * What a face shows in few words, with a question mark where that is uncertain.
+ * Returns the label of a face, with a question mark if its expression is uncertain.
  *
- * @param {ShownFace} face
+ * @param {TrackedFace} face
  */
-function textOf(face) {
-  return `${wordOf(face)} ${Math.round(face.confidence * 100)}%`;
+function labelOf(face) {
+  return `${nameOf(face)} ${Math.round(face.confidence * 100)}%`;
 }
 
-/** @param {ShownFace} face */
-function wordOf({ expression, uncertain }) {
+/** @param {TrackedFace} face */
+function nameOf({ expression, uncertain }) {
   return `${expression}${uncertain ? "?" : ""}`;
 }
 
-/** @param {number} faces */
-function count(faces) {
-  return faces === 0 ? "no face" : faces === 1 ? "one face" : `${faces} faces`;
+/** @param {number} faceCount */
+function countText(faceCount) {
+  return faceCount === 0 ? "no face" : faceCount === 1 ? "one face" : `${faceCount} faces`;
 }
 
 /**
- * Whether dark text can be read better on a colour than white text.
+ * Returns whether black text is more readable than white text on a colour.
  *
  * @param {string} colour As #rrggbb.
  */

@@ -1,36 +1,36 @@
-/** Light or dark: as the system says, until the person chooses. */
+/** The light and the dark theme: the system's choice, until the user chooses. */
 
 const KEY = "mien-theme";
 
-/** @param {HTMLButtonElement} button Names the other one. */
-export function followTheme(button) {
+/** @param {HTMLButtonElement} button Switches to the other theme. */
+export function initTheme(button) {
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const page = document.documentElement;
-  const isDark = () => (page.dataset.theme ? page.dataset.theme === "dark" : system.matches);
-  const name = () => {
+  const root = document.documentElement;
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  const label = () => {
     button.textContent = isDark() ? "Light" : "Dark";
-    button.setAttribute("aria-label", `Show the page ${isDark() ? "light" : "dark"}`);
+    button.setAttribute("aria-label", `Switch to the ${isDark() ? "light" : "dark"} theme`);
   };
-  const stored = remembered(() => localStorage.getItem(KEY));
-  if (stored) page.dataset.theme = stored;
+  const stored = tryStorage(() => localStorage.getItem(KEY));
+  if (stored) root.dataset.theme = stored;
   button.onclick = () => {
-    page.dataset.theme = isDark() ? "light" : "dark";
-    remembered(() => localStorage.setItem(KEY, String(page.dataset.theme)));
-    name();
+    root.dataset.theme = isDark() ? "light" : "dark";
+    tryStorage(() => localStorage.setItem(KEY, String(root.dataset.theme)));
+    label();
   };
-  system.onchange = name;
-  name();
+  system.onchange = label;
+  label();
 }
 
 /**
- * What the browser stores; nothing where the person lets pages store nothing.
+ * Uses the browser's storage; returns null if the user has disabled it.
  *
  * @template T
- * @param {() => T} storage
+ * @param {() => T} access
  */
-function remembered(storage) {
+function tryStorage(access) {
   try {
-    return storage();
+    return access();
   } catch {
     return null;
   }

@@ -1,17 +1,19 @@
-/** The probabilities of the chosen face over the last half minute. */
+/** The probabilities of the selected face over the last 30 seconds. */
 
 import { HISTORY_S } from "./tracks.js";
 
 /** @typedef {import("./tracks.js").Moment} Moment */
 
-const STRIP_PX = 8; // height of the strip that says the label at each time
-const GAP_S = 0.5; // longer without the face, and the lines are interrupted, unless frames are as far apart
+const STRIP_PX = 8; // height of the strip that shows the expression at each time
+const GAP_S = 0.5; // without the face for longer, its lines are interrupted, unless the frame rate is very low
+const CALM_S = 1; // time between two updates for a user who prefers reduced motion
+const UNKNOWN_COLOUR = "#808080"; // of a class that the current model does not have
 
 export class Timeline {
   #drawn_s = -Infinity;
   /** @type {Moment[]} */
   #drawn = [];
-  #calm = matchMedia("(prefers-reduced-motion: reduce)");
+  #reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
@@ -21,12 +23,11 @@ export class Timeline {
   }
 
   /**
-   * @param {Moment[]} history Of one face: the same array as long as it is the same face.
+   * @param {Moment[]} history The history of one face; the same array in each call for the same face.
    * @param {number} now_s
    */
   draw(history, now_s) {
-    // It moves once a second where the person wants little motion.
-    if (this.#calm.matches && history === this.#drawn && Math.abs(now_s - this.#drawn_s) < 1) return;
+    if (this.#reducedMotion.matches && history === this.#drawn && Math.abs(now_s - this.#drawn_s) < CALM_S) return;
     this.#drawn_s = now_s;
     this.#drawn = history;
     const context = this.canvas.getContext("2d");
@@ -35,55 +36,111 @@ export class Timeline {
     this.canvas.width = Math.round(width * devicePixelRatio);
     this.canvas.height = Math.round(height * devicePixelRatio);
     context.scale(devicePixelRatio, devicePixelRatio);
-    const bottom = height - STRIP_PX - 4;
-    /** @type {(time_s: number) => number} */
-    const x = (time_s) => width * (1 - (now_s - time_s) / HISTORY_S);
-    /** @type {(probability: number) => number} */
-    const y = (probability) => 2 + (bottom - 2) * (1 - probability);
-    this.#grid(context, width, bottom, y);
-    const steps = history.slice(1).map(({ time_s }, i) => time_s - history[i].time_s).sort((a, b) => a - b);
-    const gap_s = Math.max(GAP_S, 2.5 * (steps[steps.length >> 1] ?? 0));
-    const leading = history.at(-1)?.expression;
-    for (const [name, colour] of Object.entries(this.colours)) {
-      context.strokeStyle = colour;
-      context.lineWidth = name === leading ? 2.5 : 1;
-      context.globalAlpha = name === leading ? 1 : 0.7;
-      context.beginPath();
-      history.forEach((moment, i) => {
-        const gap = i === 0 || moment.time_s - history[i - 1].time_s > gap_s;
-        context[gap ? "moveTo" : "lineTo"](x(moment.time_s), y(moment.probabilities[name]));
-      });
-      context.stroke();
-    }
-    history.slice(1).forEach((moment, i) => {
-      const before = history[i];
-      if (moment.time_s - before.time_s > gap_s) return;
-      context.fillStyle = this.colours[before.expression];
-      context.globalAlpha = before.uncertain ? 0.3 : 1;
-      const [left, right] = [before, moment].map(({ time_s }) => Math.round(x(time_s) * devicePixelRatio) / devicePixelRatio);
-      context.fillRect(left, height - STRIP_PX, right - left, STRIP_PX);
-    });
+    const plot = new Plot(context, width, height, now_s);
+    plot.drawGrid(getComputedStyle(this.canvas).color);
+    const gap_s = maxGapOf(history);
+    plot.drawLines(history, gap_s, this.colours);
+    plot.drawStrip(history, gap_s, this.colours);
   }
+}
 
+/** One drawing of the timeline. */
+class Plot {
   /**
    * @param {CanvasRenderingContext2D} context
    * @param {number} width
-   * @param {number} bottom
-   * @param {(probability: number) => number} y
+   * @param {number} height
+   * @param {number} now_s
    */
-  #grid(context, width, bottom, y) {
-    context.strokeStyle = getComputedStyle(this.canvas).color;
+  constructor(context, width, height, now_s) {
+    this.context = context;
+    this.width = width;
+    this.height = height;
+    this.now_s = now_s;
+    this.bottom = height - STRIP_PX - 4;
+  }
+
+  /** @param {number} time_s */
+  x(time_s) {
+    return this.width * (1 - (this.now_s - time_s) / HISTORY_S);
+  }
+
+  /** @param {number} probability */
+  y(probability) {
+    return 2 + (this.bottom - 2) * (1 - probability);
+  }
+
+  /** @param {string} colour */
+  drawGrid(colour) {
+    const { context, width } = this;
+    context.strokeStyle = colour;
     context.lineWidth = 1;
     context.globalAlpha = 0.18;
     context.beginPath();
-    for (const share of [0, 0.5, 1]) {
-      context.moveTo(0, Math.round(y(share)) + 0.5);
-      context.lineTo(width, Math.round(y(share)) + 0.5);
+    for (const probability of [0, 0.5, 1]) {
+      context.moveTo(0, Math.round(this.y(probability)) + 0.5);
+      context.lineTo(width, Math.round(this.y(probability)) + 0.5);
     }
-    for (let tenth = 1; tenth < HISTORY_S / 10; tenth++) {
-      context.moveTo(Math.round((width * tenth * 10) / HISTORY_S) + 0.5, y(1));
-      context.lineTo(Math.round((width * tenth * 10) / HISTORY_S) + 0.5, bottom);
+    for (let time_s = 10; time_s < HISTORY_S; time_s += 10) {
+      const x = Math.round((width * time_s) / HISTORY_S) + 0.5;
+      context.moveTo(x, this.y(1));
+      context.lineTo(x, this.bottom);
     }
     context.stroke();
   }
+
+  /**
+   * Draws one line per class; the line of the current expression is thicker.
+   *
+   * @param {Moment[]} history
+   * @param {number} gap_s
+   * @param {Record<string, string>} colours
+   */
+  drawLines(history, gap_s, colours) {
+    const { context } = this;
+    const current = history.at(-1)?.expression;
+    for (const [name, colour] of Object.entries(colours)) {
+      context.strokeStyle = colour;
+      context.lineWidth = name === current ? 2.5 : 1;
+      context.globalAlpha = name === current ? 1 : 0.7;
+      context.beginPath();
+      history.forEach((moment, i) => {
+        const isAfterGap = i === 0 || moment.time_s - history[i - 1].time_s > gap_s;
+        context[isAfterGap ? "moveTo" : "lineTo"](this.x(moment.time_s), this.y(moment.probabilities[name]));
+      });
+      context.stroke();
+    }
+  }
+
+  /**
+   * Draws the strip of expressions; uncertain ones are paler.
+   *
+   * @param {Moment[]} history
+   * @param {number} gap_s
+   * @param {Record<string, string>} colours
+   */
+  drawStrip(history, gap_s, colours) {
+    const { context } = this;
+    /** @type {(time_s: number) => number} */
+    const devicePixelX = (time_s) => Math.round(this.x(time_s) * devicePixelRatio) / devicePixelRatio;
+    history.slice(1).forEach((moment, i) => {
+      const previous = history[i];
+      if (moment.time_s - previous.time_s > gap_s) return;
+      context.fillStyle = colours[previous.expression] ?? UNKNOWN_COLOUR;
+      context.globalAlpha = previous.uncertain ? 0.3 : 1;
+      const left = devicePixelX(previous.time_s);
+      context.fillRect(left, this.height - STRIP_PX, devicePixelX(moment.time_s) - left, STRIP_PX);
+    });
+  }
+}
+
+/**
+ * Returns the longest time between two moments that are still connected by a line.
+ *
+ * @param {Moment[]} history
+ */
+function maxGapOf(history) {
+  const steps_s = history.slice(1).map(({ time_s }, i) => time_s - history[i].time_s).sort((a, b) => a - b);
+  const median_s = steps_s[steps_s.length >> 1] ?? 0;
+  return Math.max(GAP_S, 2.5 * median_s);
 }

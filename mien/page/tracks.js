@@ -1,23 +1,23 @@
-/** Faces followed from frame to frame, and what is shown of them: smoothed a little, so that no label flickers. */
+/** Tracks faces from frame to frame and smooths their probabilities, so that their labels do not flicker. */
 
-import { overlap } from "./detect.js";
+import { iou } from "./boxes.js";
 
 /** @typedef {import("./types.js").Face} Face */
-/** @typedef {Face & {id: number}} ShownFace A face with the number that it keeps while it is in view. */
+/** @typedef {Face & {id: number}} TrackedFace A face with a number that it keeps from frame to frame. */
 /** @typedef {{time_s: number, probabilities: Record<string, number>, expression: string, uncertain: boolean}} Moment */
 
 export const HISTORY_S = 30;
-const SMOOTHING_S = 0.3; // time constant of the exponential average
-const LEAD = 0.1; // by how much another class must lead before the label changes
-const SAME = 0.3; // least intersection over union of a face with itself, a frame later
-const FORGOTTEN_S = 2; // how long a face may be out of view and still be the same
+const SMOOTHING_S = 0.3; // time constant of the exponential moving average
+const LEAD = 0.1; // the expression changes only to a class whose probability is larger by this much
+const MIN_IOU = 0.3; // of a face in two successive frames
+const LOST_S = 2; // a face that reappears within this time keeps its number
 
 /**
  * @typedef {object} Track
  * @property {number} id
  * @property {Face["box"]} box
  * @property {Record<string, number>} probabilities
- * @property {string} expression Empty until the model that was changed to has said it.
+ * @property {string} expression Empty after a change of the model, until that model has classified the face.
  * @property {number} seen_s
  * @property {Moment[]} history
  */
@@ -25,29 +25,31 @@ const FORGOTTEN_S = 2; // how long a face may be out of view and still be the sa
 export class Tracks {
   /** @type {Track[]} */
   #tracks = [];
-  #last = 0;
+  #lastId = 0;
   #now_s = 0;
 
-  /** @param {number} uncertain_below The confidence below which the model is uncertain. */
+  /** @param {number} uncertain_below The confidence below which an expression is uncertain. */
   constructor(uncertain_below) {
     this.uncertain_below = uncertain_below;
   }
 
   /**
-   * @param {Face[]} faces Of the next frame.
-   * @param {number} time_s When it was seen; where it is before the last frame or long after it, all begins anew.
-   * @param {boolean} [jumped] Whether all begins anew in any case.
-   * @returns {ShownFace[]} With smoothed probabilities.
+   * Assigns the faces of the next frame to tracks.
+   *
+   * @param {Face[]} faces
+   * @param {number} time_s Time of the frame. All tracks end if it is before the last frame or long after it.
+   * @param {boolean} [jumped] Whether to end all tracks in any case.
+   * @returns {TrackedFace[]} The faces with smoothed probabilities.
    */
   update(faces, time_s, jumped = false) {
     if (jumped || time_s < this.#now_s || time_s > this.#now_s + HISTORY_S) this.#tracks = [];
-    const long_ago_s = Math.min(this.#now_s, time_s - FORGOTTEN_S); // frames may be further apart than that
+    const lost_s = Math.min(this.#now_s, time_s - LOST_S); // successive frames may be further apart than LOST_S
     this.#now_s = time_s;
-    this.#tracks = this.#tracks.filter((track) => track.seen_s >= long_ago_s);
-    const pairs = matched(this.#tracks, faces);
+    this.#tracks = this.#tracks.filter((track) => track.seen_s >= lost_s);
+    const matches = matchTracks(this.#tracks, faces);
     return faces.map((face) => {
-      const track = pairs.get(face) ?? this.#begun(face, time_s);
-      follow(track, face, time_s);
+      const track = matches.get(face) ?? this.#addTrack(face, time_s);
+      updateTrack(track, face, time_s);
       const { id, probabilities, expression } = track;
       const confidence = probabilities[expression];
       const uncertain = confidence < this.uncertain_below;
@@ -58,9 +60,9 @@ export class Tracks {
   }
 
   /**
-   * The faces keep their numbers, but what another model says of them is not mixed with what this one said.
+   * Restarts the smoothing for another model. The faces keep their numbers.
    *
-   * @param {number} uncertain_below The other one's.
+   * @param {number} uncertain_below The threshold of the new model.
    */
   changeModel(uncertain_below) {
     this.uncertain_below = uncertain_below;
@@ -68,7 +70,7 @@ export class Tracks {
   }
 
   /**
-   * What a face showed in the last HISTORY_S seconds.
+   * Returns the last HISTORY_S seconds of a face.
    *
    * @param {number | null} id
    * @returns {Moment[]}
@@ -82,33 +84,33 @@ export class Tracks {
    * @param {number} time_s
    * @returns {Track}
    */
-  #begun({ box, probabilities, expression }, time_s) {
-    const track = { id: ++this.#last, box, probabilities, expression, seen_s: time_s, history: [] };
+  #addTrack({ box, probabilities, expression }, time_s) {
+    const track = { id: ++this.#lastId, box, probabilities, expression, seen_s: time_s, history: [] };
     this.#tracks.push(track);
     return track;
   }
 }
 
 /**
- * Which track each face goes on, the largest overlaps first.
+ * Matches faces with tracks, largest overlap first.
  *
  * @param {Track[]} tracks
  * @param {Face[]} faces
  */
-function matched(tracks, faces) {
-  const near = tracks
-    .flatMap((track) => faces.map((face) => ({ track, face, share: overlap(track.box, face.box) })))
-    .filter(({ share }) => share > SAME)
-    .sort((a, b) => b.share - a.share);
+function matchTracks(tracks, faces) {
+  const pairs = tracks
+    .flatMap((track) => faces.map((face) => ({ track, face, overlap: iou(track.box, face.box) })))
+    .filter(({ overlap }) => overlap > MIN_IOU)
+    .sort((a, b) => b.overlap - a.overlap);
   /** @type {Map<Face, Track>} */
-  const pairs = new Map();
-  const taken = new Set();
-  for (const { track, face } of near) {
-    if (pairs.has(face) || taken.has(track)) continue;
-    pairs.set(face, track);
-    taken.add(track);
+  const matches = new Map();
+  const matched = new Set();
+  for (const { track, face } of pairs) {
+    if (matches.has(face) || matched.has(track)) continue;
+    matches.set(face, track);
+    matched.add(track);
   }
-  return pairs;
+  return matches;
 }
 
 /**
@@ -116,16 +118,16 @@ function matched(tracks, faces) {
  * @param {Face} face
  * @param {number} time_s
  */
-function follow(track, face, time_s) {
-  const share = track.expression === "" ? 1 : 1 - Math.exp(-(time_s - track.seen_s) / SMOOTHING_S);
-  /** @type {(before: number, now: number) => number} */
-  const mixed = (before, now) => before + share * (now - before);
+function updateTrack(track, face, time_s) {
+  const weight = track.expression === "" ? 1 : 1 - Math.exp(-(time_s - track.seen_s) / SMOOTHING_S);
+  /** @type {(previous: number, current: number) => number} */
+  const average = (previous, current) => previous + weight * (current - previous);
   track.box = face.box;
   track.seen_s = time_s;
   track.probabilities = Object.fromEntries(
-    Object.entries(face.probabilities).map(([name, now]) => [name, mixed(track.probabilities[name] ?? now, now)]),
+    Object.entries(face.probabilities).map(([name, value]) => [name, average(track.probabilities[name] ?? value, value)]),
   );
   const [name, highest] = Object.entries(track.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
-  const held = track.probabilities[track.expression] ?? -LEAD; // another model may have other classes
-  if (highest >= held + LEAD) track.expression = name;
+  const current = track.probabilities[track.expression] ?? -LEAD; // the new model may not have the previous class
+  if (highest >= current + LEAD) track.expression = name;
 }

@@ -1,8 +1,8 @@
-/** Play, pause and the position in a video. */
+/** The controls of a video: play, pause and position. */
 
 export class Transport {
   /**
-   * @param {HTMLElement} element With a button, a slider and a clock in it.
+   * @param {HTMLElement} element Contains a button, a slider and a clock.
    * @param {HTMLVideoElement} video
    */
   constructor(element, video) {
@@ -13,26 +13,27 @@ export class Transport {
     button.onclick = () => (video.paused ? video.play() : video.pause());
     slider.oninput = () => (video.currentTime = Number(slider.value));
     video.onplay = video.onpause = () => (button.textContent = video.paused ? "Play" : "Pause");
-    // A recording may not say how long it is; then it is as long as it was seen.
-    const end_s = () => (Number.isFinite(video.duration) ? video.duration : Math.max(Number(slider.max), video.currentTime));
+    // Some recordings do not state their duration; the largest position so far replaces it.
+    const duration_s = () =>
+      Number.isFinite(video.duration) ? video.duration : Math.max(Number(slider.max), video.currentTime);
     video.onemptied = () => (slider.max = "1");
-    video.ondurationchange = () => (slider.max = String(end_s()));
+    video.ondurationchange = () => (slider.max = String(duration_s()));
     video.ontimeupdate = () => {
-      slider.max = String(end_s());
+      slider.max = String(duration_s());
       slider.value = String(video.currentTime);
-      slider.setAttribute("aria-valuetext", clockOf(video.currentTime));
-      clock.textContent = `${clockOf(video.currentTime)} / ${clockOf(video.duration)}`;
+      slider.setAttribute("aria-valuetext", formatTime(video.currentTime));
+      clock.textContent = `${formatTime(video.currentTime)} / ${formatTime(video.duration)}`;
     };
   }
 
-  /** @param {boolean} shown */
-  show(shown) {
-    this.element.hidden = !shown;
+  /** @param {boolean} visible */
+  setVisible(visible) {
+    this.element.hidden = !visible;
   }
 }
 
 /** @param {number} time_s */
-function clockOf(time_s) {
-  if (!Number.isFinite(time_s)) return "–"; // a stream that does not say how long it is
+function formatTime(time_s) {
+  if (!Number.isFinite(time_s)) return "–"; // an unknown duration
   return `${Math.floor(time_s / 60)}:${String(Math.floor(time_s % 60)).padStart(2, "0")}`;
 }

@@ -1,4 +1,4 @@
-/** What is shown of the picture or frame at hand: faces, bars, timeline, and the sentence that says it all. */
+/** Shows the current picture or frame: its faces, bars, timeline and result message. */
 
 import { Bars } from "./bars.js";
 import { Stage } from "./stage.js";
@@ -7,41 +7,42 @@ import { Tracks } from "./tracks.js";
 
 /** @typedef {import("./types.js").Face} Face */
 /** @typedef {import("./types.js").Model} Model */
-/** @typedef {import("./tracks.js").ShownFace} ShownFace */
+/** @typedef {import("./tracks.js").TrackedFace} TrackedFace */
 
-const SPOKEN_EVERY_MS = 1000; // no faster, or a screen reader would never end
+const ANNOUNCEMENT_INTERVAL_MS = 1000; // a screen reader could not keep up with each frame
 
 export class Viewer {
   /** @type {ImageBitmap | null} */
   #bitmap = null;
-  /** @type {ShownFace[]} */
+  /** @type {TrackedFace[]} */
   #faces = [];
-  /** @type {number | null} */
-  #chosen = null;
+  /** The number of the selected face. @type {number | null} */
+  #selected = null;
   #tracks = new Tracks(0);
-  #live = false;
+  /** Whether the current image is a frame, and not a picture. */
+  #isFrame = false;
   #mirrored = false;
   #now_s = 0;
-  #spoken_ms = 0;
-  /** Which stage's mask lies over the faces; 0 is none. */
+  #announced_ms = 0;
+  /** The stage whose mask is drawn over the faces; 0 for none. */
   mask = 0;
 
-  /** @param {(id: string) => any} find An element of the page by its id. */
-  constructor(find) {
-    this.said = find("said");
-    this.spoken = find("spoken");
-    this.empty = find("empty");
-    this.past = find("past");
-    this.face = find("face");
-    this.bars = new Bars(find("bars"));
-    this.timeline = new Timeline(find("timeline"));
-    this.stage = new Stage(find("stage"), (id) => this.#choose(id));
+  /** @param {(id: string) => any} element Returns an element of the page by its id. */
+  constructor(element) {
+    this.message = element("message");
+    this.announcement = element("announcement");
+    this.empty = element("empty");
+    this.history = element("history");
+    this.heading = element("heading");
+    this.bars = new Bars(element("bars"));
+    this.timeline = new Timeline(element("timeline"));
+    this.stage = new Stage(element("stage"), (id) => this.#select(id));
   }
 
-  /** @param {Model} model Which recognises from now on. */
-  name(model) {
+  /** @param {Model} model The model that recognises from now on. */
+  setModel(model) {
     this.#tracks.changeModel(model.calibration.uncertain_below);
-    this.bars.name(model);
+    this.bars.setModel(model);
     this.stage.colours = model.colours;
     this.timeline.colours = model.colours;
   }
@@ -51,121 +52,120 @@ export class Viewer {
   }
 
   /**
-   * What is shown, for an engine to look at: it keeps none that it is given.
+   * Returns a copy of the current image and its time; an engine takes ownership of the bitmap that it gets.
    *
    * @returns {Promise<{bitmap: ImageBitmap, time_s: number} | null>}
    */
-  async copy() {
+  async copyFrame() {
     const time_s = this.#now_s;
     return this.#bitmap && { bitmap: await createImageBitmap(this.#bitmap), time_s };
   }
 
-  /** Nothing is shown any more. */
+  /** Removes the current image and ends all tracks. */
   clear() {
-    this.#take(null, []);
+    this.#setImage(null, []);
     this.#tracks = new Tracks(this.#tracks.uncertain_below);
-    this.#live = false;
+    this.#isFrame = false;
     this.refresh();
   }
 
   /**
-   * A picture; while its faces are looked for there are none.
-   *
    * @param {ImageBitmap} bitmap
-   * @param {Face[] | null} faces
+   * @param {Face[] | null} faces Null until they are known.
    */
   showPicture(bitmap, faces) {
-    this.#live = false;
-    this.#chosen = null; // it was of another picture
-    this.#take(bitmap, (faces ?? []).map((face, i) => ({ ...face, id: i + 1 })));
+    this.#isFrame = false;
+    this.#selected = null; // it was a face of another picture
+    this.#setImage(bitmap, (faces ?? []).map((face, i) => ({ ...face, id: i + 1 })));
     this.refresh();
-    if (faces) this.#sayChosen();
-    else this.say("Looking for faces…");
+    if (faces) this.#describeSelected();
+    else this.showMessage("Looking for faces…");
   }
 
   /**
-   * The next frame of a video.
+   * Shows the next frame of a video or the camera.
    *
    * @param {ImageBitmap} bitmap
    * @param {Face[]} faces
    * @param {number} time_s
-   * @param {boolean} mirrored Whether to show it as a mirror would.
-   * @param {boolean} [jumped] Whether it does not go on from the frame before.
-   * @returns {ShownFace[]} Each face with the number that it keeps from frame to frame, and what it shows over time.
+   * @param {boolean} mirrored Whether to show it as a mirror image.
+   * @param {boolean} [jumped] Whether it does not follow the previous frame.
+   * @returns {TrackedFace[]} The faces with their track numbers and smoothed probabilities.
    */
   showFrame(bitmap, faces, time_s, mirrored, jumped = false) {
-    this.#live = true;
+    this.#isFrame = true;
     this.#now_s = time_s;
-    this.#take(bitmap, this.#tracks.update(faces, time_s, jumped), mirrored);
+    this.#setImage(bitmap, this.#tracks.update(faces, time_s, jumped), mirrored);
     this.refresh();
-    this.#sayChosen();
+    this.#describeSelected();
     return this.#faces;
   }
 
   /**
-   * @param {string} sentence
-   * @param {string} [spoken] What a screen reader says instead.
+   * @param {string} text
+   * @param {string} [announcement] The text for screen readers.
    */
-  say(sentence, spoken = sentence) {
-    this.said.textContent = sentence;
+  showMessage(text, announcement = text) {
+    this.message.textContent = text;
     const now_ms = performance.now();
-    if (this.spoken.textContent === spoken || (this.#live && now_ms - this.#spoken_ms < SPOKEN_EVERY_MS)) return;
-    this.spoken.textContent = spoken;
-    this.#spoken_ms = now_ms;
+    const isTooSoon = this.#isFrame && now_ms - this.#announced_ms < ANNOUNCEMENT_INTERVAL_MS;
+    if (this.announcement.textContent === announcement || isTooSoon) return;
+    this.announcement.textContent = announcement;
+    this.#announced_ms = now_ms;
   }
 
-  /** Draws everything anew. */
+  /** Draws everything again. */
   refresh() {
-    const chosen = this.#faces.find(({ id }) => id === this.#chosen) ?? null;
+    const selected = this.#faces.find(({ id }) => id === this.#selected) ?? null;
     this.empty.hidden = !this.isEmpty;
-    const faces = this.#mirrored ? [...this.#faces].reverse() : this.#faces; // from left to right, as they are shown
-    const view = { faces, chosen: this.#chosen, mask: this.mask, mirrored: this.#mirrored, moving: this.#live };
-    this.stage.show(this.#bitmap && { bitmap: this.#bitmap, ...view });
-    const which = faces.findIndex(({ id }) => id === this.#chosen) + 1;
-    this.face.textContent = this.#faces.length > 1 ? `Face ${which} of ${this.#faces.length}` : "Expression";
-    this.bars.show(chosen);
-    this.past.hidden = !this.#live;
-    if (this.#live) this.timeline.draw(this.#tracks.history(this.#chosen), this.#now_s);
+    const faces = this.#mirrored ? [...this.#faces].reverse() : this.#faces; // from left to right on the screen
+    const options = { selected: this.#selected, mask: this.mask, mirrored: this.#mirrored, isFrame: this.#isFrame };
+    this.stage.show(this.#bitmap && { bitmap: this.#bitmap, faces, ...options });
+    const number = faces.findIndex(({ id }) => id === this.#selected) + 1;
+    this.heading.textContent = this.#faces.length > 1 ? `Face ${number} of ${this.#faces.length}` : "Expression";
+    this.bars.show(selected);
+    this.history.hidden = !this.#isFrame;
+    if (this.#isFrame) this.timeline.draw(this.#tracks.history(this.#selected), this.#now_s);
   }
 
   /** @param {number} id */
-  #choose(id) {
-    this.#chosen = id;
+  #select(id) {
+    this.#selected = id;
     this.refresh();
-    this.#sayChosen();
+    this.#describeSelected();
   }
 
   /**
    * @param {ImageBitmap | null} bitmap
-   * @param {ShownFace[]} faces
+   * @param {TrackedFace[]} faces
    * @param {boolean} [mirrored]
    */
-  #take(bitmap, faces, mirrored = false) {
+  #setImage(bitmap, faces, mirrored = false) {
     if (this.#bitmap !== bitmap) this.#bitmap?.close();
     this.#bitmap = bitmap;
     this.#faces = faces;
     this.#mirrored = mirrored;
-    if (!faces.some(({ id }) => id === this.#chosen)) {
-      const largest = faces.reduce((a, b) => (width(b) > width(a) ? b : a), faces[0]);
-      this.#chosen = largest?.id ?? null;
+    if (!faces.some(({ id }) => id === this.#selected)) {
+      const largest = faces.reduce((a, b) => (widthOf(b) > widthOf(a) ? b : a), faces[0]);
+      this.#selected = largest?.id ?? null;
     }
   }
 
-  /** Says what the chosen face shows; a moving one's confidence is not spoken, since it never rests. */
-  #sayChosen() {
-    const chosen = this.#faces.find(({ id }) => id === this.#chosen);
-    if (!chosen) {
-      this.say("No face was found.");
+  /** Shows the expression of the selected face. Its confidence in a video changes too often to be announced. */
+  #describeSelected() {
+    const selected = this.#faces.find(({ id }) => id === this.#selected);
+    if (!selected) {
+      this.showMessage("No face was found.");
       return;
     }
-    const { expression, confidence, uncertain } = chosen;
-    const what = uncertain ? `Perhaps ${expression}?` : `${expression[0].toUpperCase()}${expression.slice(1)},`;
-    const sentence = `${what} ${Math.round(confidence * 100)}%`;
-    this.say(sentence, `${this.face.textContent}: ${this.#live ? what : sentence}`);
+    const { expression, confidence, uncertain } = selected;
+    const name = uncertain ? `Perhaps ${expression}?` : `${expression[0].toUpperCase()}${expression.slice(1)},`;
+    const text = `${name} ${Math.round(confidence * 100)}%`;
+    this.showMessage(text, `${this.heading.textContent}: ${this.#isFrame ? name : text}`);
   }
 }
 
 /** @param {Face} face */
-function width({ box }) {
+function widthOf({ box }) {
   return box[2] - box[0];
 }

@@ -1,95 +1,95 @@
 /**
- * The browser's own engine, in a worker so that the page never freezes: find, cut out, classify, as
- * `mien/recognition/recognizer.py` does.
+ * The worker of the browser's engine: detects, crops and classifies faces like `mien/recognition/recognizer.py`,
+ * without blocking the page.
  *
- * Each message {id, task, ...} is answered by {id, result} or {id, problem}, in order.
+ * It answers each message {id, task, ...} with {id, result} or {id, error}, in order.
  */
 
-import { Following, detect } from "./blazeface.js";
+import { BlazeFaceVideo, detect } from "./blazeface.js";
 import { Classifier } from "./classifier.js";
+import { PageError, sentenceOf } from "./errors.js";
 import { readMetadata } from "./metadata.js";
-import { cropGray, decode, read } from "./pixels.js";
-import { Problem, sentenceOf } from "./problem.js";
+import { cropGray, decode, readPixels } from "./pixels.js";
 import * as ort from "./vendor/ort.wasm.min.mjs";
 
 /** @typedef {import("./types.js").Answer} Answer */
 
-const MOST_THREADS = 4;
+const MAX_THREADS = 4;
 
-const free = Math.min(navigator.hardwareConcurrency - 1, MOST_THREADS); // one core is left to draw
-ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.max(free, 1) : 1;
-ort.env.logLevel = "error"; // its warnings mean nothing to the person who looks for faces
+const threads = Math.min(navigator.hardwareConcurrency - 1, MAX_THREADS); // leaves one core for drawing
+ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.max(threads, 1) : 1;
+ort.env.logLevel = "error"; // its warnings do not concern the user
 
-/** @type {{classifier: Classifier, run: import("./blazeface.js").Run}} */
+/** @type {{classifier: Classifier, runDetector: import("./blazeface.js").Run}} */
 let models;
-/** What finds the faces of the camera's or video's frames. @type {Following} */
-let following;
+/** The detector for the frames of the camera or a video. @type {BlazeFaceVideo} */
+let videoDetector;
 
 /**
- * Opens both networks.
+ * Loads the model and the face detector.
  *
  * @param {{name: string, classifier: string, detector: string, headers: Record<string, string>, threads?: number}} task
  */
 async function open({ name, classifier, detector, headers, threads }) {
   if (threads) ort.env.wasm.numThreads = threads;
-  // Both files are on their way while WebAssembly is compiled for the smaller one.
+  // The larger file is downloaded while WebAssembly is compiled for the smaller one.
   const [session, file] = await Promise.all([
-    fetched(detector, headers).then((bytes) => opened(bytes, "of the detector")),
-    fetched(classifier, headers),
+    fetchFile(detector, headers).then((bytes) => createSession(bytes, "of the face detector")),
+    fetchFile(classifier, headers),
   ]);
   const metadata = readMetadata(file, name);
   models = {
-    classifier: new Classifier(ort, await opened(file, name), metadata),
-    run: (images, shape) => session.run({ images: new ort.Tensor("float32", images, shape) }),
+    classifier: new Classifier(ort, await createSession(file, name), metadata),
+    runDetector: (images, shape) => session.run({ images: new ort.Tensor("float32", images, shape) }),
   };
-  following = new Following(models.run);
-  return { masks: models.classifier.masks.length, threads: ort.env.wasm.numThreads };
+  videoDetector = new BlazeFaceVideo(models.runDetector);
+  return { maskCount: models.classifier.maskNames.length };
 }
 
 /**
  * @param {Uint8Array} file
  * @param {string} name
  */
-async function opened(file, name) {
+async function createSession(file, name) {
   try {
     return await ort.InferenceSession.create(file);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new Problem(`The model ${name} cannot be run in this browser (${reason}); update the browser.`);
+    throw new PageError(`This browser cannot run the model ${name} (${reason}); update the browser.`);
   }
 }
 
 /** @param {{picture: Blob, name: string}} task */
-async function picture({ picture, name }) {
+async function recognisePicture({ picture, name }) {
   const bitmap = await decode(picture, name);
   try {
-    const pixels = read(bitmap);
-    return await classified(pixels, await detect(models.run, pixels));
+    const image = readPixels(bitmap);
+    return await classify(image, await detect(models.runDetector, image));
   } finally {
     bitmap.close();
   }
 }
 
 /** @param {{frame: ImageBitmap, first: boolean}} task */
-async function frame({ frame, first }) {
-  if (first) following = new Following(models.run);
-  const pixels = read(frame);
-  return { ...(await classified(pixels, await following.detect(pixels))), frame };
+async function recogniseFrame({ frame, first }) {
+  if (first) videoDetector = new BlazeFaceVideo(models.runDetector);
+  const image = readPixels(frame);
+  return { ...(await classify(image, await videoDetector.detect(image))), frame };
 }
 
 /**
- * @param {import("./types.js").Pixels} pixels
+ * @param {import("./types.js").Pixels} image
  * @param {import("./blazeface.js").Detection[]} detections
  * @returns {Promise<Answer>}
  */
-async function classified(pixels, detections) {
-  const found = detections.sort((a, b) => a.box[0] - b.box[0]);
+async function classify(image, detections) {
+  const sorted = detections.sort((a, b) => a.box[0] - b.box[0]);
   const started = performance.now();
-  const said = await models.classifier.classify(found.map(({ box }) => cropGray(pixels, box)));
+  const results = await models.classifier.classify(sorted.map(({ box }) => cropGray(image, box)));
   return {
-    width: pixels.width,
-    height: pixels.height,
-    faces: found.map((detection, i) => ({ ...detection, ...said[i].expression, masks: said[i].masks })),
+    width: image.width,
+    height: image.height,
+    faces: sorted.map((detection, i) => ({ ...detection, ...results[i].expression, masks: results[i].masks })),
     faces_ms: performance.now() - started,
   };
 }
@@ -98,31 +98,31 @@ async function classified(pixels, detections) {
  * @param {string} url
  * @param {Record<string, string>} headers
  */
-async function fetched(url, headers) {
+async function fetchFile(url, headers) {
   const name = decodeURIComponent(new URL(url).pathname.split("/").pop() ?? url);
   let response;
   try {
     response = await fetch(url, { headers });
   } catch {
-    throw new Problem(`The model ${name} could not be fetched; check the connection and reload the page.`);
+    throw new PageError(`The model ${name} could not be downloaded; check the connection and reload the page.`);
   }
   if (!response.ok) {
-    throw new Problem(`The model ${name} is missing (${response.status}); whoever hosts this page must put it there.`);
+    throw new PageError(`The model ${name} is missing on the host (status ${response.status}); put it there.`);
   }
   return new Uint8Array(await response.arrayBuffer());
 }
 
-const TASKS = { open, picture, frame };
-let earlier = Promise.resolve();
+const TASKS = { open, recognisePicture, recogniseFrame };
+let previous = Promise.resolve();
 
 self.onmessage = ({ data }) => {
-  earlier = earlier.then(async () => {
+  previous = previous.then(async () => {
     try {
       const result = await TASKS[/** @type {keyof typeof TASKS} */ (data.task)](data);
-      const given = "frame" in result ? [/** @type {ImageBitmap} */ (result.frame)] : [];
-      self.postMessage({ id: data.id, result }, { transfer: given });
+      const transfer = "frame" in result ? [/** @type {ImageBitmap} */ (result.frame)] : [];
+      self.postMessage({ id: data.id, result }, { transfer });
     } catch (error) {
-      self.postMessage({ id: data.id, problem: sentenceOf(error) });
+      self.postMessage({ id: data.id, error: sentenceOf(error) });
     }
   });
 };
