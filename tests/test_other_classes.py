@@ -73,7 +73,7 @@ def check_commands(mien: Mien, config: Path, data: Path, classes: tuple[str, ...
 
 def check_service_page_and_video(mien: Mien, model: Path, classes: tuple[str, ...]) -> None:
     from tests.service.conftest import client_of, form
-    from tests.video import films
+    from tests.video import samples
 
     colours = class_colours(classes)
     with client_of(model=str(model), workers=1) as client:
@@ -87,18 +87,18 @@ def check_service_page_and_video(mien: Mien, model: Path, classes: tuple[str, ..
     (listed,) = json.loads((page / "models.json").read_text())["models"]
     assert (listed["classes"], listed["colours"]) == (list(classes), colours)
 
-    film = films.write(model.with_name("film.mp4"), [films.face_at((100, 60))] * 12)
+    video = samples.write(model.with_name("film.mp4"), [samples.face_at((100, 60))] * 12)
     report, table = model.with_name("report.html"), model.with_name("faces.csv")
-    succeed(mien, "video", film, "--model", model, "--report", report, "--csv", table)
+    succeed(mien, "video", video, "--model", model, "--report", report, "--csv", table)
     assert all(f"{colour}" in report.read_text() and name in report.read_text() for name, colour in colours.items())
     assert set(classes) <= set(next(csv.reader(io.StringIO(table.read_text()))))
 
 
 def test_columns_of_tables_are_reserved_names() -> None:
-    from mien.recognition.records import columns
+    from mien.recognition.records import column_names
     from mien.video.records import frame_columns
 
-    assert {*columns(()), *frame_columns(())} <= RESERVED_NAMES
+    assert {*column_names(()), *frame_columns(())} <= RESERVED_NAMES
 
 
 @pytest.mark.slow
