@@ -198,7 +198,7 @@ def _check_options(
             )
         if missing := set(options.classes) - set(options.expected):
             raise DataError(
-                f"data.classes names {min(missing)}, which the model does not know: "
+                f"data.classes names {shortened(min(missing))}, which the model does not know: "
                 f"{near(min(missing), options.expected)}"
             )
         return
@@ -212,7 +212,9 @@ def _check_options(
         ("data.classes", options.classes, known.union(merged)),
     ):
         if absent := [name for name in chosen if name not in present]:
-            raise DataError(f"{key} names {absent[0]}, which {dataset.path} does not have: {near(absent[0], present)}")
+            raise DataError(
+                f"{key} names {shortened(absent[0])}, which {dataset.path} does not have: {near(absent[0], present)}"
+            )
 
 
 def _default_classes(merged: list[str], with_faces: set[str], merge: Mapping[str, str]) -> tuple[str, ...]:

@@ -72,7 +72,8 @@ class FaceDataset:
         rows = np.flatnonzero(self.splits == SPLITS.index(name))
         if not rows.size:
             present = [split for i, split in enumerate(SPLITS) if (self.splits == i).any()]
-            raise DataError(f"the data has no {name} split, only {', '.join(present) or 'no faces at all'}; add one")
+            splits = f"only {', '.join(present)}" if present else "no faces at all"
+            raise DataError(f"the data has no {name} split, it has {splits}; add one")
         if rows.size == rows[-1] - rows[0] + 1:  # consecutive rows, as in FER2013: a view instead of a copy
             return self.take(slice(rows[0], rows[-1] + 1))
         return self.take(rows)

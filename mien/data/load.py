@@ -68,7 +68,7 @@ def load(
     if ferplus is not None:
         dataset = ferplus_votes.join(dataset, at_home(ferplus), options.labels == "ferplus")
     elif options.labels == "ferplus":
-        raise DataError("labels from FER+ need FER+'s fer2013new.csv: name it as ferplus")
+        raise DataError("labels from FER+ need FER+'s fer2013new.csv: set ferplus to its path")
     dataset = apply_options(dataset, options)
     if dataset.classes == EXPRESSIONS:
         fer2013.check_splits(dataset)

@@ -16,7 +16,7 @@ from mien.data.classes import encode_labels
 from mien.data.dataset import FaceDataset
 from mien.data.folders import SPLIT_FOLDERS
 from mien.data.pictures import files, read_face
-from mien.errors import DataError, ImageError, require, shortened
+from mien.errors import DataError, ImageError, error_text, require, shortened
 from mien.labels import SPLITS, USAGES
 
 BATCH_ROWS = 1024
@@ -98,7 +98,7 @@ def _rows(file: Path) -> Iterator[Row]:
                     # An empty cell is an error, while None means that the file has no such column.
                     yield Row(row["image"], row["label"], (row[split] or "") if split else None, names)
     except (OSError, ValueError, arrow.ArrowException) as error:
-        raise DataError(f"the Parquet file {file} cannot be read: {error}; download it again") from None
+        raise DataError(f"the Parquet file {file} cannot be read: {error_text(error)}; download it again") from None
 
 
 def _header_names(metadata: dict[bytes, bytes], name: str) -> Sequence[str]:

@@ -43,7 +43,7 @@ def test_split_of_consecutive_rows_is_a_view(dataset: FaceDataset) -> None:
 
 
 def test_missing_split_error_names_present_splits(dataset: FaceDataset) -> None:
-    with pytest.raises(DataError, match="no private split, only training, public; add one"):
+    with pytest.raises(DataError, match="no private split, it has only training, public; add one"):
         dataset.split("private")
 
 

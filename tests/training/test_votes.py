@@ -55,7 +55,7 @@ def test_labels_of_other_splits_have_no_effect(faces, votes):
 
 def test_data_without_training_split_raises(faces, votes):
     private = faces.split("private")
-    with pytest.raises(DataError, match="has no training split, only private"):
+    with pytest.raises(DataError, match="has no training split, it has only private"):
         predict_from_votes(private, votes, "private")
 
 
