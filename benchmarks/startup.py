@@ -1,8 +1,8 @@
-"""Times what a person waits for: help, one photograph, and FER2013 from its cache.
+"""Measures startup times: the help text, one photograph, and loading FER2013 from its cache.
 
     python benchmarks/startup.py fer2013.tar.gz
 
-Each command is a process of its own, from its start to its exit.
+Each command runs in a new process and is timed from start to exit.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LOAD = "import sys; from mien.data import load; load(sys.argv[1])"
 
 
 def main() -> None:
-    """Runs each command, and prints median, half the quartiles' distance and the largest memory."""
+    """Runs each command, and prints median, half the interquartile range and peak memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="FER2013 in any form")
-    parser.add_argument("--times", type=int, default=11, help="repetitions, after one that is not counted")
+    parser.add_argument("--times", type=int, default=11, help="repetitions, after one warm-up")
     arguments = parser.parse_args()
     commands = {
         "mien --help": ["-m", "mien", "--help"],
@@ -37,8 +37,8 @@ def main() -> None:
             started = time.perf_counter()
             subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
             seconds.append(time.perf_counter() - started)
-        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # the largest child so far, in MiB
-        print(f"{name}: {summary(seconds[1:], 's', 3)}; at most {largest:.0f} MiB resident so far")
+        peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of all children so far
+        print(f"{name}: {summary(seconds[1:], 's', 3)}; peak of all commands so far {peak_mib:.0f} MiB")
 
 
 if __name__ == "__main__":

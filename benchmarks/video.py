@@ -1,16 +1,16 @@
-"""Times `mien video` on a film of one face, says what memory it takes on a film ten times as long, and times fer's.
+"""Measures the throughput of `mien video` and of fer on a film of one face, and memory on a longer film.
 
     python benchmarks/video.py
     python benchmarks/video.py --fer fer/bin/python
 
-The second takes an environment of its own, without the half of fer's packages that its OpenCV detector does not use:
+The second command needs a separate environment, which omits the packages that fer's OpenCV detector does not use:
 
     pip install --no-deps fer==25.10.3
     pip install tensorflow-cpu 'opencv-contrib-python-headless<5' pandas requests tqdm pillow 'setuptools<81'
 
-Each run is a process of its own, from its start to its exit, with all cores: 640 x 480 pixels, 25 pictures a second,
-made of examples/astronaut.jpg, which goes to and fro. mien looks for faces in every third picture, as it does unless
-told otherwise; fer looks at every picture with its OpenCV detector, as it does.
+Each run is a new process with all cores, timed from start to exit. The film has 640 x 480 pixels and 25 frames per
+second, and shows examples/astronaut.jpg moving left and right. mien detects faces in every third frame, its default;
+fer detects them in every frame with its OpenCV detector, its default.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ print(faces)
 
 
 def main() -> None:
-    """Makes the films, runs each command, and prints what it took."""
+    """Writes the films, runs each command, and prints throughput and memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fer", type=Path, help="python of an environment that has fer")
+    parser.add_argument("--fer", type=Path, help="the Python interpreter of an environment with fer")
     parser.add_argument("--times", type=int, default=5, help="runs of the short film")
-    parser.add_argument("--long", type=int, default=600, help="seconds of the long film; 0 leaves it out")
+    parser.add_argument("--long", type=int, default=600, help="seconds of the long film; 0 skips it")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         short = write_film(Path(name) / "short.mp4", 60)
@@ -52,15 +52,15 @@ def main() -> None:
             commands["fer, OpenCV's detector"] = [str(arguments.fer), "-c", FER, "FILM"]
         for what, command in commands.items():
             runs = [run(command, short) for _ in range(arguments.times)]
-            paces = [60 * RATE / seconds for seconds, _ in runs]
-            print(f"{what}: {summary(paces, 'pictures/s', 1)}, {max(mib for _, mib in runs):.0f} MiB", flush=True)
+            rates = [60 * RATE / seconds for seconds, _ in runs]
+            print(f"{what}: {summary(rates, 'frames/s', 1)}, {max(mib for _, mib in runs):.0f} MiB", flush=True)
         if arguments.long:
             _, mib = run(commands["mien video"], write_film(Path(name) / "long.mp4", arguments.long))
             print(f"mien video, {arguments.long} s of film: {mib:.0f} MiB")
 
 
 def run(command: list[str], film: Path) -> tuple[float, float]:
-    """Seconds that a command takes, and the most MiB that it has resident."""
+    """Runs a command and returns its duration in seconds and its peak resident memory in MiB."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [str(film) if word == "FILM" else word for word in command],
@@ -75,7 +75,7 @@ def run(command: list[str], film: Path) -> tuple[float, float]:
 
 
 def write_film(path: Path, seconds: int) -> Path:
-    """A film of one face that goes to and fro."""
+    """Writes a film of one face that moves left and right."""
     import av
     import numpy as np
     from PIL import Image
@@ -86,10 +86,10 @@ def write_film(path: Path, seconds: int) -> Path:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
         (stream.width, stream.height), stream.pix_fmt = SIZE, "yuv420p"
         for number in range(seconds * RATE):
-            picture = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
+            frame = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
             left = abs(number % 320 - 160)
-            picture[:, left : left + 480] = photograph
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            frame[:, left : left + 480] = photograph
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
     return path
 

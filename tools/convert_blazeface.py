@@ -1,13 +1,13 @@
-"""Converts MediaPipe's BlazeFace (full range) from TFLite to ONNX, and proves that both say the same.
+"""Converts MediaPipe's BlazeFace (full range) from TFLite to ONNX, and checks that both give the same output.
 
     npm pack @mediapipe/face_detection@0.4.1657300184 && tar xzf mediapipe-face_detection-*.tgz
     pip install tflite ai-edge-litert onnx onnxruntime pillow
     python tools/convert_blazeface.py package/face_detection_full_range.tflite \
         mien/models/zoo/blazeface_full_range.onnx picture.jpg ...
 
-The graph is rebuilt operator by operator: NHWC becomes NCHW, any number of pictures a run, and the weights stay the
-float16 numbers of the original (each with a Cast to float32 behind it, which ONNX Runtime folds away when it loads
-the file), so that nothing is rounded and the file stays as small. Run once; its result is part of the package.
+The graph is rebuilt operator by operator. NHWC becomes NCHW, and the batch size becomes variable. The weights keep the
+float16 values of the original, each followed by a Cast to float32 that ONNX Runtime folds when it loads the file, so
+nothing is rounded and the file stays small. The script has been run once; its output is part of the package.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ OPERATORS = {number: name for name, number in vars(tflite.BuiltinOperator).items
 
 
 class Converter:
-    """Reads one TFLite graph and collects the nodes and weights of the ONNX graph that equals it."""
+    """Reads a TFLite graph and collects the nodes and weights of the equivalent ONNX graph."""
 
     def __init__(self, data: bytes) -> None:
         self.model = tflite.Model.GetRootAsModel(data, 0)
         self.graph = self.model.Subgraphs(0)
         self.nodes: list[onnx.NodeProto] = []
         self.weights: dict[str, NDArray[Any]] = {}
-        self.halves: dict[int, int] = {}  # a dequantised tensor -> the float16 constant it comes from
+        self.halves: dict[int, int] = {}  # dequantized tensor -> the float16 constant that it comes from
         self.cast: dict[str, str] = {}
 
     def convert(self, sha256: str) -> onnx.ModelProto:
-        """The whole model: `images` (N, 3, 192, 192), -1..1 -> `boxes` (N, 2304, 16) and `scores` (N, 2304, 1)."""
+        """Converts to a model: `images` (N, 3, 192, 192), -1..1 -> `boxes` (N, 2304, 16), `scores` (N, 2304, 1)."""
         for i in range(self.graph.OperatorsLength()):
             operator = self.graph.Operators(i)
             code = self.model.OperatorCodes(operator.OpcodeIndex())
             name = OPERATORS[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
             method = getattr(self, f"_{name.lower()}", None)
             if method is None:
-                sys.exit(f"operator {i} of the TFLite file is {name}, which this script does not know")
+                sys.exit(f"operator {i} of the TFLite file is {name}, which this script cannot convert")
             inputs = operator.InputsAsNumpy().tolist()
             method(operator.BuiltinOptions(), inputs, operator.Outputs(0))
         boxes, scores = self.graph.OutputsAsNumpy().tolist()
@@ -96,7 +96,7 @@ class Converter:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
 
     def _constant(self, tensor: int) -> NDArray[Any]:
-        """The values of a constant; float16 ones are found behind their DEQUANTIZE."""
+        """The values of a constant, or of the float16 constant in front of a DEQUANTIZE."""
         tensor = self.halves.get(tensor, tensor)
         kinds = {tflite.TensorType.FLOAT16: np.float16, tflite.TensorType.INT32: np.int32}
         source = self.graph.Tensors(tensor)
@@ -104,7 +104,7 @@ class Converter:
         return np.frombuffer(data.tobytes(), kinds[source.Type()]).reshape(self._shape(tensor))
 
     def _weight(self, tensor: int, array: NDArray[Any]) -> str:
-        """Stores a float16 weight; the name of its float32 form."""
+        """Stores a float16 weight and returns the name of its float32 form."""
         name = f"w{tensor}"
         if name not in self.cast:
             self.weights[name] = np.ascontiguousarray(array)
@@ -113,7 +113,7 @@ class Converter:
         return self.cast[name]
 
     def _pads(self, options: Any, tensor: int, kernel: Sequence[int]) -> list[int]:
-        """TFLite's padding as ONNX's top, left, bottom, right: SAME puts the odd pixel at the end."""
+        """Converts TFLite's padding to ONNX's top, left, bottom, right; SAME puts the odd pixel at the end."""
         if options.Padding() == tflite.Padding.VALID:
             return [0, 0, 0, 0]
         before, after = [], []
@@ -128,9 +128,9 @@ class Converter:
         self.halves[output] = inputs[0]
 
     def _convolution(self, options: Any, inputs: list[int], output: int, weight: NDArray[Any], group: int) -> None:
-        """One Conv with bias. `weight` is in ONNX's order: (out, in / group, height, width)."""
+        """Adds a Conv with bias; `weight` has ONNX's order (out, in / group, height, width)."""
         if options.FusedActivationFunction() != tflite.ActivationFunctionType.NONE or options.DilationHFactor() != 1:
-            sys.exit(f"the convolution to tensor {output} has a fused activation or a dilation; neither is expected")
+            sys.exit(f"the convolution to tensor {output} must have no fused activation and no dilation")
         x, kernel, bias = inputs
         self._node(
             "Conv",
@@ -186,7 +186,7 @@ class Converter:
         )
 
     def _reshape(self, table: Any, inputs: list[int], output: int) -> None:
-        """TFLite flattens (row, column, value), so the values must come last before they are flattened here."""
+        """TFLite flattens (row, column, value), so the values are moved to the last axis before the reshape."""
         name, last = f"r{output}", f"{self._name(output)}_last"
         self.weights[name] = np.array([-1, *self._shape(output)[1:]], np.int64)
         self._node("Transpose", [self._name(inputs[0])], last, perm=[0, 2, 3, 1])
@@ -200,43 +200,43 @@ def _options(kind: Any, table: Any) -> Any:
 
 
 def compare(source: Path, model: onnx.ModelProto, pictures: Sequence[Path]) -> float:
-    """Runs both files on pictures and noise; the largest absolute difference of any output number."""
+    """Runs both models on pictures and noise, and returns the largest absolute difference of any output value."""
     interpreter = Interpreter(model_path=str(source), num_threads=1)
     interpreter.allocate_tensors()
-    given = interpreter.get_input_details()[0]["index"]
-    wanted = [output["index"] for output in interpreter.get_output_details()]
+    network_input = interpreter.get_input_details()[0]["index"]
+    network_outputs = [output["index"] for output in interpreter.get_output_details()]
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     images = {"noise": noise}
     for picture in pictures:
-        with Image.open(picture) as opened:
-            images[picture.name] = np.asarray(opened.convert("RGB").resize((SIZE, SIZE)))
+        with Image.open(picture) as image:
+            images[picture.name] = np.asarray(image.convert("RGB").resize((SIZE, SIZE)))
     worst = 0.0
     for name, image in images.items():
         x = (image.astype(np.float32) / np.float32(127.5) - 1)[None]
-        interpreter.set_tensor(given, x)
+        interpreter.set_tensor(network_input, x)
         interpreter.invoke()
-        expected = [interpreter.get_tensor(index) for index in wanted]
-        got = session.run(["boxes", "scores"], {"images": x.transpose(0, 3, 1, 2)})
-        differences = [float(np.abs(a - b).max()) for a, b in zip(expected, got, strict=True)]
+        expected = [interpreter.get_tensor(index) for index in network_outputs]
+        actual = session.run(["boxes", "scores"], {"images": x.transpose(0, 3, 1, 2)})
+        differences = [float(np.abs(a - b).max()) for a, b in zip(expected, actual, strict=True)]
         print(f"{name}: boxes differ by at most {differences[0]:.2e} px, scores by {differences[1]:.2e}")
         worst = max(worst, *differences)
     return worst
 
 
 def main() -> None:
-    """Converts, compares, and writes only what agrees."""
+    """Converts the model, and writes it if both models agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="face_detection_full_range.tflite")
     parser.add_argument("target", type=Path, help="the .onnx file to write")
-    parser.add_argument("pictures", type=Path, nargs="+", help="pictures to compare both on")
+    parser.add_argument("pictures", type=Path, nargs="+", help="pictures for the comparison")
     arguments = parser.parse_args()
     data = arguments.source.read_bytes()
     model = Converter(data).convert(hashlib.sha256(data).hexdigest())
     worst = compare(arguments.source, model, arguments.pictures)
     print(f"largest absolute difference: {worst:.2e}, allowed: {TOLERANCE:.0e}")
     if not worst <= TOLERANCE:
-        sys.exit(f"the two files disagree, so {arguments.target} was not written")
+        sys.exit(f"the outputs differ by more than {TOLERANCE:.0e}, so {arguments.target} was not written")
     arguments.target.write_bytes(model.SerializeToString(deterministic=True))
     print(f"wrote {arguments.target}: {arguments.target.stat().st_size} bytes")
 

@@ -1,10 +1,10 @@
-"""Brings the parts of onnxruntime-web that the page needs from npm into mien/page/vendor/.
+"""Fetches the files of onnxruntime-web that the page needs from npm into mien/page/vendor/.
 
-    python tools/fetch_onnxruntime_web.py             # the pinned version again, checked against its hashes
-    python tools/fetch_onnxruntime_web.py 1.30.0      # another version, which is pinned then
+    python tools/fetch_onnxruntime_web.py             # the pinned version, checked against its hashes
+    python tools/fetch_onnxruntime_web.py 1.30.0      # another version, which becomes the pinned one
 
-`onnxruntime-web.json` beside the files holds the pin: the version, npm's integrity hash of the whole package, and the
-SHA-256 of each file taken out of it. npm's own package has no licence file; the text in `vendor/LICENSE` is that of
+`onnxruntime-web.json` beside the files holds the pin: the version, npm's integrity hash of the package, and the SHA-256
+of each file. The package contains no licence file; `vendor/LICENSE` is a copy of
 https://github.com/microsoft/onnxruntime/blob/main/LICENSE.
 """
 
@@ -24,53 +24,53 @@ from typing import Any
 from mien.files import replaced, write_text
 
 PACKAGE = "onnxruntime-web"
-VENDOR = Path(__file__).parents[1] / "mien" / "deploy" / "page" / "vendor"
+VENDOR = Path(__file__).parents[1] / "mien" / "page" / "vendor"
 PIN = VENDOR / f"{PACKAGE}.json"
 FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-"""The processor's backend alone: its interface, the loader of its WebAssembly, and that."""
+"""The CPU backend only: its API, the loader of its WebAssembly, and the WebAssembly."""
 
 
 def main() -> None:
-    """Fetches, checks, writes the files and, where a version was named, its pin."""
+    """Fetches, checks and writes the files, and the pin of a new version."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("version", nargs="?", help="the pinned one when left out")
+    parser.add_argument("version", nargs="?", help="by default the pinned one")
     version = parser.parse_args().version
     pin = json.loads(PIN.read_text(encoding="utf-8")) if version is None else {"version": version}
     integrity = pin.get("integrity") or npm("view", f"{PACKAGE}@{version}", "dist.integrity", "--json")
-    contents = unpacked(pin["version"], integrity)
-    found = {
+    contents = download(pin["version"], integrity)
+    fetched = {
         "package": PACKAGE,
         "version": pin["version"],
         "integrity": integrity,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
-    if version is None and found != pin:
-        sys.exit(f"the files of {PACKAGE} {pin['version']} must be those of {PIN}, got {found['files']}")
+    if version is None and fetched != pin:
+        sys.exit(f"the files of {PACKAGE} {pin['version']} must have the hashes in {PIN}, got {fetched['files']}")
     VENDOR.mkdir(exist_ok=True)
     for name, content in contents.items():
         with replaced(VENDOR / name) as part:
             part.write_bytes(content)
-    write_text(PIN, json.dumps(found, indent=2) + "\n")
+    write_text(PIN, json.dumps(fetched, indent=2) + "\n")
     print(
-        f"{PACKAGE} {found['version']}: " + ", ".join(f"{name} {len(c) / 1e6:.2f} MB" for name, c in contents.items())
+        f"{PACKAGE} {fetched['version']}: " + ", ".join(f"{name} {len(c) / 1e6:.2f} MB" for name, c in contents.items())
     )
 
 
-def unpacked(version: str, integrity: str) -> dict[str, bytes]:
-    """The needed files of a version, by name, after its package was found to have that integrity hash."""
+def download(version: str, integrity: str) -> dict[str, bytes]:
+    """Downloads a version, checks the integrity hash of its package, and returns the needed files by name."""
     with tempfile.TemporaryDirectory() as folder:
-        (packed,) = npm("pack", f"{PACKAGE}@{version}", "--json", "--pack-destination", folder)
-        path = Path(folder) / packed["filename"]
+        (package,) = npm("pack", f"{PACKAGE}@{version}", "--json", "--pack-destination", folder)
+        path = Path(folder) / package["filename"]
         algorithm, _, expected = integrity.partition("-")
-        came = base64.b64encode(hashlib.new(algorithm, path.read_bytes()).digest()).decode()
-        if came != expected:
-            sys.exit(f"{path.name} must have the integrity {integrity}, got {algorithm}-{came}")
+        actual = base64.b64encode(hashlib.new(algorithm, path.read_bytes()).digest()).decode()
+        if actual != expected:
+            sys.exit(f"{path.name} must have the integrity {integrity}, got {algorithm}-{actual}")
         with tarfile.open(path) as archive:
             return {name: archive.extractfile(f"package/dist/{name}").read() for name in FILES}
 
 
 def npm(*words: str) -> Any:
-    """What a command of npm prints as JSON."""
+    """Runs a command of npm and parses its JSON output."""
     return json.loads(subprocess.run(["npm", *words], check=True, stdout=subprocess.PIPE).stdout)
 
 

@@ -1,12 +1,12 @@
-"""Measures how FER2013's faces were cut, as a detector sees it: the margin and lift that make its boxes such squares.
+"""Measures how FER2013's faces were cropped: the margin and lift that turn a detector's boxes into FER2013's squares.
 
     python tools/measure_margin.py fer2013.tar.gz blazeface
     python tools/measure_margin.py fer2013.tar.gz yunet_s_dynamic.onnx --faces 500 --border edge
     python tools/measure_margin.py fer2013.tar.gz blazeface --split public --model small --border reflect
 
-Each face is enlarged and gets a border, so that the detector sees it as it would in a photograph. What is printed
-first is what is left to be corrected of the boxes that the detector returns: margin and centre should be near 0. With a
-model, its accuracy on the faces cut out again is printed for several further margins, beside that on them as they are.
+Each face is enlarged and gets a border, so that it looks like a face in a photograph. The first lines show how far the
+boxes that the detector returns still differ from FER2013's squares: margin and centre should be near 0. With a model,
+its accuracy on the original faces and on faces cropped again with several additional margins is printed, too.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from mien.models.onnx_model import OnnxModel
 from mien.preprocess import crop
 from mien.types import Box
 
-ENLARGED = 4
-"""How many times a face is enlarged."""
+SCALE = 4
+"""Factor by which a face is enlarged."""
 
 BORDERS = {
     "edge": {},
@@ -37,30 +37,30 @@ BORDERS = {
     "black": {"mode": "constant"},
     "gray": {"mode": "constant", "constant_values": 128},
 }
-"""What surrounds the face: how numpy.pad is asked for it, where the name is not a mode of its own."""
+"""Border around the face -> arguments of numpy.pad; a name without a mode is itself the mode."""
 
 MARGINS = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3)
-"""Further margins that the model is tried with."""
+"""Additional margins that are tried with the model."""
 
 
 def photograph(face: NDArray[np.uint8], border: str) -> NDArray[np.uint8]:
-    """A face (h, w) -> a picture (8 h, 8 w, 3) with the enlarged face in its middle, values 0..255."""
+    """Turns a face (h, w) into an image (8 h, 8 w, 3) with the enlarged face in its centre, values 0..255."""
     height, width = face.shape
-    size = (width * ENLARGED, height * ENLARGED)
+    size = (width * SCALE, height * SCALE)
     enlarged = np.asarray(Image.fromarray(face).resize(size, Image.Resampling.BICUBIC))
     options = {"mode": border, **BORDERS[border]}
     padded = np.pad(enlarged, ((size[1] // 2,) * 2, (size[0] // 2,) * 2), **options)  # type: ignore[call-overload]
     return np.repeat(padded[:, :, None], 3, axis=2)
 
 
-def boxes_of(found: dict[int, Detection]) -> NDArray[np.float64]:
+def boxes_of(detections: dict[int, Detection]) -> NDArray[np.float64]:
     """(N, 4) x0, y0, x1, y1 of each face's first detection, pixels."""
-    return np.array([detection.box.xyxy for detection in found.values()]).reshape(-1, 4)
+    return np.array([detection.box.xyxy for detection in detections.values()]).reshape(-1, 4)
 
 
-def print_framing(found: dict[int, Detection], side: int) -> None:
-    """Prints where the boxes lie about FER2013's squares, whose side is given in pixels of the photograph."""
-    x0, y0, x1, y1 = (boxes_of(found) - side / 2).T / side  # shares of FER2013's square, from its corner
+def print_boxes(detections: dict[int, Detection], side: int) -> None:
+    """Prints the position of the boxes relative to FER2013's squares, which have the given side in pixels."""
+    x0, y0, x1, y1 = (boxes_of(detections) - side / 2).T / side  # fractions of FER2013's square, from its corner
     longer = np.maximum(x1 - x0, y1 - y0)
     measures = {
         "box width / side": x1 - x0,
@@ -75,60 +75,60 @@ def print_framing(found: dict[int, Detection], side: int) -> None:
 
 
 def print_accuracies(
-    classifier: OnnxModel,
-    found: dict[int, Detection],
+    model: OnnxModel,
+    detections: dict[int, Detection],
     faces: NDArray[np.uint8],
     targets: NDArray[np.int64],
     border: str,
 ) -> None:
-    """Prints the accuracy on the detected faces as they are, and cut out again with several further margins."""
-    rows = np.array(list(found))
+    """Prints the accuracy on the detected faces, and on crops of them with several additional margins."""
+    rows = np.array(list(detections))
 
     def accuracy(images: list[NDArray[np.uint8]]) -> float:
-        return float((classifier.logits(images).argmax(axis=1) == targets[rows]).mean())
+        return float((model.logits(images).argmax(axis=1) == targets[rows]).mean())
 
-    print(f"accuracy on the {len(rows)} faces found, as they are: {accuracy(list(faces[rows])):.4f}")
+    print(f"accuracy on the {len(rows)} detected faces, original crop: {accuracy(list(faces[rows])):.4f}")
     for margin in MARGINS:
-        boxes = to_fer2013_squares(boxes_of(found), margin, 0)
-        cut = [
+        boxes = to_fer2013_squares(boxes_of(detections), margin, 0)
+        crops = [
             crop(photograph(faces[row], border)[:, :, 0], Box(*box))
             for row, box in zip(rows, boxes.tolist(), strict=True)
         ]
-        print(f"cut out again, further margin {margin:+.1f}: {accuracy(cut):.4f}")
+        print(f"cropped again, additional margin {margin:+.1f}: {accuracy(crops):.4f}")
 
 
 def main() -> None:
-    """Detects the faces and prints what their boxes are like."""
+    """Detects the faces, and prints the position of their boxes and the accuracies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="FER2013, in any form that mien reads")
+    parser.add_argument("data", type=Path, help="FER2013 in any form")
     parser.add_argument("detector", help="blazeface, yunet, or the path of a YuNet .onnx file")
-    parser.add_argument("--split", choices=SPLITS, default="training", help="which faces")
-    parser.add_argument("--faces", type=int, default=2000, help="how many of them")
-    parser.add_argument("--border", choices=BORDERS, default="black", help="what surrounds an enlarged face")
-    parser.add_argument("--model", help="a classifier to try further margins with")
-    parser.add_argument("--seed", type=int, default=0, help="which faces are drawn")
-    parser.add_argument("--threads", type=int, default=1, help="processor threads")
+    parser.add_argument("--split", choices=SPLITS, default="training", help="split of the faces")
+    parser.add_argument("--faces", type=int, default=2000, help="number of faces")
+    parser.add_argument("--border", choices=BORDERS, default="black", help="border around an enlarged face")
+    parser.add_argument("--model", help="a model to try additional margins with")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random choice of faces")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     arguments = parser.parse_args()
     split = load(arguments.data).split(arguments.split)
     count = min(arguments.faces, len(split))
     rows = np.sort(np.random.default_rng(arguments.seed).choice(len(split), count, replace=False))
     detector: Detector = (
-        BlazeFace(arguments.threads, small_faces=False)  # each face fills its picture
+        BlazeFace(arguments.threads, small_faces=False)  # each face fills its image
         if arguments.detector == "blazeface"
         else create_detector(arguments.detector, arguments.threads)
     )
-    found = {}
+    detections = {}
     for row in rows.tolist():
-        if detections := detector(photograph(split.images[row], arguments.border)):
-            found[row] = detections[0]
+        if faces := detector(photograph(split.images[row], arguments.border)):
+            detections[row] = faces[0]
     print(
-        f"{arguments.detector}, border {arguments.border}, seed {arguments.seed}: {len(found)} of {count} "
-        f"{arguments.split} faces found"
+        f"{arguments.detector}, border {arguments.border}, seed {arguments.seed}: {len(detections)} of {count} "
+        f"{arguments.split} faces detected"
     )
-    print_framing(found, split.size * ENLARGED)
+    print_boxes(detections, split.size * SCALE)
     if arguments.model:
-        classifier = OnnxModel(arguments.model, arguments.threads)
-        print_accuracies(classifier, found, split.images, split.targets, arguments.border)
+        model = OnnxModel(arguments.model, arguments.threads)
+        print_accuracies(model, detections, split.images, split.targets, arguments.border)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def cost(
     if not draw:
         require("onnx", "train")
         conditions = costs.Conditions(threads, batch, seconds, train_seconds)
-        faces = costs.tenth(load(data)) if data else None
+        faces = costs.every_tenth(load(data)) if data else None
         for number, spec in enumerate(specs, start=1):
             typer.echo(f"{number}/{len(specs)} {spec.title}:", nl=False, err=True)
             try:
