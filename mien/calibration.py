@@ -15,7 +15,7 @@ from mien.types import Predictions, from_numbers, softmax
 COVERAGE = 0.8
 """Default fraction of faces that should be certain."""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-"""Bounds of the temperatures; without them none is best if every prediction is right or none is informative."""
+"""Bounds of the temperatures; if every prediction is right, for example, no finite temperature is the best."""
 MIN_FACES = 300
 """Fewest faces to which two temperatures are fitted; fewer faces get one, since two would overfit."""
 
@@ -81,6 +81,10 @@ class Calibration:
         """A network's logits (N, K) -> calibrated probabilities (N, K); each row sums to 1."""
         return softmax(self.scale_logits(logits))
 
+    def is_uncertain(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Calibrated probabilities (N, K) -> (N,) whether the most probable class is below the threshold."""
+        return np.asarray(probabilities.max(axis=1) < self.uncertain_below)
+
     def scaled(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Deprecated: use `scale_logits`."""
         warn_deprecated("Calibration.scaled", "Calibration.scale_logits")
@@ -90,10 +94,6 @@ class Calibration:
         """Deprecated: use `is_uncertain`."""
         warn_deprecated("Calibration.uncertain", "Calibration.is_uncertain")
         return self.is_uncertain(probabilities)
-
-    def is_uncertain(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Calibrated probabilities (N, K) -> (N,) whether the most probable class is below the threshold."""
-        return np.asarray(probabilities.max(axis=1) < self.uncertain_below)
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,10 @@ def calibrate(predictions: Predictions, coverage: float = COVERAGE) -> Calibrati
 
 
 def fit_temperatures(predictions: Predictions) -> tuple[float, float]:
-    """Fits `temperature` and `temperature_unsure` by the negative log-likelihood of the targets.
+    """Fits `temperature` and `temperature_unsure` by minimising the negative log-likelihood of the targets.
 
-    The likelihood is convex in the inverses of the temperatures, which multiply the logits, so the minimum is unique.
+    It is convex in the inverses of the temperatures, which multiply the logits, so that the optimiser finds the
+    minimum.
 
     Args:
         predictions: Uncalibrated predictions for one face or more; for fewer than MIN_FACES, both temperatures are

@@ -87,7 +87,7 @@ class Preprocessing:
 
 
 def crop(gray: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Crops a square around a face out of a gray image.
+    """Crops the square around a face out of a gray image.
 
     Args:
         gray: (H, W), values 0..255.

@@ -23,7 +23,7 @@ HEAD_CHANNELS = 1280
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's `same` padding: at stride 2, maps of even size are padded right and below."""
+    """A convolution with TensorFlow's `same` padding: at stride 2, even maps get more padding right and below."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, groups=groups, bias=False)
@@ -38,7 +38,7 @@ class SameConv2d(nn.Conv2d):
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
-    """Returns a batch norm with the parameters of the published weights."""
+    """Returns a batch norm with the epsilon and momentum of the published network."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 

@@ -99,7 +99,9 @@ class ResidualAttentionNetwork(nn.Module):
         self.units = nn.ModuleList(
             PreActivationUnit(a, b, stride) for a, b, stride in zip(widths, CHANNELS, strides, strict=False)
         )
-        self.attention = nn.ModuleList(AttentionModule(*arguments) for arguments in zip(CHANNELS, DEPTHS, strict=True))
+        self.attention = nn.ModuleList(
+            AttentionModule(channels, depth) for channels, depth in zip(CHANNELS, DEPTHS, strict=True)
+        )
         self.end = nn.Sequential(
             PreActivationUnit(1024, 2048, 2),
             PreActivationUnit(2048, 2048),

@@ -75,7 +75,7 @@ def test_parameters_and_multiply_adds_equal_those_of_the_row(spec):
 def test_training_outputs_have_the_documented_shapes_and_ranges(spec, network):
     images = small_images(spec)
     outputs = network.train()(images)
-    assert outputs.logits.shape == (2, 7)
+    assert outputs.logits.shape == (2, registry.NUM_CLASSES)
     assert torch.isfinite(outputs.logits).all()
     assert len(outputs.masks) == (3 if spec.name == "resattnet56" else len(spec.arguments.get("masks", ())))
     assert len(outputs.auxiliary_logits) == {"googlenet": 2, "inception_v3": 1}.get(spec.name, 0)
