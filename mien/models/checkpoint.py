@@ -52,7 +52,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         WeightsError: The file is missing or damaged, or mien did not write it.
     """
     if not path.is_file():
-        raise WeightsError(f"there is no checkpoint {path}")
+        raise WeightsError(f"there is no checkpoint {path}: check the path")
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
