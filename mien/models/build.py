@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mien import config as configs
 from mien.config import Config
-from mien.errors import ConfigError, shortened
+from mien.errors import ConfigError
 from mien.networks import registry
 from mien.networks.masking import UNetMask
 from mien.preprocess import Preprocessing
@@ -42,7 +42,7 @@ def build_network(config: Config, num_classes: int) -> tuple[nn.Module, Preproce
         if value := getattr(config.network, name):
             if not spec.has_u_nets:
                 raise ConfigError(
-                    f"network.{name} must be {default} for {spec.title}, which has no U-Net masks, got {shortened(value)}"
+                    f"network.{name} must be {default} for {spec.title}, which has no U-Net masks, got {value}"
                 )
             arguments[name] = value
     network = registry.create(spec, num_classes, preprocessing.channels, **arguments)
