@@ -1,4 +1,4 @@
-"""Runs an application on a local port, for tests that call it over HTTP."""
+"""Serves an application on a free port of this machine, for tests that call it over HTTP."""
 
 import threading
 from collections.abc import Callable
@@ -11,24 +11,24 @@ from tests.waiting import LONG_S, until
 
 
 class Host(NamedTuple):
-    """A running server: its URL and a function that stops it."""
+    """A running server: its address, and a function that stops it."""
 
     url: str
     stop: Callable[[], None]
 
 
 def run(app: FastAPI, port: int = 0) -> Host:
-    """Runs an application on a local port; 0 is a free one."""
+    """Starts a server in a thread and waits until it accepts calls; port 0 takes a free one."""
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    until(lambda: server.started or not thread.is_alive(), "the service to start")
-    assert server.started, f"the service could not start on port {port}"
+    until(lambda: server.started or not thread.is_alive(), "the server to start")
+    assert server.started, f"the server could not start at port {port}"
     port = server.servers[0].sockets[0].getsockname()[1]
 
     def stop() -> None:
         server.should_exit = True
         thread.join(LONG_S)
-        assert not thread.is_alive(), "the service did not stop"
+        assert not thread.is_alive(), "the server does not stop"
 
     return Host(f"http://127.0.0.1:{port}/", stop)

@@ -18,7 +18,10 @@ FerplusVotes = Annotated[Path | None, typer.Option(help="The FER+ file fer2013ne
 
 def inspect(
     path: Annotated[
-        Path, typer.Argument(help="FER2013 as archive, CSV, folders or Parquet, or a folder with one folder per class.")
+        Path,
+        typer.Argument(
+            metavar="DATA", help="FER2013 as archive, CSV, folders or Parquet, or a folder with one folder per class."
+        ),
     ],
     ferplus: FerplusVotes = None,
     output: Annotated[
@@ -49,7 +52,9 @@ def inspect(
 
 
 def audit(
-    path: Annotated[Path, typer.Argument(help="FER2013 in any form, or a folder with one folder per class.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="DATA", help="FER2013 in any form, or a folder with one folder per class.")
+    ],
     ferplus: FerplusVotes = None,
     predictions: Annotated[
         list[Path] | None,
@@ -93,7 +98,7 @@ def audit(
 
 
 def votes(
-    path: Annotated[Path, typer.Argument(help="FER2013 as its CSV file or its archive.")],
+    path: Annotated[Path, typer.Argument(metavar="DATA", help="FER2013 as its CSV file or its archive.")],
     ferplus: Annotated[Path, typer.Option(help="The FER+ file fer2013new.csv; its rows match FER2013's.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Predictions file to write.")],
     split: Annotated[Split, typer.Option(help="Split of the data.")] = "training",

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mien.detection import blazeface
-from mien.errors import ConfigError
+from mien.errors import ConfigError, shortened
 from mien.files import replaced, write_text
 from mien.labels import class_colours
 from mien.models.onnx_model import OnnxModel
@@ -72,7 +72,9 @@ def find_models(models: Sequence[str]) -> dict[str, Path]:
     for model in models:
         name = Path(model).stem
         if name in paths:
-            raise ConfigError(f"each model on the page needs a different name, got {name[:80]} twice; rename one file")
+            raise ConfigError(
+                f"each model on the page needs a different name, got {shortened(name)} twice; rename one file"
+            )
         paths[name] = find_model(model)
     return paths
 

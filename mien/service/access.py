@@ -15,7 +15,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.service.responses import error_response, excerpt
+from mien.errors import shortened
+from mien.service.responses import error_response
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -52,10 +53,10 @@ class Access:
         host = hostname(called_host)
         if self.hosts is not None and host not in self.hosts:
             expected = ", ".join(sorted(self.hosts))
-            return error_response(421, f"the Host header must be one of {expected}, got {excerpt(host) or 'none'}")
+            return error_response(421, f"the Host header must be one of {expected}, got {shortened(host) or 'none'}")
         origin = headers.get("origin")
         if origin is not None and not _is_same_site(origin.partition("//")[2], called_host):
-            return error_response(403, f"pages of {excerpt(origin)} may not call this service; use its own page")
+            return error_response(403, f"pages of {shortened(origin)} may not call this service; use its own page")
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if self.token and path.startswith(self.protected_paths) and not self._has_token(scope, headers):
             return error_response(

@@ -12,11 +12,12 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 import mien
+from mien.errors import shortened
 from mien.export.page import PAGE
 from mien.models.zoo import find_model, shipped_models
 from mien.service import frames, routes
 from mien.service.access import Access, Guard, allowed_hosts
-from mien.service.responses import RevalidatedFiles, error_response, excerpt
+from mien.service.responses import RevalidatedFiles, error_response
 from mien.service.settings import Settings as Settings
 from mien.service.state import ServiceState
 
@@ -70,9 +71,9 @@ def _access(state: ServiceState) -> Access:
 async def _handle_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     sentence = error.detail
-    path = excerpt(request.url.path)
+    path = shortened(request.url.path)
     if sentence == "Not Found":
         sentence = f"there is nothing at {path}: see /docs"
     elif sentence == "Method Not Allowed":
-        sentence = f"{path} does not accept {request.method}: see /docs"
+        sentence = f"{path} does not accept {shortened(request.method)}: see /docs"
     return error_response(error.status_code, sentence, error.headers)

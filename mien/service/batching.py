@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MienError
+from mien.errors import MienError, shortened
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
-from mien.service.responses import excerpt
 from mien.service.settings import Limits
 from mien.types import Face
 
@@ -206,4 +205,4 @@ def decode(picture: Picture, max_pixels: int) -> NDArray[np.uint8]:
     Raises:
         ImageError: The picture is not in FORMATS, is damaged, or has more than `max_pixels` pixels.
     """
-    return photo.read(picture.encoded, excerpt(picture.name), FORMATS, max_pixels)
+    return photo.read(picture.encoded, shortened(picture.name), FORMATS, max_pixels)

@@ -10,17 +10,10 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
-MAX_EXCERPT = 80
-
 
 def error_response(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Makes the response `{"error": sentence}`."""
     return JSONResponse({"error": sentence}, status, headers)
-
-
-def excerpt(text: str) -> str:
-    """Shortens a caller's text to at most 80 characters for a message."""
-    return text if len(text) <= MAX_EXCERPT else f"{text[: MAX_EXCERPT - 1]}…"
 
 
 class RevalidatedFiles(StaticFiles):

@@ -6,8 +6,9 @@ import prometheus_client as prometheus
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from mien.errors import shortened
 from mien.service import schemas
-from mien.service.responses import RevalidatedFiles, excerpt
+from mien.service.responses import RevalidatedFiles
 from mien.service.state import ServiceState
 from mien.service.uploads import read_pictures
 
@@ -53,7 +54,7 @@ def model_file(request: Request, file: str) -> Response:
     model_files = _state(request).model_files
     path = model_files.get(file)
     if path is None:
-        raise HTTPException(404, f"there is no model file {excerpt(file)}; choose one of {', '.join(model_files)}")
+        raise HTTPException(404, f"there is no model file {shortened(file)}; choose one of {', '.join(model_files)}")
     return RevalidatedFiles().file_response(path, path.stat(), request.scope)
 
 

@@ -11,7 +11,7 @@ from types import FrameType
 
 import uvicorn
 
-from mien.errors import ConfigError, error_text
+from mien.errors import ConfigError, error_text, shortened
 from mien.service.app import create_app
 from mien.service.settings import Settings
 from mien.service.state import ServiceState
@@ -76,8 +76,9 @@ def _bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)  # asyncio disables Nagle's delay only for a known protocol
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # UnicodeError: the host is not a valid name
         raise ConfigError(
-            f"the service cannot listen at {host} port {port}: {error_text(error)}; choose another host or port"
+            f"the service cannot listen at {shortened(host)} port {port}: {error_text(error)}; choose another host or "
+            "port"
         ) from None
     return listener

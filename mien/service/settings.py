@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mien.cores import usable_cores
 from mien.detection import DEFAULT_DETECTOR
-from mien.errors import ConfigError
+from mien.errors import ConfigError, shortened
 from mien.models.zoo import DEFAULT_MODEL
 from mien.service.access import is_loopback
 
@@ -89,6 +89,6 @@ class Settings:
             raise ConfigError("a token must be one or more visible ASCII characters without spaces")
         if not (self.token or self.open_to_all or is_loopback(self.host)):
             raise ConfigError(
-                f"other machines can reach a service at {self.host}: set a token in MIEN_TOKEN or with --token, or "
-                "allow calls without one with --no-token"
+                f"other machines can reach a service at {shortened(self.host)}: set a token in MIEN_TOKEN or with "
+                "--token, or allow calls without one with --no-token"
             )

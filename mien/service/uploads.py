@@ -11,8 +11,8 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from mien.errors import shortened
 from mien.service.batching import Picture
-from mien.service.responses import excerpt
 from mien.service.settings import Limits
 
 MAX_JSON_VALUES = 10_000
@@ -35,7 +35,7 @@ async def read_pictures(request: Request, limits: Limits) -> list[Picture]:
         pictures = await anyio.to_thread.run_sync(_read_json, encoded, limits.pictures)
     else:
         raise HTTPException(
-            415, f"expected multipart/form-data or application/json, got {excerpt(media_type) or 'no media type'}"
+            415, f"expected multipart/form-data or application/json, got {shortened(media_type) or 'no media type'}"
         )
     if not pictures:
         raise HTTPException(422, "expected one or more files named pictures, got none")

@@ -184,4 +184,4 @@ def test_unreadable_picture_raises_image_error_with_reason(encoded, reason):
 def test_long_name_is_shortened_in_the_error():
     with pytest.raises(ImageError) as error:
         decode(Picture("x" * 1000, b""), 10**6)
-    assert str(error.value).startswith("x" * 79 + "… cannot")
+    assert str(error.value).startswith("x" * 80 + "... cannot")

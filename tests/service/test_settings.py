@@ -39,5 +39,5 @@ def test_limits_below_one_request_raise_config_error(limits):
 
 
 def test_unknown_model_raises_weights_error():
-    with pytest.raises(WeightsError, match="got huge"):
+    with pytest.raises(WeightsError, match="huge"):
         create_app(Settings(model="huge"))
