@@ -51,7 +51,7 @@ def write_figures(
 
 
 def write_training_curves(folder: Path, log: Sequence[dict[str, str]], network: str) -> None:
-    """Draws a run's log: `loss.png`, and a figure for each auxiliary loss that was used; nothing for an empty log.
+    """Draws a run's log: `loss.png`, and a figure for each other part of the loss; nothing for an empty log.
 
     Args:
         folder: An existing folder.
@@ -61,8 +61,11 @@ def write_training_curves(folder: Path, log: Sequence[dict[str, str]], network: 
     if not log:
         return
     plotting.save(training_curves.loss_figure(log, network), folder / "loss.png")
-    for name in training_curves.AUXILIARY_LOSSES:
-        if any(float(row[f"train_{name}"]) for row in log):  # a loss of weight 0 is 0 throughout
+    from mien.training.losses import LOSS_COLUMNS  # imports torch, which everyone has who trains
+
+    for name, column in LOSS_COLUMNS.items():
+        is_used = any(float(row.get(column) or 0) for row in log)  # a part of weight 0 is 0 throughout
+        if is_used and name not in ("total", "cross_entropy"):  # loss.png shows these two
             plotting.save(training_curves.auxiliary_loss_figure(log, network, name), folder / f"{name}.png")
 
 

@@ -28,7 +28,7 @@ AUXILIARY_LOSSES = {
         "with black as 0 and white as 1, before it is weighted.",
     ),
 }
-"""Name of a loss in the log -> headline, label of the y axis, caption."""
+"""Part of the loss -> headline, label of the y axis, caption; other parts get general ones."""
 
 
 def loss_figure(log: Sequence[Mapping[str, Any]], network: str) -> Figure:
@@ -64,18 +64,23 @@ def loss_figure(log: Sequence[Mapping[str, Any]], network: str) -> Figure:
 
 
 def auxiliary_loss_figure(log: Sequence[Mapping[str, Any]], network: str, name: str) -> Figure:
-    """Draws one of AUXILIARY_LOSSES over the epochs (Fig. 5 and 6).
+    """Draws a part of the loss over the epochs (Fig. 5 and 6).
 
     Args:
         log: As for `loss_figure`.
         network: Name of the network, for the title.
-        name: One of AUXILIARY_LOSSES.
+        name: A field of `mien.training.losses.LossParts`.
 
     Raises:
         DataError: As for `loss_figure`.
         MissingExtraError: matplotlib is not installed.
     """
-    headline, label, caption = AUXILIARY_LOSSES[name]
+    general = (
+        f"{name.capitalize()} loss over the epochs",
+        f"{name} loss",
+        f"x axis: epoch. y axis: mean {name} loss on the training faces, before it is weighted.",
+    )
+    headline, label, caption = AUXILIARY_LOSSES.get(name, general)
     epoch, loss = _columns(log, ("epoch", f"train_{name}"))
     figure, axes = _epochs_figure(headline, network, ("training",), caption)
     axes.plot(epoch, loss, color=BLUE, **_line_style(epoch))

@@ -25,6 +25,7 @@ LOG = [
         "train_cross_entropy": "1.4",
         "train_reconstruction": "0.2",
         "train_margin": "0",
+        "train_distillation": "0.3",
         "public_loss": "1.6",
         "public_accuracy": "0.4",
     }
@@ -83,7 +84,7 @@ def test_write_makes_every_file_for_other_numbers_of_classes(tmp_path, classes):
 def test_write_stores_predictions_metrics_and_description(evaluation, tmp_path):
     folder = tmp_path / "evaluation" / "private-single"
     evaluation.write(folder, LOG)
-    curves = {"loss.png", "reconstruction.png"}  # the margin loss is 0 throughout
+    curves = {"loss.png", "reconstruction.png", "distillation.png"}  # the margin loss is 0 throughout
     assert {path.name for path in folder.iterdir()} == {"predictions.parquet", "metrics.json"} | FIGURES | curves
     stored = prediction_files.load(folder / "predictions.parquet")
     np.testing.assert_array_equal(stored.logits, evaluation.predictions.logits)
