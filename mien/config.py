@@ -86,8 +86,8 @@ class NetworkConfig(_Section):
     channels: Literal[0, 1, 3] = 0
     """Channels of the input; 0 is the network's default."""
     weights: str = ""
-    """Initial weights: empty for random ones, imagenet for published ones, or a run folder, a checkpoint, an .onnx file
-    of mien or the name of a shipped model. See `mien.training.start`."""
+    """Initial weights: empty for new, random ones, imagenet for published ones, or a run folder, a checkpoint, an .onnx
+    file of mien or the name of a shipped model. See `mien.training.start`."""
     mask_activation: Literal["", "sigmoid", "softmax"] = ""
     """Activation of the masks; empty is the network's default."""
     mask_depth: int = Field(default=0, ge=0, le=4)

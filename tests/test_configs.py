@@ -1,4 +1,4 @@
-"""Every shipped config is read, takes two real steps, and says what it takes."""
+"""Every shipped config can be read and trained, and its header documents it."""
 
 import importlib.util
 import sys
@@ -17,13 +17,13 @@ from mien.training.loop import Trainer
 FOLDER = Path(__file__).parents[1] / "configs"
 ALL = sorted(FOLDER.rglob("*.toml"))
 CONFIGS = [path for path in ALL if "sweep" not in configs.read_table(path)]
-"""Those of one training each; sweeps are tested elsewhere."""
+"""Configs of a single training; sweeps are tested elsewhere."""
 FULL = [path for path in CONFIGS if path.parent.name == "full"]
 BATCH = 2
 TWO_STEPS = [pytest.param(path, id=path.stem, marks=pytest.mark.slow if path in FULL else ()) for path in CONFIGS]
 
 
-def test_every_full_size_network_has_its_config():
+def test_every_full_size_network_has_a_config():
     configured = [configs.load(path).network for path in FULL]
     assert {(network.name, network.variant) for network in configured} == {
         (spec.name, spec.variant) for spec in registry.NETWORKS if spec.size == 224
@@ -31,7 +31,7 @@ def test_every_full_size_network_has_its_config():
 
 
 @pytest.mark.parametrize("path", FULL, ids=lambda path: path.stem)
-def test_a_full_size_config_has_the_base_papers_recipe(path):
+def test_full_size_config_has_the_recipe_of_the_base_paper(path):
     config = configs.load(path)
     training, augment = config.training, config.augment
     spec = registry.find(config.network.name, config.network.variant)
@@ -45,13 +45,10 @@ def test_a_full_size_config_has_the_base_papers_recipe(path):
 
 
 @pytest.mark.parametrize("path", TWO_STEPS)
-def test_two_steps(path):
-    """With few faces, and small ones where the network is large.
-
-    From new weights, untaught: both are tested elsewhere.
-    """
+def test_config_trains_every_weight_in_two_steps(path):
+    """Initial weights and teachers are left out, and large networks get small images."""
     config = configs.load(path)
-    if path in FULL:  # the operations are the same
+    if path in FULL:  # smaller images need the same operations
         spec = registry.find(config.network.name, config.network.variant)
         config = replace(config, network=replace(config.network, size=max(64, spec.min_size)))
     assert not config.data.teacher or (FOLDER.parent / config.data.teacher).exists()
@@ -67,30 +64,30 @@ def test_two_steps(path):
     faces = FaceDataset(images, np.arange(len(images)) % 7, splits, np.arange(len(images)))
     trainer = Trainer.for_single_steps(config, faces)
     for part in trainer.network.modules():
-        if isinstance(part, torchvision.ops.StochasticDepth):  # with two faces a block may be left out in every step
+        if isinstance(part, torchvision.ops.StochasticDepth):  # with two faces, it may drop a block in every step
             part.eval()
     losses = [float(trainer.train_step(batch)[0].total.detach()) for batch in trainer.batches.epoch(0, 0, "cpu")]
     assert len(losses) == 2
     assert np.isfinite(losses).all()
-    # Weight decay alone would change a weight: the optimiser's moments tell whether a gradient came to it.
-    unmoved = [
+    # Weight decay changes every weight, so only the optimizer's moments show whether there was a gradient.
+    without_gradient = [
         name
         for name, parameter in trainer.network.named_parameters()
         if parameter.ndim > 1
         and not any(value.any() for value in trainer.optimizer.state[parameter].values() if value.ndim)
     ]
-    assert unmoved == []
+    assert without_gradient == []
 
 
 @pytest.mark.parametrize("path", FULL, ids=lambda path: path.stem)
-def test_the_estimates_are_those_of_the_tool(path, full_size):
+def test_estimates_in_the_header_are_current(path, full_size):
     config = configs.load(path)
     header = path.read_text(encoding="utf-8").splitlines()
     for line in full_size.estimate(config).lines(config):
         assert line in header, "run tools/estimate_full_size.py configs/full/*.toml --write"
 
 
-def test_the_tool_puts_both_lines_into_a_header(full_size, tmp_path, monkeypatch):
+def test_estimate_tool_writes_both_lines_of_the_header(full_size, tmp_path, monkeypatch):
     path = tmp_path / "mini.toml"
     rest = '# result   none\n\n[network]\nname = "resnet18"\nvariant = "mini"\n\n[training]\nbatch_size = 4\n'
     path.write_text(f"# machine  ?\n# time     ?\n{rest}", encoding="utf-8")
@@ -103,18 +100,18 @@ def test_the_tool_puts_both_lines_into_a_header(full_size, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_a_config_is_a_document(path):
+def test_header_has_command_machine_time_and_result(path):
     header = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     text = "\n".join(header)
     for word in ("command", "machine", "time", "result"):
-        assert f"# {word}" in text, f"{path.name} must say its {word} on top"
+        assert f"# {word}" in text, f"the header of {path.name} must have a line # {word}"
 
 
 @pytest.fixture(scope="module")
 def full_size():
     spec = importlib.util.spec_from_file_location("full_size", FOLDER.parent / "tools" / "estimate_full_size.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclass looks for its types
+    sys.modules[spec.name] = module  # its dataclasses look up their types here
     spec.loader.exec_module(module)
     yield module
     del sys.modules[spec.name]

@@ -1,4 +1,4 @@
-"""mien train, sweep and benchmark train: training runs."""
+"""The commands mien train, mien sweep and mien benchmark train."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from mien.cli.options import AsJson, ConfigFile, Overrides, console
 def train(
     config: ConfigFile,
     set_: Overrides = None,
-    run: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME-of-config when left out.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped.")] = False,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of the run; runs/ and the name of the config by default.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
 ) -> None:
-    """Train a network."""
+    """Train a network on labelled faces."""
     from mien.errors import require
 
     require("lightning_fabric", "train")
@@ -25,8 +27,8 @@ def train(
     from mien.training import run as runs
 
     folder = run or Path("runs") / config.stem
-    done = runs.train(configs.load(config, tuple(set_ or ())), folder, resume, console())
-    if not done:
+    finished = runs.train(configs.load(config, tuple(set_ or ())), folder, resume, console())
+    if not finished:
         typer.echo(f"stopped; resume with: mien train {folder / 'config.toml'} --run {folder} --resume")
         raise typer.Exit(130)
     typer.echo(f"done: {folder}")
@@ -34,47 +36,51 @@ def train(
 
 def sweep(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A TOML file with tables variants.NAME; see docs/train.md.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="TOML file with a table variants.NAME for each variant; see docs/train.md."
+        ),
     ],
     set_: Overrides = None,
     runs: Annotated[
-        Path | None, typer.Option(help="Where the runs' folders go; runs/NAME-of-file when left out.")
+        Path | None, typer.Option(help="Folder of the runs; runs/ and the name of the file by default.")
     ] = None,
     table: Annotated[
         Path,
-        typer.Option("--results", metavar="CSV", help="Gets a row for each run and split; predictions go beside it."),
+        typer.Option(
+            "--results", metavar="CSV", help="Table for a row per run and split; predictions are stored next to it."
+        ),
     ] = Path("results/fer2013.csv"),
     show: Annotated[
-        bool, typer.Option("--table", help="Train nothing: print what is done, compared, in Markdown.")
+        bool, typer.Option("--table", help="Train nothing; compare the finished runs in a Markdown table.")
     ] = False,
     against: Annotated[
-        str, typer.Option(metavar="VARIANT", help="What the others are compared with; the file's first when left out.")
+        str, typer.Option(metavar="VARIANT", help="Variant to compare the others with; the first by default.")
     ] = "",
 ) -> None:
-    """Train and evaluate every variant of a file with every seed; run it again to go on after a stop."""
+    """Train and evaluate all variants of a file with all seeds; after a stop, run it again to continue."""
     from mien.errors import require
 
     require("lightning_fabric", "train")
     from mien.experiments import sweep as sweeps
 
-    asked = sweeps.load(file, tuple(set_ or ()))
-    asked.baseline(against)  # a wrong name is better known before the hours of training
-    terminal = console()
-    if not show and not sweeps.run(asked, runs or Path("runs") / asked.name, table, terminal):
-        typer.echo(f"stopped; resume with: {asked.command}, and the same --runs and --results if any")
+    plan = sweeps.load(file, tuple(set_ or ()))
+    plan.baseline(against)  # reports a wrong name before hours of training
+    if not show and not sweeps.run(plan, runs or Path("runs") / plan.name, table, console()):
+        typer.echo(f"stopped; resume with: {plan.command}, and the same --runs and --results if you set them")
         raise typer.Exit(130)
-    for split in asked.splits:
-        typer.echo(sweeps.comparison(asked, table, split, against))
+    for split in plan.splits:
+        typer.echo(sweeps.comparison(plan, table, split, against))
 
 
 def benchmark_train(
     config: ConfigFile = Path("configs/small-labels.toml"),
     set_: Overrides = None,
-    steps: Annotated[int, typer.Option(min=1, help="Timed steps a figure.")] = 30,
-    profile: Annotated[bool, typer.Option("--profile", help="Print where a step's time goes, too.")] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Number of timed steps per figure.")] = 30,
+    profile: Annotated[bool, typer.Option("--profile", help="Also print the slowest operations of a step.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Time training steps: with the data path, bare, in plain eager mode, and against a large matrix product."""
+    """Time training steps: complete, without data loading, in eager 32 bit, and relative to a matrix product."""
     from mien.data import load_configured
     from mien.errors import require
 
