@@ -218,7 +218,7 @@ def test_run_finishes_the_other_trials_when_one_diverges(file, quiet, tmp_path):
     file.write_text(file.read_text().replace("learning_rate = 0.01", "learning_rate = 1e30"))
     with pytest.raises(
         TrainingError,
-        match=r"^training failed for masking-seed3, masking-seed4: .* not finite .*; all others are finished, or",
+        match=r"^training failed for masking-seed3, masking-seed4: .* not finite: .*; all others are finished, or",
     ):
         sweep.run(sweep.load(file), tmp_path / "runs", tmp_path / "table.csv", quiet)
     assert {row.config for row in tables.load(tmp_path / "table.csv", Result)} == {"ideas:plain"}
