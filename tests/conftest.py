@@ -18,6 +18,10 @@ from mien import cli
 from mien.data import FaceDataset, load
 from tests.linear_classifier import by_brightness, masked, maskless, write_classifier  # noqa: F401 - fixtures
 
+MARKER_OF_FIXTURE = {"trained_run": "training", "exported_run": "training", "chromium": "browser"}
+"""Fixture -> marker of every test that uses it."""
+MARKER_OF_FOLDER = {"page": "browser", "video": "film"}
+"""Folder of tests -> marker of all its tests."""
 FACES_A_CLASS = {"Training": 4, "PublicTest": 2, "PrivateTest": 2}
 
 
@@ -31,6 +35,15 @@ class Row(NamedTuple):
 
 WriteRows = Callable[..., Path]
 Mien = Callable[..., tuple[int, str, str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by their fixtures and folders; modules that train by themselves have the marker in their text."""
+    for item in items:
+        markers = {MARKER_OF_FIXTURE.get(name) for name in getattr(item, "fixturenames", ())}
+        markers.add(MARKER_OF_FOLDER.get(item.path.parent.name))
+        for name in sorted(filter(None, markers)):
+            item.add_marker(name)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from mien.data import FaceDataset, LabelOptions, load
 from mien.labels import EIGHT_EXPRESSIONS, RESERVED_NAMES, SPLITS, USAGES, class_colours
 from tests.conftest import Mien
 
+pytestmark = pytest.mark.training
+
 for package in ("torch", "onnx", "av", "fastapi", "matplotlib"):
     pytest.importorskip(package)
 

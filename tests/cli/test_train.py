@@ -12,6 +12,8 @@ from mien import predictions
 from mien.labels import EXPRESSIONS
 from tests.cli.conftest import assert_sentence
 
+pytestmark = pytest.mark.training
+
 
 def test_train_writes_a_run_and_never_overwrites_it(mien, fer2013_csv, user_cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

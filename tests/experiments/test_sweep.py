@@ -24,6 +24,8 @@ from mien.models.checkpoint import LAST
 from mien.training import run as runs
 from mien.training.loop import Trainer
 
+pytestmark = pytest.mark.training
+
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.toml"))
 
 TEXT = """

@@ -9,6 +9,8 @@ from mien.networks import registry
 from mien.networks.registry import NetworkSpec
 from tests.networks.test_registry import DISTINCT_NETWORKS, name_of
 
+pytestmark = pytest.mark.training
+
 CLASSES = 7
 FACES = 4 * CLASSES
 MAX_STEPS = 60

@@ -10,6 +10,8 @@ from mien.networks import registry
 from mien.training import benchmark
 from tests.training.small_run import CONFIG, made_up_faces
 
+pytestmark = pytest.mark.training
+
 SMALL = replace(CONFIG, training=replace(CONFIG.training, batch_size=7))
 
 

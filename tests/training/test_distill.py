@@ -25,6 +25,8 @@ from mien.training.log import Log
 from mien.training.loop import Trainer
 from mien.types import Predictions, softmax
 
+pytestmark = pytest.mark.training
+
 NETWORK = NetworkConfig("resnet18", "mini", size=16)
 EPOCHS = 12
 

@@ -19,6 +19,8 @@ from mien.training.log import CSV
 from mien.training.loop import Trainer
 from tests.training.small_run import CONFIG, StopAfter, made_up_faces, trainer_in
 
+pytestmark = pytest.mark.training
+
 
 def state_of(folder) -> tuple[dict, dict]:
     """The content of LAST without durations, which differ between runs."""

@@ -22,6 +22,8 @@ from mien.training import run
 from mien.training.loop import Trainer
 from tests.training.small_run import CONFIG, StopAfter
 
+pytestmark = pytest.mark.training
+
 QUIET = Console(quiet=True)
 
 

@@ -24,6 +24,8 @@ from mien.networks import registry
 from mien.training import run, start
 from mien.training.start import load_initial_weights, reestimate_batch_norms
 
+pytestmark = pytest.mark.training
+
 FIVE = ("a", "b", "c", "d", "e")
 
 
