@@ -6,15 +6,14 @@ import dataclasses
 import hashlib
 import json
 import sys
-import typing
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from mien.errors import ConfigError, near, shortened
+from mien.errors import ConfigError, shortened
+from mien.validation import STRICT, Section
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,26 +27,10 @@ MAX_EPOCHS = 100_000
 _MAX_FLOAT = 1e30
 """Upper bound of numbers that only single precision limits."""
 _MAX_INT = 2**31 - 1
-_VALIDATION = ConfigDict(strict=True, extra="forbid")
 
 
-@dataclass(frozen=True, config=_VALIDATION)
-class _Section:
-    """The base of all sections: turns pydantic's errors into a `ConfigError` of one sentence."""
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _raise_config_error(cls, value: Any, validate: Callable[[Any], Any]) -> Any:
-        if isinstance(value, dict):  # a table of a TOML file; strict validation accepts only instances
-            return cls(**value)
-        try:
-            return validate(value)
-        except ValidationError as error:
-            raise _config_error(cls, error) from None
-
-
-@dataclass(frozen=True, config=_VALIDATION)
-class DataConfig(_Section):
+@dataclass(frozen=True, config=STRICT)
+class DataConfig(Section):
     """The labelled faces, and the teachers that predict them."""
 
     path: str = "fer2013.tar.gz"
@@ -73,8 +56,8 @@ class DataConfig(_Section):
     requires data.ferplus."""
 
 
-@dataclass(frozen=True, config=_VALIDATION)
-class NetworkConfig(_Section):
+@dataclass(frozen=True, config=STRICT)
+class NetworkConfig(Section):
     """The network; `mien networks` lists all of them."""
 
     name: str = "resnet18_masking_reconstruction"
@@ -97,8 +80,8 @@ class NetworkConfig(_Section):
     """Probability that a pooled feature is dropped before the last layer."""
 
 
-@dataclass(frozen=True, config=_VALIDATION)
-class LossConfig(_Section):
+@dataclass(frozen=True, config=STRICT)
+class LossConfig(Section):
     """Weights of the loss: cross-entropy + reconstruction * L_rec + margin * L_margin.
 
     Distillation replaces a fraction of the cross-entropy.
@@ -124,8 +107,8 @@ class LossConfig(_Section):
     probable classes more influence."""
 
 
-@dataclass(frozen=True, config=_VALIDATION)
-class AugmentConfig(_Section):
+@dataclass(frozen=True, config=STRICT)
+class AugmentConfig(Section):
     """Random changes of the training images, drawn independently for each image."""
 
     flip: float = Field(default=0.5, ge=0, le=1)
@@ -158,8 +141,8 @@ class AugmentConfig(_Section):
     """alpha of the Beta distribution of the area that a rectangle of another image covers; 0 disables cutmix."""
 
 
-@dataclass(frozen=True, config=_VALIDATION)
-class TrainingConfig(_Section):
+@dataclass(frozen=True, config=STRICT)
+class TrainingConfig(Section):
     """Optimizer, schedule, precision and hardware."""
 
     epochs: int = Field(default=60, ge=1, le=MAX_EPOCHS)
@@ -198,8 +181,8 @@ class TrainingConfig(_Section):
     """Number of GPUs; ignored on a machine without one."""
 
 
-@dataclass(frozen=True, config=_VALIDATION)
-class Config(_Section):
+@dataclass(frozen=True, config=STRICT)
+class Config(Section):
     """All settings of a training run."""
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -352,44 +335,3 @@ def digest(config: Config, paths: bool = False) -> str:
         for section, table in tables.items()
     }
     return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
-
-
-_TYPE_NAMES: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-    bool: "true or false",
-    tuple[str, ...]: "a list of strings",
-    dict[str, str]: "a table of strings",
-}
-
-
-def _config_error(section: Any, error: ValidationError) -> ConfigError:
-    """Describes the first problem that pydantic found in a section, in one sentence."""
-    problem = error.errors()[0]
-    value, fields = problem["input"], section.__pydantic_fields__
-    prefix = section.__name__.removesuffix("Config").lower()  # empty for Config itself
-    if not problem["loc"]:
-        return ConfigError(f"{prefix} must be a table, got {shortened(repr(value))}")
-    key = problem["loc"][0]
-    if isinstance(key, int) and key < len(fields):  # a positional argument
-        key = list(fields)[key]
-    name = f"{prefix}.{key}" if prefix else str(key)
-    if key not in fields:
-        return ConfigError(f"unknown key {shortened(name)}: {near(str(key), fields)}")
-    annotation, limits = fields[key].annotation, fields[key].metadata
-    if typing.get_origin(annotation) is Literal:
-        choices = ", ".join(_choice(choice) for choice in typing.get_args(annotation))
-        return ConfigError(f"{name} must be one of {choices}, got {shortened(_choice(value))}")
-    if problem["type"] in ("greater_than_equal", "less_than_equal"):
-        low, high = (getattr(limit, end) for end in ("ge", "le") for limit in limits if hasattr(limit, end))
-        return ConfigError(f"{name} must be {_number(low)}..{_number(high)}, got {shortened(_number(value))}")
-    return ConfigError(f"{name} must be {_TYPE_NAMES[annotation]}, got {shortened(repr(value))}")
-
-
-def _choice(value: object) -> str:
-    return "empty" if value == "" else str(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -13,6 +13,7 @@ import tomli_w
 from mien import config as configs
 from mien.config import AugmentConfig, Config, DataConfig, LossConfig, NetworkConfig, TrainingConfig
 from mien.errors import ConfigError
+from mien.validation import TYPE_NAMES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SECTIONS = (DataConfig, NetworkConfig, LossConfig, AugmentConfig, TrainingConfig)
@@ -99,6 +100,12 @@ def test_wrong_override_raises(tmp_path: Path, pair: str, message: str) -> None:
         ({"training": {"epochs": 0}}, "training.epochs must be 1..100000, got 0"),
         ({"training": {"seed": 10**400}}, f"training.seed must be 0..2147483647, got 1{'0' * 79}..."),
         ({"training": {"learning_rate": 10**400}}, "training.learning_rate must be a number, got 1000"),
+        (
+            {"training": {"epochs": 10**5000}},
+            "training.epochs must be 1..100000, got a number with thousands of digits",
+        ),
+        ({"training": {"learning_rate": 10**5000}}, "must be a number, got a number with thousands of digits"),
+        ({"network": {"channels": 10**5000}}, "must be one of 0, 1, 3, got a number with thousands of digits"),
         ({"training": {"learning_rate": 1e300}}, "training.learning_rate must be 1e-12..1e+30, got 1e+300"),
         ({"training": {"weight_decay": float("inf")}}, "training.weight_decay must be 0..1e+30, got inf"),
         ({"training": {"weight_decay": float("nan")}}, "training.weight_decay must be 0..1e+30, got nan"),
@@ -165,7 +172,7 @@ def test_every_number_has_two_bounds_and_every_type_has_a_name() -> None:
             if field.annotation in (int, float):
                 assert [type(limit).__name__ for limit in field.metadata] == ["Ge", "Le"], name
             if typing.get_origin(field.annotation) is not typing.Literal:
-                assert field.annotation in configs._TYPE_NAMES, name
+                assert field.annotation in TYPE_NAMES, name
 
 
 def test_unreadable_file_raises(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from mien.training.distill import Teachers, teacher_probabilities
 from mien.training.log import Log, Meters
 from mien.training.losses import LossParts, balanced_class_weights, total_loss
 from mien.training.optimization import make_optimizer, make_scheduler, moving_average
-from mien.training.state import config_differences, load_state, optimizer_state, save_state
+from mien.training.state import config_differences, load_state, save_state
 from mien.types import Predictions
 
 CONFIG = "config.toml"
@@ -221,7 +221,7 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": optimizer_state(state["optimizer"]), "param_groups": groups})
+        self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
         self.scheduler.load_state_dict(state["scheduler"])
         for group, rate in zip(self.optimizer.param_groups, state["learning_rates"], strict=True):
             group["lr"] = rate

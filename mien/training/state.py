@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mien.errors import WeightsError, shortened
 from mien.models import checkpoint
 
 TENSORS = ("network", "averaged", "optimizer")
@@ -30,22 +31,20 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Reads what `save_state` wrote; tensors are on the CPU and their dicts one level deep, with dotted keys.
+    """Reads the state dict that `save_state` wrote; tensors are on the CPU.
 
     Raises:
         WeightsError: The file is missing, damaged, or not a checkpoint of mien.
     """
     tensors, state = checkpoint.load(path)
-    return state | {name: checkpoint.strip_prefix(tensors, name) for name in TENSORS}
-
-
-def optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """Groups an optimizer's tensors by parameter: "0.momentum_buffer" becomes [0]["momentum_buffer"]."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
+    state |= {name: checkpoint.strip_prefix(tensors, name) for name in TENSORS}
+    optimizer: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in state["optimizer"].items():  # such as "0.momentum_buffer"
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
-    return state
+        if not index.isdecimal():
+            raise WeightsError(f"{path} is damaged: it has the unknown tensor optimizer.{shortened(key)}")
+        optimizer.setdefault(int(index), {})[name] = tensor
+    return state | {"optimizer": optimizer}
 
 
 def config_differences(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
@@ -54,7 +53,7 @@ def config_differences(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
     data.path does not count: the faces themselves are compared, wherever they are stored.
     """
     return [
-        f"{section}.{key} is {value!r} and was {old.get(section, {}).get(key)!r}"
+        f"{section}.{key} is {shortened(repr(value))} and was {shortened(repr(old.get(section, {}).get(key)))}"
         for section, fields in new.items()
         for key, value in fields.items()
         if old.get(section, {}).get(key) != value and (section, key) != ("data", "path")
@@ -62,6 +61,7 @@ def config_differences(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
 
 
 def _flattened(values: dict[Any, Any], prefix: str) -> dict[str, Tensor]:
+    """Returns the tensors of nested dicts in one dict, with dotted keys."""
     flat: dict[str, Tensor] = {}
     for key, value in values.items():
         flat |= _flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
