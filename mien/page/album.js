@@ -27,7 +27,9 @@ export class Album {
     this.engines = engines;
     this.showError = showError;
     this.onAnswer = onAnswer;
-    strip.addEventListener("change", ({ target }) => this.#select(Number(/** @type {HTMLInputElement} */ (target).value)));
+    strip.addEventListener("change", ({ target }) => {
+      this.#select(Number(/** @type {HTMLInputElement} */ (target).value));
+    });
   }
 
   /** Removes all pictures. */

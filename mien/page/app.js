@@ -223,8 +223,10 @@ async function start() {
   }
   element("engines").hidden = !host.hasService;
   const select = element("models").querySelector("select");
-  const toOption = (/** @type {string} */ name) => new Option(name, name, name === host.defaultName, name === host.defaultName);
-  select.append(...host.models.map(({ name }) => toOption(name)));
+  for (const { name } of host.models) {
+    const isDefault = name === host.defaultName;
+    select.append(new Option(name, name, isDefault, isDefault));
+  }
   await useSelectedEngine();
   if (options.has("camera") && source === "none") await toggleCamera(); // unless the user chose a source meanwhile
 }

@@ -25,12 +25,12 @@ export class Bars {
     const longest = Math.max(...classes.map((name) => name.length));
     this.list.style.setProperty("--label-width", `${Math.min(longest, MAX_LABEL_CH)}ch`);
     for (const name of classes) {
-      const [row, label, track, fill, value] = ["li", "span", "span", "span", "span"].map((tag) => document.createElement(tag));
+      const row = document.createElement("li");
+      const [label, track, fill, value] = ["label", "bar", "fill", "value"].map((className) => {
+        return Object.assign(document.createElement("span"), { className });
+      });
       label.textContent = label.title = name;
-      label.className = "label";
-      track.className = "bar";
       fill.style.backgroundColor = colours[name];
-      value.className = "value";
       track.append(fill);
       row.append(label, track, value);
       this.list.append(row);

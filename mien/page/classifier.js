@@ -1,6 +1,6 @@
 /**
- * Classifies gray faces: the counterpart of `mien/models/onnx_model.py`, `mien/preprocess.py` and `mien/calibration.py`.
- * All settings come from the model file.
+ * Classifies gray faces: the counterpart of `mien/models/onnx_model.py`, `mien/preprocess.py` and
+ * `mien/calibration.py`. All settings come from the model file.
  */
 
 import { resize } from "./pixels.js";
@@ -8,7 +8,14 @@ import { resize } from "./pixels.js";
 /** @typedef {import("./types.js").Pixels} Pixels */
 /** @typedef {import("./types.js").Mask} Mask */
 /** @typedef {import("./metadata.js").Metadata} Metadata */
-/** @typedef {{expression: string, confidence: number, uncertain: boolean, probabilities: Record<string, number>}} Expression */
+
+/**
+ * @typedef {object} Expression
+ * @property {string} expression
+ * @property {number} confidence
+ * @property {boolean} uncertain
+ * @property {Record<string, number>} probabilities
+ */
 
 const BATCH_SIZE = 32; // faces per run of the network, so that a crowd does not fill the browser's memory
 

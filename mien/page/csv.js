@@ -28,13 +28,15 @@ export class CsvTable {
    */
   addFrameFace(time_s, frame, tracked, face) {
     const raw = Object.entries(face.probabilities).map(([name, value]) => [`raw_${name}`, rounded(value, 6)]);
-    this.#add({ time_s: rounded(time_s, 4), frame, track: tracked.id, ...commonColumns(tracked), ...Object.fromEntries(raw) });
+    const time = { time_s: rounded(time_s, 4), frame, track: tracked.id };
+    this.#add({ ...time, ...commonColumns(tracked), ...Object.fromEntries(raw) });
   }
 
   /** @param {Record<string, string | number | boolean>} row */
   #add(row) {
     if (!this.#rows.length) this.#columns = Object.keys(row);
-    this.#rows.push(toLine(this.#columns.map((name) => row[name] ?? ""))); // a model chosen later may have other classes
+    const values = this.#columns.map((name) => row[name] ?? ""); // a model chosen later may have other classes
+    this.#rows.push(toLine(values));
     if (this.#rows.length > MAX_ROWS) this.#rows.splice(0, MAX_ROWS / 10);
   }
 

@@ -8,7 +8,11 @@ import { ServiceEngine } from "./service.js";
 
 export class Engines {
   #service;
-  /** The browser's engine. It stays open while the service is used, to replace it if the service stops. @type {Promise<Engine> | null} */
+  /**
+   * The browser's engine. It stays open while the service is used, to take over if the service stops.
+   *
+   * @type {Promise<BrowserEngine> | null}
+   */
   #browser = null;
   #modelName = "";
   /** @type {(engine: Promise<Engine>) => void} */

@@ -7,6 +7,7 @@ import { PageError } from "./errors.js";
 
 const METADATA_PROPS = 14;
 const FORMAT = 1; // the newest known format, as in mien/models/onnx_model.py
+const UNCALIBRATED = { temperature: 1, temperature_unsure: 1, uncertain_below: 0 };
 
 /**
  * @typedef {object} Metadata The part of a model's metadata that the page uses.
@@ -33,8 +34,8 @@ export function readMetadata(file, name) {
   if (metadata.format > FORMAT) throw new PageError(`The model ${name} is newer than this page; update mien.`);
   const { size, channels, mean, std } = metadata.preprocessing ?? {};
   const isComplete = [size, channels, mean, std].every(Number.isFinite) && Array.isArray(metadata.classes);
-  if (!isComplete) throw new PageError(`The model ${name} has no classes or no preprocessing settings; export it again.`);
-  return { ...metadata, calibration: metadata.calibration ?? { temperature: 1, temperature_unsure: 1, uncertain_below: 0 } };
+  if (!isComplete) throw new PageError(`The model ${name} has no classes or no preprocessing; export it again.`);
+  return { ...metadata, calibration: metadata.calibration ?? UNCALIBRATED };
 }
 
 /**

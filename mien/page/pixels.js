@@ -40,7 +40,7 @@ export async function decode(file, name) {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   } catch {
     throw new PageError(
-      `${name} cannot be read as a picture: it is damaged, too large, or in a format that this browser does not support.`,
+      `${name} cannot be read as a picture: it is damaged, too large, or of a format unknown to the browser.`,
     );
   }
   if (bitmap.width * bitmap.height <= MAX_PIXELS) return upright(bitmap, file);
@@ -171,7 +171,7 @@ export function cropGray(image, [x0, y0, x1, y1]) {
 }
 
 /**
- * @typedef {object} Weights For each output pixel: the first input pixel, the number of input pixels, and their weights.
+ * @typedef {object} Weights For each output pixel: the first input pixel, how many there are, and their weights.
  * @property {Int32Array} starts
  * @property {Int32Array} counts
  * @property {Int32Array} values `stride` weights per output pixel, in units of 2 ** -PRECISION_BITS.

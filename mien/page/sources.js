@@ -48,7 +48,7 @@ export async function openVideo(video, file) {
     video.onloadeddata = resolve;
     video.onerror = reject;
   }).catch(() => {
-    throw new PageError(`${file.name} cannot be played: it is damaged, or in a format that this browser does not support.`);
+    throw new PageError(`${file.name} cannot be played: it is damaged, or of a format unknown to the browser.`);
   });
   if (!video.videoWidth) throw new PageError(`${file.name} has sound but no pictures; choose another file.`);
 }

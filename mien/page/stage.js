@@ -34,7 +34,9 @@ export class Stage {
     this.faces = /** @type {HTMLFieldSetElement} */ (element.querySelector("fieldset"));
     /** @type {Record<string, string>} */
     this.colours = {};
-    this.faces.addEventListener("change", ({ target }) => onSelect(Number(/** @type {HTMLInputElement} */ (target).value)));
+    this.faces.addEventListener("change", ({ target }) => {
+      onSelect(Number(/** @type {HTMLInputElement} */ (target).value));
+    });
     new ResizeObserver(() => this.#draw()).observe(this.canvas);
   }
 
@@ -45,7 +47,8 @@ export class Stage {
     if (!view) return;
     const { width, height } = view.bitmap;
     this.element.style.setProperty("--ratio", String(width / height));
-    this.canvas.setAttribute("aria-label", `The picture, ${width} by ${height} pixels, ${countText(view.faces.length)}`);
+    const label = `The picture, ${width} by ${height} pixels, ${countText(view.faces.length)}`;
+    this.canvas.setAttribute("aria-label", label);
     this.#placeButtons(view);
     this.#draw();
   }
@@ -121,7 +124,7 @@ export class Stage {
       context.roundRect(x0, y0, x1 - x0, y1 - y0, 4);
       context.stroke();
     }
-    for (const { face, box } of scaled) this.#drawLabel(context, face, box); // after the boxes, which must not cover text
+    for (const { face, box } of scaled) this.#drawLabel(context, face, box); // last, so that no box covers a label
   }
 
   /**

@@ -120,12 +120,13 @@ function matchTracks(tracks, faces) {
  */
 function updateTrack(track, face, time_s) {
   const weight = track.expression === "" ? 1 : 1 - Math.exp(-(time_s - track.seen_s) / SMOOTHING_S);
-  /** @type {(previous: number, current: number) => number} */
-  const average = (previous, current) => previous + weight * (current - previous);
+  /** @type {(from: number, to: number) => number} */
+  const average = (from, to) => from + weight * (to - from);
   track.box = face.box;
   track.seen_s = time_s;
+  const previous = track.probabilities;
   track.probabilities = Object.fromEntries(
-    Object.entries(face.probabilities).map(([name, value]) => [name, average(track.probabilities[name] ?? value, value)]),
+    Object.entries(face.probabilities).map(([name, value]) => [name, average(previous[name] ?? value, value)]),
   );
   const [name, highest] = Object.entries(track.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
   const current = track.probabilities[track.expression] ?? -LEAD; // the new model may not have the previous class

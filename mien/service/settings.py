@@ -43,7 +43,7 @@ class Limits:
         if self.queue < self.pictures:
             raise ConfigError(
                 f"the queue must hold all pictures of one request: it holds {self.queue} and a request may have "
-                f"{self.pictures}; raise the queue or lower the pictures"
+                f"{self.pictures}; raise the queue or allow fewer pictures"
             )
 
 

@@ -11,6 +11,7 @@ def test_metrics_count_requests_pictures_and_faces(limited_client):
         frames.send(PICTURE)
         frames.recv()
     limited_client.get("/nothing/here")
+    assert limited_client.get("/metrics").headers["Content-Type"].startswith("text/plain; version=")
     after = read_metrics(limited_client)
 
     def increase(name):

@@ -128,6 +128,11 @@ def test_bad_request_gets_status_and_sentence(limited_client, request_, status, 
     assert limited_client.post("/v1/recognize", **astronaut_form()).status_code == 200
 
 
+def test_body_over_the_limit_closes_the_connection(limited_client):
+    answer = limited_client.post("/v1/recognize", content=bytes(200_001), headers=AS_JSON)
+    assert (answer.status_code, answer.headers["Connection"]) == (413, "close")
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_other_method_gets_405_and_allow_header(client, method):
     answer = client.request(method, "/v1/recognize")
