@@ -45,8 +45,8 @@ def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         server.should_exit = True
 
-    # uvicorn raises the signals that it has caught again once it has shut down; these handlers make that a normal end,
-    # and catch a signal that comes before uvicorn installs its own.
+    # uvicorn re-raises a caught signal after its shutdown. These handlers make that a normal exit. They also catch a
+    # signal that arrives before uvicorn installs its own handlers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     server.run([listener])

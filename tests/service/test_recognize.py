@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mien.models.zoo import shipped_models
 from mien.service import schemas
+from tests.linear_classifier import SIZE
 from tests.service.conftest import (
     AS_JSON,
     ASTRONAUT,
@@ -88,6 +90,19 @@ def test_own_model_and_other_detector_are_used(tmp_path):
         assert_error(client.get("/models/mine.onnx"), 401)
         assert client.get("/models/mine.onnx", headers=TOKEN).content == mine.read_bytes()
         assert client.get("/models/small.onnx").status_code == 200
+
+
+def test_model_with_three_classes_is_served(write_classifier):
+    classes = ["bored", "engaged", "away"]
+    path = write_classifier(np.zeros((SIZE**2, 3), np.float32), np.float32([0, 3, 0]), classes=classes)
+    with client_of(model=path, workers=1) as client:
+        answer = client.post("/v1/recognize", **astronaut_form()).json()
+        schemas.Answer.model_validate(answer)
+        (face,) = answer["pictures"][0]["faces"]
+        assert list(face["probabilities"]) == classes
+        assert face["expression"] == "engaged"
+        models = {model["name"]: model for model in client.get("/v1/models").json()["models"]}
+        assert models[path.stem]["classes"] == list(models[path.stem]["colours"]) == classes
 
 
 @pytest.mark.parametrize(
