@@ -35,7 +35,7 @@ def load(network, spec, weights: str, classes: tuple[str, ...] = FIVE, images: t
 
 
 def save(path, kind: tuple[str, str], tensors: dict[str, torch.Tensor]) -> None:
-    """Writes a checkpoint of a network, stored by name and variant, with the seven expressions as classes."""
+    """Writes a checkpoint of a network, given by name and variant, with the seven expressions as classes."""
     config = Config(network=NetworkConfig(*kind))
     checkpoint.save(path, tensors, {"config": configs.to_dict(config), "classes": list(EXPRESSIONS)})
 
