@@ -1,23 +1,19 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 import mien.detection.base
-from mien.detection import DEFAULT_DETECTOR, registry
+from mien.detection import DEFAULT_DETECTOR
 from mien.detection.base import Detection, detector_for_video
 from mien.detection.blazeface import MODEL, BlazeFace, BlazeFaceVideo
 from mien.detection.registry import DETECTORS, create_detector
 from mien.detection.whole_image import WholeImage
 from mien.detection.yunet import YuNet
 from mien.errors import ConfigError, ImageError, WeightsError
-from mien.types import Box
-from tests.conftest import Mien
 
 
 def test_create_detector_by_name_or_path(yunet_file: Path) -> None:
@@ -83,24 +79,3 @@ def test_old_names_in_base_warn(name: str) -> None:
         assert getattr(mien.detection.base, name)
     with pytest.raises(AttributeError, match="has no attribute 'other'"):
         _ = mien.detection.base.other
-
-
-def test_detector_with_its_own_row_works_by_name(
-    by_brightness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mien: Mien
-) -> None:
-    """A new detector needs a row of DETECTORS and no other change, also on the command line."""
-
-    class CornerDetector:
-        def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
-            return (Detection(Box(0, 0, 20, 20), {}, 0.9),)
-
-    monkeypatch.setitem(registry.DETECTORS, "corner", lambda threads: CornerDetector())
-    Image.new("RGB", (40, 40)).save(tmp_path / "dark.png")
-    code, out, err = mien(
-        "recognize", tmp_path / "dark.png", "--detector", "corner", "--model", by_brightness, "--json"
-    )
-    assert (code, err) == (0, "")
-    ((face,),) = (picture["faces"] for picture in json.loads(out))
-    assert (face["box"], face["expression"]) == ([0, 0, 20, 20], "sad")
-    with pytest.raises(ConfigError, match="did you mean corner"):
-        create_detector("corne")

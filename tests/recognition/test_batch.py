@@ -79,7 +79,9 @@ def test_every_picture_has_a_row(folder, recognizer):
 
 @pytest.mark.parametrize("pictures", [1, 4, 8])
 def test_resumed_job_writes_the_same_file(folder, recognizer, pictures, monkeypatch):
-    whole = batch.recognize(job_of(folder, "whole.parquet"), recognizer, 1, lambda finished: None).read_bytes()
+    uninterrupted = batch.recognize(
+        job_of(folder, "uninterrupted.parquet"), recognizer, 1, lambda finished: None
+    ).read_bytes()
     seen = []
 
     def rows(picture, recognizer, real=batch._rows):
@@ -97,7 +99,7 @@ def test_resumed_job_writes_the_same_file(folder, recognizer, pictures, monkeypa
     assert parts == pictures // 3
     monkeypatch.undo()
     monkeypatch.setattr(batch, "PICTURES_PER_PART", 3)
-    assert batch.recognize(job, recognizer, 2, lambda finished: None).read_bytes() == whole
+    assert batch.recognize(job, recognizer, 2, lambda finished: None).read_bytes() == uninterrupted
 
 
 def test_files_with_odd_names_and_formats_have_a_row(folder, recognizer):

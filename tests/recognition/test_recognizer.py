@@ -99,11 +99,11 @@ def test_all_faces_of_a_picture_are_classified_in_one_batch(
     by_brightness: Path, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recognizer = Recognizer(by_brightness, FixedDetector([DARK, BRIGHT] * 20), threads=1)
-    whole, batches = Preprocessing.__call__, []
+    preprocess, batches = Preprocessing.__call__, []
 
     def counted(self: Preprocessing, faces: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         batches.append(len(faces))
-        return whole(self, faces)
+        return preprocess(self, faces)
 
     monkeypatch.setattr(Preprocessing, "__call__", counted)
     assert len(recognizer(picture)) == 40
@@ -137,7 +137,7 @@ def test_detector_gets_the_same_rgb_image_from_every_form_of_a_picture(
     Image.fromarray(picture).save(path)
     detector = FixedDetector([DARK])
     recognizer = Recognizer(by_brightness, detector, threads=1)
-    results = [recognizer(given) for given in (picture, path, str(path), path.read_bytes(), Image.open(path))]
+    results = [recognizer(form) for form in (picture, path, str(path), path.read_bytes(), Image.open(path))]
     assert all(result == results[0] for result in results)
     assert all(np.array_equal(image, picture) for image in detector.images)
 
@@ -153,11 +153,11 @@ def test_threads_apply_to_the_model_and_the_detector(by_brightness: Path, monkey
     counts = []
     session = onnxruntime.InferenceSession
 
-    def opened(path: str, options: onnxruntime.SessionOptions, **others: object) -> onnxruntime.InferenceSession:
+    def open_session(path: str, options: onnxruntime.SessionOptions, **others: object) -> onnxruntime.InferenceSession:
         counts.append((Path(path).name, options.intra_op_num_threads))
         return session(path, options, **others)
 
-    monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
     Recognizer(by_brightness, threads=2)
     assert counts == [("stub.onnx", 2), ("blazeface_full_range.onnx", 2)]
 

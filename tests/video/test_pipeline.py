@@ -270,7 +270,7 @@ def test_disk_without_space_leaves_nothing(tmp_path: Path, video: Path) -> None:
         ),
         (["--csv", "{folder}"], "{folder} is a folder: give the path of a file"),
         (["--detect-every", "0"], "detect_every must be at least 1 (detect faces in every frame), got 0"),
-        (["--model", "huge"], "expected the name of a shipped model or the path of an .onnx file, got huge: "),
+        (["--model", "huge"], "unknown model huge: "),
     ],
 )
 def test_invalid_option_is_an_error_before_anything_is_written(
