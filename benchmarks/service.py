@@ -122,7 +122,7 @@ def compare(encoded: bytes, clients: int, pictures: int, rounds: int, cores: int
 
 def batched(encoded: bytes, clients: int, pictures: int, workers: int, threads: int, most: int) -> float:
     """Measures the pictures per second of a batcher that always holds one picture per client."""
-    batcher = Batcher(Recognizer(threads=threads), Limits(), workers, most, 2, lambda taken: None)
+    batcher = Batcher(Recognizer(threads=threads), Limits(), workers, most, 2, lambda batch_size: None)
     left = iter(range(pictures))
     started = time.perf_counter()
     waiting = {batcher.submit([Picture("face", encoded)])[0] for _ in range(clients) if next(left, None) is not None}
@@ -166,12 +166,12 @@ def main() -> None:
     assert service.stdout is not None
     try:
         port = int(service.stdout.readline().split(",")[0].rpartition(":")[2])
-        with ProcessPoolExecutor(1, get_context("spawn")) as beside:
-            beside.submit(load, port, encoded, arguments.clients, 2 * arguments.clients).result()  # warm-up
+        with ProcessPoolExecutor(1, get_context("spawn")) as clients_process:
+            clients_process.submit(load, port, encoded, arguments.clients, 2 * arguments.clients).result()  # warm-up
             loads, rates = [], []
             for number in range(1, arguments.rounds + 1):
                 rates.append(offline(encoded, requests, arguments.workers))
-                loads.append(beside.submit(load, port, encoded, arguments.clients, requests).result())
+                loads.append(clients_process.submit(load, port, encoded, arguments.clients, requests).result())
                 print(f"round {number}: offline {rates[-1]:.1f}/s, service {loads[-1].rate:.1f}/s", flush=True)
     finally:
         service.send_signal(signal.SIGTERM)
@@ -180,7 +180,7 @@ def main() -> None:
     median_ms, p99_ms = np.percentile([ms for each in loads for ms in each.latencies_ms], [50, 99])
     statuses = [status for each in loads for status in each.statuses]
     print(
-        f"{len(encoded):,} bytes a picture, {arguments.clients} clients, {arguments.workers} workers of one thread, "
+        f"{len(encoded):,} bytes per picture, {arguments.clients} clients, {arguments.workers} workers of one thread, "
         f"{cores} cores, n {len(statuses)} requests in {arguments.rounds} rounds"
     )
     print(f"offline  median {statistics.median(rates):.1f} pictures/s")

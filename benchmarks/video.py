@@ -80,8 +80,8 @@ def write_film(path: Path, seconds: int) -> Path:
     import numpy as np
     from PIL import Image
 
-    with Image.open(PHOTOGRAPH) as opened:
-        photograph = np.asarray(opened.resize((480, 480)))
+    with Image.open(PHOTOGRAPH) as image:
+        photograph = np.asarray(image.resize((480, 480)))
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
         (stream.width, stream.height), stream.pix_fmt = SIZE, "yuv420p"

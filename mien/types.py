@@ -172,7 +172,9 @@ def from_numbers(kind: type[N], stored: object) -> N:
     """
     names = [field.name for field in fields(kind)]
     if not isinstance(stored, dict) or set(stored) != set(names) or not set(map(type, stored.values())) <= {int, float}:
-        raise ValueError(f"{kind.__name__.lower()} must give a number for each of {', '.join(names)}, got {stored}")
+        raise ValueError(
+            f"{kind.__name__.lower()} must give a number for each of {', '.join(names)}, got {str(stored)[:80]}"
+        )
     restored: N = kind(**stored)
     return restored
 

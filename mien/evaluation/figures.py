@@ -129,10 +129,7 @@ def roc_comparison_figure(networks: Mapping[str, Predictions], split: str) -> Fi
 def confusion_figure(predictions: Predictions, network: str, split: str) -> Figure:
     """Draws the confusion matrix with percentages of each row and face counts (Fig. 8).
 
-    Args:
-        predictions: Predictions of the split.
-        network: Name of the network, for the title.
-        split: One of `mien.labels.SPLITS`, or any other name of the data.
+    The arguments are those of `roc_figure`.
 
     Raises:
         DataError: There are no predictions.
@@ -179,10 +176,7 @@ def confusion_figure(predictions: Predictions, network: str, split: str) -> Figu
 def reliability_figure(predictions: Predictions, network: str, split: str) -> Figure:
     """Draws the reliability diagram (Guo et al., ICML 2017, Fig. 1) above a histogram of the confidence.
 
-    Args:
-        predictions: Predictions of the split.
-        network: Name of the network, for the title.
-        split: One of `mien.labels.SPLITS`, or any other name of the data.
+    The arguments are those of `roc_figure`.
 
     Raises:
         DataError: There are no predictions.
@@ -231,9 +225,9 @@ def risk_coverage_figure(predictions: Predictions, network: str, split: str, unc
     """Draws risk against coverage: the error rate on the faces that remain when the least confident are left out.
 
     Args:
-        predictions: Predictions of the split.
-        network: Name of the network, for the title.
-        split: One of `mien.labels.SPLITS`, or any other name of the data.
+        predictions: As for `roc_figure`.
+        network: As for `roc_figure`.
+        split: As for `roc_figure`.
         uncertain_below: Confidence below which the network calls a face uncertain; 0 marks none.
 
     Raises:

@@ -84,6 +84,6 @@ def check_table(path: Path, name: str, config: Config, split: str, n: int) -> No
     for row in tables.load(path, Result):
         if (row.config, row.seed) == (name, seed) and row.settings != settings:
             raise DataError(
-                f"the rows of {name} in {path} must have its settings, {settings}, got {row.settings}, so they are of "
-                "another network of that name: rename the run or file, choose another table, or remove those rows"
+                f"{path} already has rows of another network named {name}, with the settings {row.settings} instead of "
+                f"{settings}: rename the run or file, choose another table, or remove those rows"
             )

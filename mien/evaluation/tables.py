@@ -102,8 +102,8 @@ def check_same_faces(path: Path, kind: type[S], split: str, n: int) -> None:
     """
     if others := [row for row in load(path, kind) if row.split == split and row.n != n]:
         raise DataError(
-            f"the rows of the split {split} in {path} must be of {n:,} faces, as this data has, got a row of "
-            f"{others[0].n:,}: choose another table"
+            f"{path} already has a row for {others[0].n:,} faces of the split {split}, and this data has {n:,}: choose "
+            "another table"
         )
 
 

@@ -91,8 +91,8 @@ def load(files: Sequence[Path], dataset: FaceDataset) -> dict[str, Predictions]:
     for name, predictions in named.items():
         if not any(same_faces(predictions, split) for split in splits):
             raise DataError(
-                f"{name} must hold predictions of all PublicTest or all PrivateTest faces of {dataset.path}, and it "
-                "holds others: make it with mien evaluate --data and the same file"
+                f"{name} must hold predictions of all PublicTest or all PrivateTest faces of {dataset.path}, got other "
+                "faces: make it with mien evaluate --data and the same file"
             )
     return named
 

@@ -111,9 +111,8 @@ def check_table(file: Path, name: str, model: Model, faces: FaceDataset, split: 
     tables.check_same_faces(file, Robustness, split, len(faces))
     if others := {row.weights for row in tables.load(file, Robustness) if row.model == name} - {model.digest}:
         raise DataError(
-            f"the rows of {name} in {file} must have its weights, {model.digest or 'unknown'}, got "
-            f"{min(others) or 'unknown'}, so they are of another network of that name: rename the run or file, choose "
-            "another table, or remove those rows"
+            f"{file} already has rows of another network named {name}, with the weights {min(others) or 'unknown'} "
+            f"instead of {model.digest or 'unknown'}: rename the run or file, choose another table, or remove the rows"
         )
     check_same_classes(model, faces)
 

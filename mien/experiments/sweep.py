@@ -2,7 +2,7 @@
 
 [sweep]
 seeds = [0, 1, 2]
-splits = ["public", "private"]       # one row of results per split; PublicTest only, as long as you still choose
+splits = ["public", "private"]       # one row of results per split; PublicTest only, until all choices are made
 
 [training]                           # all other tables are those of a config
 epochs = 30
@@ -277,8 +277,8 @@ def _predictions_behind(row: Result, file: Path) -> Predictions:
     accuracy = float(predictions.correct.mean())
     if len(predictions.targets) != row.n or abs(accuracy - row.accuracy) > LAST_DIGIT:
         raise DataError(
-            f"{file} must have the accuracy of the row of {row.config}, seed {row.seed}, {row.accuracy:.2%}, got "
-            f"{accuracy:.2%}, so it is from another training: remove the row to train it again"
+            f"{file} has an accuracy of {accuracy:.2%}, and the row of {row.config}, seed {row.seed}, has "
+            f"{row.accuracy:.2%}, so they are from different trainings: remove the row to train it again"
         )
     return predictions
 
@@ -331,7 +331,7 @@ def _points(
             name, point = f"{name}-{field}-{value}", _merged(point, {section: {field: value}})
         if not name or name.startswith(".") or not set(name).isdisjoint(FORBIDDEN_CHARACTERS):
             raise ConfigError(
-                f"the name of a variant is also the name of its folder, so it must not be empty, begin with a dot or "
+                "the name of a variant is also the name of its folder, so it must not be empty, begin with a dot or "
                 f"contain {' '.join(FORBIDDEN_CHARACTERS)}, got {name[:80]!r} in {path}: rename the variant, or make "
                 "such values of [grid] variants of their own"
             )

@@ -166,8 +166,7 @@ def test_robustness_writes_a_table_and_a_figure(mien, fer2013_csv, user_cache, t
     assert code == 2
     assert_sentence(
         err,
-        "the rows of the split training in",
-        "must be of 28 faces, as this data has, got a row of 29: choose another table",
+        "has a row for 29 faces of the split training, and this data has 28: choose another table",
     )
     assert table.read_bytes().startswith(before)
     again = table.read_bytes()
@@ -175,7 +174,7 @@ def test_robustness_writes_a_table_and_a_figure(mien, fer2013_csv, user_cache, t
         (tmp_path / "nosuch.onnx", ("nosuch.onnx",)),
         (
             shutil.copy(shipped_models()["tiny"], tmp_path / "small.onnx"),
-            ("so they are of another network of that name",),
+            ("already has rows of another network named small",),
         ),
     ):
         code, out, err = mien("robustness", "tiny", other, "--data", fer2013_csv, "-o", table)

@@ -26,8 +26,8 @@ def random_correct(fraction: float, seed: int) -> np.ndarray:
 
 def test_difference_of_a_network_from_itself_is_zero():
     same = predictions(random_correct(0.7, 0))
-    found = difference([same], [same])
-    assert (found.accuracy, found.low, found.high, found.p) == (0, 0, 0, 1)
+    result = difference([same], [same])
+    assert (result.accuracy, result.low, result.high, result.p) == (0, 0, 0, 1)
 
 
 def test_interval_of_a_difference_is_that_of_paired_faces():
@@ -36,12 +36,12 @@ def test_interval_of_a_difference_is_that_of_paired_faces():
     correct[100:] = True
     better = correct.copy()
     better[:60], better[100:130] = True, False
-    found = difference([predictions(correct)], [predictions(better)])
+    result = difference([predictions(correct)], [predictions(better)])
     error = np.sqrt((0.09 - 0.03**2) / N)
-    assert found.accuracy == pytest.approx(0.03)
-    assert found.low == pytest.approx(0.03 - 1.96 * error, abs=1.5e-3)
-    assert found.high == pytest.approx(0.03 + 1.96 * error, abs=1.5e-3)
-    assert found.p < 0.01
+    assert result.accuracy == pytest.approx(0.03)
+    assert result.low == pytest.approx(0.03 - 1.96 * error, abs=1.5e-3)
+    assert result.high == pytest.approx(0.03 + 1.96 * error, abs=1.5e-3)
+    assert result.p < 0.01
 
 
 def test_noise_has_a_large_p_and_a_large_gain_a_small_one():
@@ -70,9 +70,9 @@ def test_trainings_of_different_accuracy_widen_the_interval():
     accuracies = [0.5, 0.9, 0.5, 0.9]
     a = [predictions(random_correct(accuracy, seed)) for seed, accuracy in enumerate(accuracies)]
     b = [predictions(random_correct(accuracy, seed + 4)) for seed, accuracy in enumerate(accuracies)]
-    found = difference(a, b)
+    result = difference(a, b)
     spread = np.sqrt(2 * np.var(accuracies, ddof=1) / 4)  # of the difference of two means of four
-    assert found.high - found.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+    assert result.high - result.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
     alike = difference([predictions(random_correct(0.7, seed)) for seed in range(4)], b[:1] * 4)
     assert alike.high - alike.low < 0.08  # equal trainings leave only the variance over the faces
 
@@ -84,8 +84,8 @@ def test_trainings_that_disagree_on_single_faces_count_once():
         random = np.random.default_rng(seed)
         a, b = random.beta(1, 0.5, faces), random.beta(1, 0.5, faces)
         runs = [[predictions(random.random(faces) < each) for _ in range(trainings)] for each in (a, b)]
-        found = difference(*runs)
-        widths.append(found.high - found.low)
+        result = difference(*runs)
+        widths.append(result.high - result.low)
     # The gain on a face varies with its two probabilities, and at random with each of the two trainings.
     variance_of_trainings = sum((each * (1 - each)).mean() for each in (a, b)) / trainings
     error = np.sqrt(((b - a).var() + variance_of_trainings) / faces)
@@ -122,5 +122,5 @@ def test_compare_relates_each_network_to_the_first():
     assert gains[0] == ["a", "b"]
     assert gains[1] == ["0.0", "+10.0"]  # angry
     assert gains[2] == ["0.0", "+0.0"]
-    found = second.difference
-    assert cells[3] == ["", f"{found.accuracy:+.2%}\n{100 * found.low:+.2f} to {100 * found.high:+.2f}"]
+    result = second.difference
+    assert cells[3] == ["", f"{result.accuracy:+.2%}\n{100 * result.low:+.2f} to {100 * result.high:+.2f}"]

@@ -1,17 +1,20 @@
 """An evaluation: its predictions and metrics, its folder, and its row in a table of results."""
 
+import io
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from mien import predictions as prediction_files
 from mien.calibration import Calibration
 from mien.config import Config
 from mien.data.dataset import FaceDataset
 from mien.errors import DataError
+from mien.evaluation import report
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import METRICS, evaluate
 from mien.networks import registry
@@ -109,6 +112,26 @@ def test_to_dict_has_the_keys_of_evaluate_json(evaluation):
     keys = (*description, "n", *METRICS, "intervals", "classes", "confusion", "resamples")
     assert tuple(evaluation.to_dict()) == keys
     assert evaluation.description == description
+
+
+def test_a_new_metric_is_one_row_of_metrics(evaluation, tmp_path, monkeypatch):
+    """The value, its interval, metrics.json and the table follow from the row."""
+
+    def error_rate(predictions):
+        wrong = 1.0 - predictions.correct
+        return lambda weights: weights @ wrong / weights.sum(axis=1)
+
+    monkeypatch.setitem(METRICS, "error_rate", error_rate)
+    extended = replace(evaluation, metrics=evaluate(evaluation.predictions))
+    assert extended.metrics["error_rate"] == pytest.approx(1 - extended.metrics["accuracy"])
+    extended.write(tmp_path / "private-single")
+    stored = json.loads((tmp_path / "private-single" / "metrics.json").read_text())
+    assert stored["error_rate"] == extended.metrics["error_rate"]
+    assert stored["intervals"]["error_rate"][0] < stored["error_rate"] < stored["intervals"]["error_rate"][1]
+    assert "error_rate" in report.read_metrics(tmp_path, "1f", "fer2013.csv")["private-single"]
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(extended.table())
+    assert "error rate" in console.export_text()
 
 
 def test_published_predictions_give_the_same_row(evaluation, tmp_path):

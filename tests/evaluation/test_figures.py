@@ -88,11 +88,11 @@ def test_figure_is_a_png_with_all_text_inside(tmp_path, name):
     figure = FIGURES[name]()
     path = plotting.save(figure, tmp_path / "figure.png")
     assert list(tmp_path.iterdir()) == [path]
-    with Image.open(path) as picture:
-        picture.load()
-        assert picture.format == "PNG"
-        assert all(400 <= side <= 2000 for side in picture.size)
-        assert len(np.unique(np.asarray(picture.convert("L")))) > 20
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert all(400 <= side <= 2000 for side in image.size)
+        assert len(np.unique(np.asarray(image.convert("L")))) > 20
     width, height = figure.canvas.get_width_height(physical=True)
     for text in figure.texts:
         box = text.get_window_extent()

@@ -210,10 +210,10 @@ def test_bin_includes_its_upper_edge_only():
 def test_reliability_bins_add_up_to_accuracy_and_ece(predictions):
     table = reliability(predictions)
     filled = table.counts > 0
-    share = table.counts[filled] / table.counts.sum()
+    fraction = table.counts[filled] / table.counts.sum()
     ours = metrics.evaluate(predictions, resamples=0)
-    assert share @ table.accuracy[filled] == pytest.approx(ours["accuracy"])
-    assert share @ np.abs(table.accuracy[filled] - table.confidence[filled]) == pytest.approx(ours["ece"], abs=1e-12)
+    assert fraction @ table.accuracy[filled] == pytest.approx(ours["accuracy"])
+    assert fraction @ np.abs(table.accuracy[filled] - table.confidence[filled]) == pytest.approx(ours["ece"], abs=1e-12)
     assert table.ece == pytest.approx(ours["ece"], abs=1e-12)
 
 

@@ -39,12 +39,16 @@ def test_check_table_accepts_the_same_config_and_new_names(table):
 
 def test_check_table_rejects_another_config_of_the_same_name(table):
     longer = replace(Config(), training=replace(Config().training, epochs=90))
-    with pytest.raises(DataError, match=r"the rows of small in .* of another network of that name: rename"):
+    with pytest.raises(
+        DataError, match=r"already has rows of another network named small, with the settings .* instead of .*: rename"
+    ):
         results.check_table(table, "small", longer, "public", 70)
 
 
 def test_check_table_rejects_another_number_of_faces(table):
-    with pytest.raises(DataError, match=r"must be of 69 faces, as this data has, got a row of 70: choose another"):
+    with pytest.raises(
+        DataError, match=r"has a row for 70 faces of the split public, and this data has 69: choose another"
+    ):
         results.check_table(table, "new", Config(), "public", 69)
 
 

@@ -28,16 +28,16 @@ def dataset():
 
 
 def test_measure_leaves_out_faces_in_training(predictions):
-    found = unseen.measure("mine", predictions, np.array([3, 10, 11, 19]))
-    assert (found.n, found.accuracy) == (10, 0.6)
-    assert (found.n_unseen, found.accuracy_unseen) == (7, pytest.approx(4 / 7))
-    assert 0 <= found.low < found.accuracy_unseen < found.high <= 1
+    result = unseen.measure("mine", predictions, np.array([3, 10, 11, 19]))
+    assert (result.n, result.accuracy) == (10, 0.6)
+    assert (result.n_unseen, result.accuracy_unseen) == (7, pytest.approx(4 / 7))
+    assert 0 <= result.low < result.accuracy_unseen < result.high <= 1
 
 
 def test_measure_without_unseen_faces_has_no_accuracy(predictions):
-    found = unseen.measure("mine", predictions, predictions.index)
-    assert (found.n_unseen, found.accuracy_unseen) == (0, None)
-    assert unseen.table([found]).row_count == 1
+    result = unseen.measure("mine", predictions, predictions.index)
+    assert (result.n_unseen, result.accuracy_unseen) == (0, None)
+    assert unseen.table([result]).row_count == 1
 
 
 @pytest.mark.parametrize("rows", [np.arange(10), np.arange(10, 19), np.arange(11, 21)])
@@ -53,8 +53,8 @@ def test_load_accepts_predictions_of_either_split(predictions, dataset, tmp_path
     """The data may lack the other split."""
     prediction_files.save(predictions, tmp_path / "mine", {})
     for faces in (dataset, dataset.take(slice(0, 20))):
-        (found,) = unseen.load([tmp_path / "mine"], faces).values()
-        assert np.array_equal(found.index, predictions.index)
+        (result,) = unseen.load([tmp_path / "mine"], faces).values()
+        assert np.array_equal(result.index, predictions.index)
     private = dataclasses.replace(predictions, index=np.arange(20, 30))
     prediction_files.save(private, tmp_path / "mine", {})
     assert unseen.load([tmp_path / "mine"], dataset.take(slice(20, 30)))

@@ -309,8 +309,8 @@ def test_published_figures_show_the_published_tables():
     folder = Path(__file__).parents[2] / "results"
     rows = tables.load(folder / "cost.csv", Cost), tables.load(folder / "fer2013.csv", Result)
     for name in ("cost-multiply-adds.png", "cost-latency.png"):
-        with Image.open(folder / name) as picture:
-            assert picture.info[cost_figures.DIGEST_KEY] == cost_figures.digest(*rows), "run mien cost --draw"
+        with Image.open(folder / name) as image:
+            assert image.info[cost_figures.DIGEST_KEY] == cost_figures.digest(*rows), "run mien cost --draw"
 
 
 @pytest.mark.parametrize("draw", [cost_figures.multiply_adds_figure, cost_figures.latency_figure])

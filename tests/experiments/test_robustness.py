@@ -64,9 +64,11 @@ def test_check_table_rejects_other_weights_faces_and_classes(measured, tmp_path)
     other = ByBrightness()
     other.digest = "other"
     robustness.check_table(file, "yours", other, faces, "public")
-    with pytest.raises(DataError, match=r"the rows of mine in .* must have its weights, other, got c0ffee, .*: rename"):
+    with pytest.raises(
+        DataError, match=r"another network named mine, with the weights c0ffee instead of other: rename"
+    ):
         robustness.check_table(file, "mine", other, faces, "public")
-    with pytest.raises(DataError, match="must be of 10 faces, as this data has, got a row of 20"):
+    with pytest.raises(DataError, match="has a row for 20 faces of the split public, and this data has 10"):
         robustness.check_table(file, "mine", model, faces.take(slice(0, 10)), "public")
     other.classes = ("dim", "bright")
     with pytest.raises(DataError, match="must have the same classes"):

@@ -94,21 +94,21 @@ def test_shipped_sweeps_load_and_have_a_header(path):
 
 
 def test_load_makes_a_trial_of_each_variant_with_each_seed(file):
-    found = sweep.load(file, ("training.epochs=2",))
-    assert [trial.name for trial in found.trials] == ["plain-seed3", "masking-seed3", "plain-seed4", "masking-seed4"]
-    assert [trial.config.network.name for trial in found.trials[:2]] == ["resnet18", "resmasking18"]
-    assert [trial.config.training.learning_rate for trial in found.trials[:2]] == [0.1, 0.01]
-    assert {trial.config.training.epochs for trial in found.trials} == {2}
+    loaded = sweep.load(file, ("training.epochs=2",))
+    assert [trial.name for trial in loaded.trials] == ["plain-seed3", "masking-seed3", "plain-seed4", "masking-seed4"]
+    assert [trial.config.network.name for trial in loaded.trials[:2]] == ["resnet18", "resmasking18"]
+    assert [trial.config.training.learning_rate for trial in loaded.trials[:2]] == [0.1, 0.01]
+    assert {trial.config.training.epochs for trial in loaded.trials} == {2}
 
 
 def test_load_combines_each_variant_with_each_grid_point(file):
     file.write_text(
         file.read_text() + '[grid]\n"training.learning_rate" = [0.1, 0.2]\n"training.warmup" = [0.0, 0.3]\n'
     )
-    found = sweep.load(file)
-    assert len(found.variants) == 8
-    assert found.variants[3] == "plain-learning_rate-0.2-warmup-0.3"
-    assert (found.trials[3].config.training.learning_rate, found.trials[3].config.training.warmup) == (0.2, 0.3)
+    loaded = sweep.load(file)
+    assert len(loaded.variants) == 8
+    assert loaded.variants[3] == "plain-learning_rate-0.2-warmup-0.3"
+    assert (loaded.trials[3].config.training.learning_rate, loaded.trials[3].config.training.warmup) == (0.2, 0.3)
 
 
 def test_run_adds_rows_and_predictions_that_comparison_reads(file, table):
@@ -179,7 +179,7 @@ def test_each_table_has_its_own_predictions(file, table, quiet, tmp_path):
     wrong = prediction_files.load(path)
     wrong.logits[0, wrong.targets[0]] += 99 * (1 if wrong.logits[0].argmax() != wrong.targets[0] else -1)
     prediction_files.save(wrong, path, {})
-    with pytest.raises(DataError, match=r"must have the accuracy of the row of .*, so it is from another training"):
+    with pytest.raises(DataError, match=r"has an accuracy of .*, so they are from different trainings"):
         sweep.comparison(loaded, table, "private")
 
 
@@ -188,9 +188,7 @@ def test_run_on_data_with_fewer_faces_raises_before_training(file, table, quiet,
     fer2013_csv.write_text("".join(fer2013_csv.read_text().splitlines(keepends=True)[:-1]))
     other = file.rename(tmp_path / "other.toml")
     monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("it trained before the check"))
-    with pytest.raises(
-        DataError, match=r"the split private in .* must be of 13 faces, as this data has, got a row of 14"
-    ):
+    with pytest.raises(DataError, match=r"has a row for 14 faces of the split private, and this data has 13"):
         sweep.run(sweep.load(other), tmp_path / "runs", table, quiet)
     assert table.read_text() == before
 
