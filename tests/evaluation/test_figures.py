@@ -274,19 +274,19 @@ INVALID = {
     ),
     "no predictions for roc": (
         lambda: figures.roc_figure(no_predictions(), NETWORK, "private"),
-        "one face or more",
+        "face or more, got none",
     ),
     "no predictions for confusion": (
         lambda: figures.confusion_figure(no_predictions(), NETWORK, "private"),
-        "one face or more",
+        "face or more, got none",
     ),
     "no predictions for reliability": (
         lambda: figures.reliability_figure(no_predictions(), NETWORK, "private"),
-        "one face or more",
+        "face or more, got none",
     ),
     "no predictions for risk": (
         lambda: figures.risk_coverage_figure(no_predictions(), NETWORK, "private"),
-        "one face or more",
+        "face or more, got none",
     ),
     "images of floats": (lambda: sheet_with(images=np.zeros((3, 48, 48))), "of type uint8, got .* float64"),
     "one image": (lambda: sheet_with(images=np.zeros((48, 48), np.uint8)), r"must be \(n, h, w\)"),
