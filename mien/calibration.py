@@ -128,7 +128,7 @@ def calibrate(predictions: Predictions, coverage: float = COVERAGE) -> Calibrati
     if not 0 < coverage <= 1:
         raise ConfigError(f"the coverage must be above 0 and at most 1, got {coverage:g}")
     if not len(predictions.targets):
-        raise DataError("calibration needs predictions for 1 face or more, got none")
+        raise DataError("calibration needs predictions of one face or more, got none")
     without_threshold = Calibration(*fit_temperatures(predictions))
     curve = risk_coverage(replace(predictions, logits=without_threshold.scale_logits(predictions.logits)))
     point = int(np.argmax(curve.coverage >= coverage - 1e-9))
@@ -201,7 +201,7 @@ def risk_coverage(predictions: Predictions) -> RiskCoverage:
     """
     n = len(predictions.targets)
     if n == 0:
-        raise DataError("risk and coverage need predictions for 1 face or more, got none")
+        raise DataError("risk and coverage need predictions of one face or more, got none")
     confidence = predictions.probabilities.max(axis=1)
     wrong = ~predictions.correct
     order = np.argsort(-confidence, kind="stable")

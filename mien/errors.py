@@ -91,6 +91,12 @@ def near(name: str, known: Iterable[str]) -> str:
     return f"known are {', '.join(names[:MAX_NAMES])}{', ...' if len(names) > MAX_NAMES else ''}"
 
 
+def shortened_path(path: object) -> str:
+    """Returns the end of a path for a message: the last MAX_LETTERS characters, which hold the file's name."""
+    text = str(path)
+    return text if len(text) <= MAX_LETTERS else f"...{text[-MAX_LETTERS:]}"
+
+
 def shortened(value: object) -> str:
     """Returns a person's value for a message, cut after MAX_LETTERS characters."""
     text = str(value)

@@ -65,7 +65,7 @@ def version(
 
 def main() -> None:
     """Runs the command line. A MienError or an OSError is printed as one sentence, with exit code 2."""
-    from mien.errors import MienError, shortened
+    from mien.errors import MienError, shortened_path
 
     # File names may hold bytes that are not valid UTF-8; they must still be printable.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -79,6 +79,6 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:  # a full disk or a missing permission is not a bug
-        path = shortened(error.filename or "a file")
+        path = shortened_path(error.filename or "a file")
         typer.echo(f"mien: {path} cannot be used: {error.strerror or error}", err=True)
         sys.exit(2)

@@ -50,6 +50,6 @@ def test_metrics_that_depend_on_the_calibration_are_removed(exported_run, public
 def test_faces_with_other_classes_leave_the_old_file(exported_run, public, tmp_path):
     path = tmp_path / "mine.onnx"
     path.write_bytes(b"old content")
-    with pytest.raises(DataError, match="the data has the classes"):
+    with pytest.raises(DataError, match="the data and the model must have the same classes"):
         recalibrate(str(exported_run), path, replace(public, classes=tuple("abcdefg")))
     assert path.read_bytes() == b"old content"

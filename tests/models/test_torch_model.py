@@ -43,7 +43,7 @@ def test_network_settings_out_of_range_name_the_range(network, sentence):
 
 
 def test_one_class_raises_config_error():
-    with pytest.raises(ConfigError, match="tells 2 classes or more apart, got 1"):
+    with pytest.raises(ConfigError, match="a network needs 2 classes or more, got 1"):
         build_network(config_of(registry.find("resnet18", "mini")), 1)
 
 

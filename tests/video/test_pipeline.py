@@ -205,7 +205,8 @@ def test_full_disk_leaves_complete_lines_and_a_playable_copy(tmp_path: Path) -> 
     video = samples.write(tmp_path / "video.mp4", samples.WALK * 8)
     done = run(video, "--csv", tmp_path / "faces.csv", limit=full_after(9_000))
     assert done.returncode == 2
-    assert done.stderr == f"mien: {tmp_path / 'faces.csv'} cannot be used: File too large\n"
+    assert done.stderr.startswith("mien: ")
+    assert done.stderr.endswith("/faces.csv cannot be used: File too large\n")
     text = (tmp_path / "faces.csv").read_text()
     assert text.endswith("\n")
     assert 8_000 < len(text) <= 9_000
@@ -251,7 +252,8 @@ def test_full_disk_leaves_a_readable_parquet_file(tmp_path: Path, video: Path, m
 def test_disk_without_space_leaves_nothing(tmp_path: Path, video: Path) -> None:
     done = run(video, "--parquet", tmp_path / "faces.parquet", limit=full_after(1_000_000))
     assert done.returncode == 2
-    assert done.stderr == f"mien: {tmp_path / 'faces.parquet'} cannot be used: File too large\n"
+    assert done.stderr.startswith("mien: ")
+    assert done.stderr.endswith("/faces.parquet cannot be used: File too large\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,19 @@
+"""Values and paths in messages are cut to 80 characters."""
+
+import pytest
+
+from mien.errors import shortened, shortened_path
+
+
+@pytest.mark.parametrize("text", ["", "photo.jpg", "x" * 80])
+def test_value_of_up_to_80_characters_stays_whole(text):
+    assert shortened(text) == shortened_path(text) == text
+
+
+def test_long_value_keeps_its_beginning():
+    assert shortened("a" + "x" * 100) == "a" + "x" * 79 + "..."
+
+
+def test_long_path_keeps_the_name_of_its_file():
+    assert shortened_path("/folder" * 20 + "/faces.csv").endswith("/folder/faces.csv")
+    assert len(shortened_path("/folder" * 20)) == 83
