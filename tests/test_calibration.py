@@ -156,9 +156,9 @@ def test_from_dict_names_an_invalid_field(stored, words):
 
 def test_no_predictions_and_coverage_out_of_range_are_named():
     empty = Predictions(np.zeros(0, np.int64), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
-    with pytest.raises(DataError, match="calibration needs predictions for 1 face or more"):
+    with pytest.raises(DataError, match="calibration needs predictions of one face or more"):
         calibrate(empty)
-    with pytest.raises(DataError, match="risk and coverage need predictions for 1 face or more"):
+    with pytest.raises(DataError, match="risk and coverage need predictions of one face or more"):
         risk_coverage(empty)
     for coverage in (0, 1.01, float("nan")):
         with pytest.raises(ConfigError, match="coverage must be above 0 and at most 1"):
