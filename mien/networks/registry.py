@@ -102,16 +102,24 @@ TINY_U_NETS = (
     {"kind": "u-net", "depth": 1, "width": 24, "stride": 2},
     {"kind": "u-net", "depth": 1, "width": 24, "stride": 2},
 )
+MOBILEFACENET_U_NETS = (
+    {"kind": "u-net", "depth": 2, "width": 12, "stride": 2},
+    {"kind": "u-net", "depth": 2, "width": 16, "stride": 2},
+    {"kind": "u-net", "depth": 1, "width": 24, "stride": 2},
+)
+"""Masks for MobileFaceNet's maps of 18, 9 and 5 pixels for images of 72."""
 BAM_MASKS = ({"kind": "bam"}, {"kind": "bam"}, {"kind": "bam"})
 """After the first three stages, as in the paper."""
 SOFT_MASKS = ({"kind": "soft", "depth": 3}, {"kind": "soft", "depth": 2}, {"kind": "soft", "depth": 1})
 """In the first three stages, as deep as in Attention-56."""
 
 MASKED_RESNET = "masked_resnet:masked_resnet"
+MOBILEFACENET = "mobilefacenet:mobilefacenet"
 TORCHVISION = "torchvision_networks:torchvision_network"
 ATTENTION_RESNET50 = "torchvision_networks:attention_resnet50"
 
 SIMONYAN = "Simonyan and Zisserman, ICLR 2015"
+CHEN = "Chen et al., CCBR 2018"
 TAN = "Tan and Le, ICML 2019"
 SZEGEDY_1 = "Szegedy et al., CVPR 2015"
 SZEGEDY_3 = "Szegedy et al., CVPR 2016"
@@ -187,6 +195,17 @@ NETWORKS = (
         size=224, min_size=32, in_channels=3, parameters=26_054_967, multiply_adds=4_093_539_446,
         builder=ATTENTION_RESNET50, imagenet="resnet50",
         arguments={"attention": "cbam"},
+    ),
+    NetworkSpec(
+        name="mobilefacenet", source=CHEN,
+        size=72, min_size=32, in_channels=1, parameters=944_007, multiply_adds=96_387_840,
+        builder=MOBILEFACENET,
+    ),
+    NetworkSpec(
+        name="mobilefacenet_masking_reconstruction", source=SHEN,
+        size=72, min_size=32, in_channels=1, parameters=1_073_643, multiply_adds=99_473_568,
+        builder=MOBILEFACENET,
+        arguments={"masks": MOBILEFACENET_U_NETS, "reconstruct": True},
     ),
     NetworkSpec(
         name="resmasking", source=PHAM,
