@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -78,15 +79,102 @@ class FastDepthwiseGradients(TorchDispatchMode):  # type: ignore[no-untyped-call
         """Replaces an operation; called by torch."""
         if not _is_depthwise_backward(func, args) or args[0].dtype is not torch.bfloat16:
             return func(*args, **(kwargs or {}))
-        *operands, (needs_inputs, needs_weight, needs_bias) = args
-        gradient, inputs, weight, _, stride, padding, *_ = operands
+        gradient, inputs, weight, _, stride, padding, *_, (needs_inputs, needs_weight, needs_bias) = args
         inputs_gradient = weight_gradient = None
         if needs_inputs:
-            exact = operands if max(stride) == 1 else map(_to_float32, operands)
-            inputs_gradient = _to_bfloat16(func(*exact, (True, False, False))[0])
+            inputs_gradient = _inputs_gradient(gradient, inputs, weight, stride, padding)
         if needs_weight:
             weight_gradient = _filter_gradient(gradient, inputs, weight, stride, padding)
         return inputs_gradient, weight_gradient, gradient.sum((0, 2, 3)) if needs_bias else None
+
+
+@torch.library.custom_op("mien::depthwise", mutates_args=())
+def depthwise(inputs: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
+    """Computes a depthwise bfloat16 convolution whose gradients are fast, as one operation for torch.compile.
+
+    torch.compile does not see a TorchDispatchMode such as `FastDepthwiseGradients`.
+
+    Args:
+        inputs: (N, C, H, W).
+        weight: (C, 1, h, w).
+        stride: Of the rows and of the columns.
+        padding: Of the rows and of the columns.
+
+    Returns:
+        (N, C, H', W'), channels last.
+    """
+    result: Tensor = torch.ops.aten.convolution.default(
+        inputs, weight, None, stride, padding, [1, 1], False, [0, 0], len(weight)
+    )
+    return result.contiguous(memory_format=torch.channels_last)
+
+
+@torch.library.custom_op("mien::depthwise_gradients", mutates_args=())
+def _depthwise_gradients(
+    gradient: Tensor, inputs: Tensor, weight: Tensor, stride: list[int], padding: list[int]
+) -> tuple[Tensor, Tensor]:
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+    return (
+        _inputs_gradient(gradient, inputs, weight, stride, padding).contiguous(memory_format=torch.channels_last),
+        _filter_gradient(gradient, inputs, weight, stride, padding),
+    )
+
+
+@depthwise.register_fake
+def _(inputs: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
+    lengths = [
+        (inputs.shape[axis] + 2 * padding[axis - 2] - weight.shape[axis]) // stride[axis - 2] + 1 for axis in (2, 3)
+    ]
+    return inputs.new_empty(*inputs.shape[:2], *lengths).to(memory_format=torch.channels_last)
+
+
+@_depthwise_gradients.register_fake
+def _(gradient: Tensor, inputs: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(inputs, memory_format=torch.channels_last), torch.empty_like(weight)
+
+
+def _save_operands(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    values, weight, ctx.stride, ctx.padding = inputs
+    ctx.save_for_backward(values, weight)
+
+
+def _depthwise_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    values, weight = ctx.saved_tensors
+    return *_depthwise_gradients(gradient, values, weight, ctx.stride, ctx.padding), None, None
+
+
+depthwise.register_autograd(_depthwise_backward, setup_context=_save_operands)
+
+
+def use_depthwise_operation(network: nn.Module) -> None:
+    """Makes the depthwise convolutions without bias of a network use `depthwise` in training mode.
+
+    Only for bf16-mixed on a CPU. The parameters and their names do not change.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and is_depthwise(layer) and layer.bias is None and max(layer.dilation) == 1:
+            layer._conv_forward = functools.partial(_training_forward, layer, layer._conv_forward)  # type: ignore[method-assign]
+
+
+def _training_forward(
+    layer: nn.Conv2d, forward: Callable[..., Tensor], inputs: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    if not layer.training:
+        return forward(inputs, weight, bias)
+    channels_last = inputs.bfloat16().contiguous(memory_format=torch.channels_last)
+    result: Tensor = depthwise(channels_last, weight.bfloat16(), list(layer.stride), list(layer.padding))
+    return result
+
+
+def _inputs_gradient(gradient: Tensor, inputs: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
+    """Returns the gradient of a depthwise convolution's inputs, computed in float32 if the stride is larger than 1."""
+    operands = gradient, inputs, weight
+    if max(stride) > 1:
+        operands = gradient.float(), inputs.float(), weight.float()
+    inputs_gradient: Tensor = torch.ops.aten.convolution_backward.default(
+        *operands, None, stride, padding, [1, 1], False, [0, 0], len(weight), (True, False, False)
+    )[0]
+    return inputs_gradient.bfloat16()
 
 
 def _is_depthwise_backward(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:

@@ -25,7 +25,7 @@ from mien.models.checkpoint import BEST, LAST
 from mien.models.torch_model import compute_logits
 from mien.training.allocator import keep_freed_memory
 from mien.training.batches import Batch, Batches, digest_of, seed_for
-from mien.training.bfloat16 import product_mode
+from mien.training.bfloat16 import product_mode, use_depthwise_operation
 from mien.training.distill import Teachers, teacher_probabilities
 from mien.training.log import Log, Meters
 from mien.training.losses import LossParts, balanced_class_weights, total_loss
@@ -66,6 +66,8 @@ class Trainer:
         self.optimizer = make_optimizer(self.network, training)
         self._setup_data(dataset)
         self.scheduler = make_scheduler(self.optimizer, training, len(self.batches))
+        if training.compile and training.precision == "bf16-mixed" and self.fabric.device.type == "cpu":
+            use_depthwise_operation(self.network)
         compiled = cast(nn.Module, torch.compile(self.network)) if training.compile else self.network
         self._fabric_network, self._fabric_optimizer = self.fabric.setup(compiled, self.optimizer)
         self.product_mode = product_mode(training, self.network, self.fabric.device)

@@ -10,7 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mien.config import NetworkConfig
 from mien.training import bfloat16
-from mien.training.bfloat16 import FastDepthwiseGradients, Float32Products, has_bfloat16_instructions
+from mien.training.bfloat16 import (
+    FastDepthwiseGradients,
+    Float32Products,
+    has_bfloat16_instructions,
+    use_depthwise_operation,
+)
 from tests.training.small_run import CONFIG, trainer_in
 
 MIXED = replace(CONFIG, training=replace(CONFIG.training, precision="bf16-mixed"))
@@ -43,6 +48,31 @@ def test_float32_products_round_once(layer, shape):
 @pytest.mark.parametrize(("layer", "shape"), DEPTHWISE)
 def test_fast_depthwise_gradients_round_once(layer, shape):
     assert_rounded_once(layer, shape, FastDepthwiseGradients())
+
+
+@pytest.mark.parametrize(("layer", "shape"), [pair for pair in DEPTHWISE if pair[0].bias is None])
+def test_depthwise_operation_equals_depthwise_convolution(layer, shape):
+    layer = deepcopy(layer).bfloat16()
+    replaced = nn.Sequential(deepcopy(layer))
+    use_depthwise_operation(replaced)
+    values = torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_()
+    others = values.detach().clone().requires_grad_()
+    with FastDepthwiseGradients():
+        expected = layer(values)
+        gradient = torch.randn_like(expected)
+        expected.backward(gradient)
+    result = replaced(others)
+    result.backward(gradient)
+    assert torch.equal(result, expected)
+    assert torch.equal(others.grad, values.grad)
+    assert torch.equal(replaced[0].weight.grad, layer.weight.grad)
+    assert replaced.state_dict().keys() == {"0.weight"}
+
+
+def test_depthwise_operation_is_for_training_mode_only():
+    layer = nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False)
+    use_depthwise_operation(layer)
+    assert layer.eval()(torch.randn(2, 16, 8, 8)).dtype is torch.float32
 
 
 def assert_rounded_once(layer, shape, mode):
