@@ -44,6 +44,13 @@ class DataConfig(Section):
     teachers: tuple[str, ...] = Field(default=(), strict=False)
     """Trained networks: run folders, checkpoints, .onnx files or names of shipped models. Each teacher predicts every
     image after augmentation, and their probabilities are averaged (Beyer et al., CVPR 2022, "consistent teaching")."""
+    views: str = ""
+    """Path of fixed augmented views of the training faces with teachers' probabilities, written by
+    tools/ask_teachers.py. They replace [augment] and a teacher."""
+    folds: int = Field(default=0, ge=0, le=100)
+    """Number of parts that the training faces are divided into, at least 2; 0 trains on all faces."""
+    held_out: int = Field(default=0, ge=0, le=99)
+    """The part that is left out of training, 0 to data.folds - 1."""
     classes: tuple[str, ...] = Field(default=(), strict=False)
     """Class names in the order of the network's outputs; faces of other classes are left out. Empty takes the classes
     of the data in their own order. If the data numbers its classes, the first name is that of number 0."""
@@ -210,12 +217,20 @@ class Config(Section):
             )
         if loss.ferplus + loss.label_smoothing >= 1:
             raise ConfigError("loss.ferplus and loss.label_smoothing must sum to less than 1, so that the labels count")
-        if loss.distillation > 0 and not (data.teacher or data.teachers):
+        if data.folds == 1 or data.held_out >= max(data.folds, 1):
+            raise ConfigError(
+                f"data.folds must be 0 or at least 2 and data.held_out below it, got {data.folds} and {data.held_out}"
+            )
+        if data.views and (data.teacher or data.teachers):
+            raise ConfigError(
+                "data.views already holds teachers' probabilities: leave data.teacher and data.teachers empty"
+            )
+        if loss.distillation > 0 and not (data.teacher or data.teachers or data.views):
             raise ConfigError(
                 "loss.distillation is above 0 but there is no teacher: set data.teacher to predictions of the training "
                 "split, or data.teachers to trained networks, or loss.distillation to 0"
             )
-        if (data.teacher or data.teachers) and not loss.distillation:
+        if (data.teacher or data.teachers or data.views) and not loss.distillation:
             raise ConfigError(
                 "there is a teacher but loss.distillation is 0, so the teacher would have no effect: set "
                 "loss.distillation above 0, or leave data.teacher and data.teachers empty"
@@ -302,7 +317,10 @@ def to_dict(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-_PATHS = (("data", "path"), ("data", "ferplus"), ("data", "teacher"), ("data", "teachers"), ("network", "weights"))
+_PATHS = (
+    *(("data", "path"), ("data", "ferplus"), ("data", "teacher"), ("data", "teachers"), ("data", "views")),
+    ("network", "weights"),
+)
 """The fields that hold paths."""
 _DATA_SUFFIXES = (".csv", ".gz", ".tgz", ".tar", ".zip", ".parquet")
 

@@ -16,6 +16,7 @@ from mien.data.dataset import FaceDataset
 from mien.preprocess import Preprocessing
 from mien.training.distill import Teachers
 from mien.training.losses import target_distribution
+from mien.training.views import TeacherViews
 
 
 def seed_for(*numbers: int) -> int:
@@ -59,7 +60,8 @@ class Batches:
         dataset: The training split.
         preprocessing: The network's preprocessing.
         config: Batch size, targets, augmentation and seed.
-        teacher: (faces, K) probabilities of each face, or teachers that predict each augmented image, or None.
+        teacher: (faces, K) probabilities of each face, or teachers that predict each augmented image, or views of the
+            faces that replace augmentation, or None.
         rank: Index of this process.
         world_size: Number of processes, which share the images of each step.
     """
@@ -69,11 +71,14 @@ class Batches:
         dataset: FaceDataset,
         preprocessing: Preprocessing,
         config: Config,
-        teacher: Tensor | Teachers | None = None,
+        teacher: Tensor | Teachers | TeacherViews | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         loss = config.loss
+        self.faces = dataset.images
+        self.preprocessing = preprocessing
+        self.temperature = loss.temperature
         self.images = torch.from_numpy(preprocessing.resize(dataset.images))
         self.targets = torch.from_numpy(dataset.targets)
         votes = None if dataset.votes is None else torch.from_numpy(dataset.votes)
@@ -82,11 +87,13 @@ class Batches:
         )
         self.teacher = teacher if isinstance(teacher, Tensor) else None
         self.teachers = teacher if isinstance(teacher, Teachers) else None
+        self.views = teacher if isinstance(teacher, TeacherViews) else None
         self.digest = digest_of(
             dataset,
             self.distributions.numpy().tobytes() if loss.ferplus else b"",
             self.teacher.numpy().tobytes() if self.teacher is not None else b"",
             self.teachers.digest.encode() if self.teachers else b"",
+            self.views.digest if self.views else b"",
         )
         self.channels = preprocessing.channels
         self.batch_size = config.training.batch_size
@@ -109,17 +116,22 @@ class Batches:
         """
         order = torch.randperm(len(self.images), generator=generator_for(self.seed, epoch))
         steps = order[: len(self) * self.batch_size * self.world_size].view(len(self), self.world_size, -1)
+        faces, probabilities = self.images, self.teacher
+        if self.views:
+            faces, probabilities = self.views.of_epoch(self.faces, self.preprocessing, epoch, self.temperature)
         for step in range(first_step, len(self)):
             rows = steps[step, self.rank]
             generator = generator_for(self.seed, epoch, step, self.rank)
-            images = self.images[rows].to(device)[:, None].float().div_(255)
+            images = faces[rows].to(device)[:, None].float().div_(255)
             # Mixup and cutmix treat the teacher's probabilities as further columns of the targets.
-            columns = [values[rows] for values in (self.distributions, self.teacher) if values is not None]
-            images, mixed = augment(images, torch.cat(columns, dim=1).to(device), self.augment, generator)
+            columns = [values[rows] for values in (self.distributions, probabilities) if values is not None]
+            mixed = torch.cat(columns, dim=1).to(device)
+            if not self.views:
+                images, mixed = augment(images, mixed, self.augment, generator)
             distributions, *teacher = torch.split(mixed, self.distributions.shape[1], dim=1)
             if self.teachers:
                 teacher = [self.teachers(images)]
             images = images.expand(-1, self.channels, -1, -1)
-            is_mixed = self.augment.mixup or self.augment.cutmix
+            is_mixed = (self.augment.mixup or self.augment.cutmix) and not self.views
             targets = distributions.argmax(dim=1) if is_mixed else self.targets[rows].to(device)
             yield Batch(images, distributions, targets, *teacher)

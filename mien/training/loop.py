@@ -17,7 +17,9 @@ from mien import config as configs
 from mien.calibration import calibrate
 from mien.config import Config, TrainingConfig
 from mien.data.dataset import FaceDataset
+from mien.data.folds import without_fold
 from mien.errors import ConfigError, DataError, TrainingError, WeightsError, error_text
+from mien.files import at_home
 from mien.interrupt import Interrupt
 from mien.models import checkpoint
 from mien.models.build import build_network
@@ -31,6 +33,7 @@ from mien.training.log import Log, Meters
 from mien.training.losses import LossParts, balanced_class_weights, total_loss
 from mien.training.optimization import make_optimizer, make_scheduler, moving_average
 from mien.training.state import config_differences, load_state, save_state
+from mien.training.views import TeacherViews
 from mien.types import Predictions
 
 CONFIG = "config.toml"
@@ -76,7 +79,8 @@ class Trainer:
         self.best_accuracy, self.best_epoch = -1.0, 0
 
     def _setup_data(self, dataset: FaceDataset) -> None:
-        loss, faces = self.config.loss, dataset.split("training")
+        loss, data = self.config.loss, self.config.data
+        faces = without_fold(dataset.split("training"), data.folds, data.held_out)
         teacher = self._teacher(faces) if loss.distillation else None
         self.batches = Batches(
             faces, self.preprocessing, self.config, teacher, self.fabric.global_rank, self.fabric.world_size
@@ -97,8 +101,10 @@ class Trainer:
         self.public = dataset.split("public")
         self.data_digest = digest_of(self.public, self.batches.digest.encode())
 
-    def _teacher(self, faces: FaceDataset) -> Tensor | Teachers:
+    def _teacher(self, faces: FaceDataset) -> Tensor | Teachers | TeacherViews:
         data, temperature = self.config.data, self.config.loss.temperature
+        if data.views:
+            return TeacherViews.load(at_home(data.views), faces)
         if data.teachers:
             return Teachers(data.teachers, faces.classes, temperature, self.fabric.device)
         return teacher_probabilities(Path(data.teacher), faces, temperature)
