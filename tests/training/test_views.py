@@ -104,7 +104,7 @@ def test_student_learns_the_answers_and_resumes(faces, teachers, tmp_path):
     predicted = TorchModel.load(tmp_path / "student" / "last.safetensors").logits(faces.images).argmax(axis=1)
     assert (predicted == 1 - faces.targets).mean() > 0.9
     views.save(path)
-    with pytest.raises(ConfigError, match="was trained on other faces"):
+    with pytest.raises(ConfigError, match="was trained with other faces"):
         Trainer(config, faces, tmp_path / "student", Log(tmp_path / "student", EPOCHS, Console(quiet=True))).resume()
 
 
