@@ -73,11 +73,11 @@ def calibrate(
     before = evaluate(old_predictions, resamples=0)
     after = evaluate(predict(OnnxModel(output), faces), resamples=0)
     typer.echo(
-        f"temperature: {calibration.temperature:.3f} for sure predictions, {calibration.temperature_unsure:.3f} for "
-        f"unsure ones; calibration error on these {calibration.faces:,} faces: {before['ece']:.4f} before, "
-        f"{after['ece']:.4f} after\n"
-        f"certain from a confidence of {calibration.uncertain_below:.1%}: {calibration.coverage:.1%} of the faces, of "
-        f"which {calibration.accuracy:.1%} are right; of all faces {after['accuracy']:.1%} are right\n"
+        f"temperature: {calibration.temperature:.3f} for confident predictions, "
+        f"{calibration.temperature_unsure:.3f} for the others; calibration error on these {calibration.faces:,} faces: "
+        f"{before['ece']:.4f} before, {after['ece']:.4f} after\n"
+        f"confidence of {calibration.uncertain_below:.1%} or more: {calibration.coverage:.1%} of the faces, of which "
+        f"{calibration.accuracy:.1%} are right; of all faces {after['accuracy']:.1%} are right\n"
         f"written: {output}"
     )
     if calibration.faces < MIN_FACES:

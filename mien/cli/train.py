@@ -76,11 +76,11 @@ def sweep(
 def benchmark_train(
     config: ConfigFile = Path("configs/small-labels.toml"),
     set_: Overrides = None,
-    steps: Annotated[int, typer.Option(min=1, help="Number of timed steps per figure.")] = 30,
+    steps: Annotated[int, typer.Option(min=1, help="Number of timed steps per measurement.")] = 30,
     profile: Annotated[bool, typer.Option("--profile", help="Also print the slowest operations of a step.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Time training steps: complete, without data loading, in eager 32 bit, and relative to a matrix product."""
+    """Time training steps: full, without data loading, and in eager float32; compare them with a matrix product."""
     from mien.data import load_configured
     from mien.errors import require
 

@@ -64,6 +64,7 @@ def _label_of(path: Path, root: Path) -> str:
 
 
 def _split_of(path: Path, root: Path) -> str:
+    """Returns the split of a picture: from its file name, else from its split folder, else by a hash of its path."""
     relative = path.relative_to(root)
     above = [part.lower() for part in relative.parts[:-2]]
     folder = next((part for part in reversed(above) if part in SPLIT_FOLDERS), None)
@@ -72,8 +73,8 @@ def _split_of(path: Path, root: Path) -> str:
         merged = folder in MERGED_FOLDERS and named != "training"
         if not merged and named != SPLIT_FOLDERS[folder]:
             raise DataError(
-                f"{path} is named as a {named} picture but lies in {folder}: the splits are mixed, "
-                "use a copy of the data in its original folders"
+                f"{path} has a file name of the {named} split but lies in the folder {folder}: use a copy of the data "
+                "in its original folders"
             )
     if named:
         return named

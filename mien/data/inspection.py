@@ -212,7 +212,11 @@ def _sentences(inspection: Inspection) -> list[str]:
     else:
         lines += ["The counts are NOT those published with FER2013:", *(f"  {line}" for line in inspection.differences)]
     size, mean, std = inspection.size, inspection.pixel_mean, inspection.pixel_std
-    statistics = f"; mean {mean:.4f} and standard deviation {std:.4f} in training, of 1" if mean is not None else ""
+    statistics = (
+        f"; training pixels, scaled to [0, 1]: mean {mean:.4f}, standard deviation {std:.4f}"
+        if mean is not None
+        else ""
+    )
     lines.append(f"Faces are {size} x {size} pixels{statistics}.")
     if inspection.ferplus:
         votes = inspection.ferplus
@@ -222,8 +226,8 @@ def _sentences(inspection: Inspection) -> list[str]:
         )
     repeated = inspection.duplicates
     lines.append(f"Faces that repeat an earlier one of their split: {_listed(repeated.within)}.")
-    lines.append(f"Faces that another split has too: {_listed(repeated.across)}.")
-    lines.append(f"Faces that also exist with another class: {repeated.contradicting:,}.")
+    lines.append(f"Faces that also occur in another split: {_listed(repeated.across)}.")
+    lines.append(f"Faces that also occur with another label: {repeated.contradicting:,}.")
     return lines
 
 

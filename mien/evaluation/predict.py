@@ -44,7 +44,7 @@ def predict(model: Model, dataset: FaceDataset, view: str = "single", calibrated
 
 
 def check_same_classes(model: Model, dataset: FaceDataset) -> None:
-    """Checks that a model knows exactly the classes of a data set.
+    """Checks that a model and a data set have the same classes in the same order.
 
     Raises:
         DataError: They differ.

@@ -142,7 +142,7 @@ def figure(rows: Sequence[Robustness]) -> Figure:
         MissingExtraError: matplotlib is not installed.
     """
     if not rows:
-        raise DataError("a figure of robustness needs the rows of one network or more, got none")
+        raise DataError("the robustness figure needs results of at least one network, got none")
     drawn, panels = new_figure(
         (10.0, 5.6),
         "Accuracy under corruptions",

@@ -98,8 +98,8 @@ def _start(job: BatchJob) -> None:
         write_text(plan, job.plan)
     elif plan.read_text(encoding="utf-8") != job.plan:
         raise ConfigError(
-            f"{job.parts_folder} was started with other pictures, another model or another detector: remove it to "
-            "start again, or choose another file"
+            f"the unfinished run in {job.parts_folder} used other pictures, another model or another detector: remove "
+            "the folder to start again, or choose another output file"
         )
 
 

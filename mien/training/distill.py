@@ -37,9 +37,9 @@ def teacher_probabilities(file: Path, faces: FaceDataset, temperature: float) ->
     predictions = prediction_files.load(at_home(file))
     if not prediction_files.same_faces(predictions, faces):
         raise DataError(
-            f"a teacher's predictions must be of exactly the {len(faces):,} training faces and their classes, but "
-            f"{file} has {len(predictions.index):,} of other faces or classes: make it with mien evaluate TEACHER "
-            "--split training -o DIR on the same data"
+            f"a teacher's predictions must be of the same {len(faces):,} training faces, labels and classes as the "
+            f"data, but the {len(predictions.index):,} in {file} are not: make them with mien evaluate TEACHER --split "
+            "training -o DIR on the same data"
         )
     return torch.from_numpy(softmax(predictions.logits / np.float32(temperature))).float()
 

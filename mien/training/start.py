@@ -116,7 +116,9 @@ def _backbone(network: nn.Module, spec: NetworkSpec, weights: str) -> nn.Module:
     for name in BACKBONES:
         if hasattr(network, name):
             return network.get_submodule(name)
-    raise ConfigError(f"{spec.title} can only start from its own weights, but {weights} belongs to another network")
+    raise ConfigError(
+        f"{spec.title} cannot start from {weights}, which belongs to another network: use its own weights"
+    )
 
 
 def _load(

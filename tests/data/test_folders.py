@@ -75,7 +75,7 @@ def test_kaggle_test_folder_is_split_by_file_names(root: Path, put: Put) -> None
 def test_mixed_splits_raise(root: Path, put: Put, place: str) -> None:
     put("train/sad/Training_3.jpg")
     put(place)
-    with pytest.raises(DataError, match="the splits are mixed") as caught:
+    with pytest.raises(DataError, match="use a copy of the data in its original folders") as caught:
         read(root)
     assert str(root / place) in str(caught.value)
 

@@ -99,5 +99,5 @@ def test_figure_draws_each_network_in_each_panel(measured, tmp_path):
         expected = [rows[0].accuracy, *(row.accuracy for row in rows if row.corruption == name)]
         assert line.get_ydata().tolist() == pytest.approx([100 * value for value in expected])
     plotting.save(figure, tmp_path / "robustness.png")
-    with pytest.raises(DataError, match="needs the rows of one network or more"):
+    with pytest.raises(DataError, match="needs results of at least one network"):
         robustness.figure([])

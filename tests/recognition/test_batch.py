@@ -121,9 +121,9 @@ def test_parts_of_another_job_are_an_error(folder, recognizer):
     job.parts_folder.mkdir()
     (job.parts_folder / "plan.json").write_text(job.plan)
     shutil.copy(ASTRONAUT, folder / "new.jpg")
-    with pytest.raises(ConfigError, match=r"faces\.parquet\.parts was started with other pictures, another model"):
+    with pytest.raises(ConfigError, match=r"faces\.parquet\.parts used other pictures, another model"):
         batch.recognize(job_of(folder), recognizer, 1, lambda finished: None)
-    with pytest.raises(ConfigError, match="was started with other pictures"):
+    with pytest.raises(ConfigError, match="used other pictures"):
         batch.recognize(
             batch.BatchJob(job.pictures, job.output, {"model": "tiny"}), recognizer, 1, lambda finished: None
         )

@@ -169,6 +169,6 @@ def test_predictions_of_other_faces_raise(faces, wrong_teacher):
         replace(training, classes=("a", "b")),
     ):
         with pytest.raises(
-            DataError, match=rf"{len(other)} training faces .*, but {re.escape(str(wrong_teacher))} has 32"
+            DataError, match=rf"{len(other)} training faces, .*, but the 32 in {re.escape(str(wrong_teacher))} are not"
         ):
             teacher_probabilities(wrong_teacher, other, 1.0)
