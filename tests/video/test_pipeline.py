@@ -217,7 +217,7 @@ def test_full_disk_leaves_complete_lines_and_a_playable_copy(tmp_path: Path) -> 
     video = samples.write(tmp_path / "noise.mkv", frames)
     done = run(video, "-o", tmp_path / "copy.mp4", "--jsonl", tmp_path / "faces.jsonl", limit=full_after(3_000_000))
     assert done.returncode == 2
-    assert str(tmp_path / "copy.mp4") in done.stderr
+    assert "/copy.mp4 cannot be used" in done.stderr
     assert len((tmp_path / "faces.jsonl").read_text().splitlines()) > 20
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     frame_count = 0
