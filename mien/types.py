@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.deprecation import warn_deprecated
 from mien.labels import EXPRESSIONS
 
 N = TypeVar("N", bound=Any)
@@ -149,6 +150,12 @@ class Predictions:
     def correct(self) -> NDArray[np.bool_]:
         """(N,) whether the class with the highest logit is the target."""
         return np.asarray(self.logits.argmax(axis=1) == self.targets)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Deprecated: use `correct`."""
+        warn_deprecated("Predictions.right", "Predictions.correct")
+        return self.correct
 
 
 def mean_logits(

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "labels": set(),
     "files": set(),
     "interrupt": set(),
-    "types": {"labels"},
+    "types": {"deprecation", "labels"},
     "pixels": {"errors"},
     "validation": {"errors"},
     "config": {"errors", "validation"},

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.deprecation import moved_names, warn_deprecated
 from mien.errors import ConfigError
 from mien.evaluation.bootstrap import Floats, Statistic, Weights, count_faces, draw_resamples, interval, ratio
 from mien.evaluation.reliability import ece
@@ -62,6 +63,16 @@ class Metrics:
 
     def __getitem__(self, name: str) -> float:
         return self.values[name]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> float:
+            """Deprecated: use `metrics["accuracy"]`, not `metrics.accuracy`."""
+            values = self.__dict__.get("values", {})
+            if name not in values:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            warn_deprecated(f"Metrics.{name}", f'Metrics["{name}"]')
+            return values[name]
 
     def to_dict(self) -> dict[str, Any]:
         """The metrics for JSON: lists in place of arrays and pairs, None in place of nan."""
@@ -182,6 +193,22 @@ METRICS: dict[str, Callable[[Predictions], Statistic]] = {
     "nll": _nll,
 }
 """Name -> function that prepares the metric: predictions -> (weights -> values). To add a metric, add a row."""
+
+
+__getattr__ = moved_names(
+    __name__,
+    {
+        "HEADLINES": "mien.evaluation.metrics.METRICS",
+        "LEVEL": "mien.evaluation.bootstrap.LEVEL",
+        "accuracy_interval": "mien.evaluation.bootstrap.accuracy_interval",
+        "BINS": "mien.evaluation.reliability.BINS",
+        "Reliability": "mien.evaluation.reliability.Reliability",
+        "reliability": "mien.evaluation.reliability.reliability",
+        "Curve": "mien.evaluation.roc.Curve",
+        "RocCurves": "mien.evaluation.roc.RocCurves",
+        "roc_curves": "mien.evaluation.roc.roc_curves",
+    },
+)
 
 
 def _counts(predictions: Predictions) -> Callable[[Weights], tuple[Floats, Floats, Floats, NDArray[np.bool_]]]:
