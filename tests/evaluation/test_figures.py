@@ -187,8 +187,14 @@ def test_confusion_figure_shows_percentages_of_rows_and_counts():
 def test_two_other_classes_are_drawn(tmp_path):
     classes = ("contempt", "an expression with a long name")
     predictions = random_predictions(classes=classes)
-    for draw in (figures.confusion_figure, figures.roc_figure, figures.reliability_figure):
-        plotting.save(draw(predictions, NETWORK, "of my own"), tmp_path / "figure.png")
+    confusion = figures.confusion_figure(predictions, NETWORK, "of my own")
+    roc = figures.roc_figure(predictions, NETWORK, "of my own")
+    assert [label.get_text() for label in confusion.axes[0].get_xticklabels()] == list(classes)
+    assert [sum(label.startswith(name) for label in lines_of(roc)) for name in classes] == [1, 1]
+    for number, figure in enumerate((confusion, roc, figures.reliability_figure(predictions, NETWORK, "of my own"))):
+        plotting.save(figure, tmp_path / f"{number}.png")
+        with Image.open(tmp_path / f"{number}.png") as picture:
+            assert np.ptp(np.asarray(picture.convert("L"))) > 100  # something is drawn
 
 
 def test_reliability_figure_ends_its_bars_at_accuracy_or_confidence():

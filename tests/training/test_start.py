@@ -242,7 +242,11 @@ def test_shipped_name_wins_over_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
     spec = registry.find("resnet18_masking_reconstruction", "tiny")
-    load(registry.create(spec), spec, "tiny", images=torch.randn(8, 1, 48, 48))
+    network, images = registry.create(spec), torch.rand(8, 1, 48, 48)
+    load(network, spec, "tiny", EXPRESSIONS, images)
+    shipped = TorchModel.from_onnx(find_model("tiny")).network
+    with torch.inference_mode():
+        torch.testing.assert_close(network.eval()(images).logits, shipped.eval()(images).logits, rtol=0, atol=1e-3)
 
 
 @torch.no_grad()
