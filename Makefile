@@ -1,5 +1,5 @@
 # make demo      installs mien and recognises the bundled photograph
-# make check     installs everything, then lint, types and the tests without training, browser and videos: two minutes
+# make check     installs everything, then lint, types and the quick tests: within two minutes
 # make test      the same with all tests
 # make lint      lint and types only
 # make docs      builds the documentation into site/; warnings are errors
@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint
-	$(PYTEST) -m "not slow and not training and not browser and not film"
+	$(PYTEST) -m "not (slow or training or browser or film or full_size)"
 
 test: lint
 	$(PYTEST)

@@ -40,7 +40,9 @@ Mien = Callable[..., tuple[int, str, str]]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks tests by their fixtures and folders; modules that train by themselves have the marker in their text."""
     for item in items:
-        markers = {MARKER_OF_FIXTURE.get(name) for name in getattr(item, "fixturenames", ())}
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()  # some are names of fixtures
+        names = (*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str)))
+        markers = {MARKER_OF_FIXTURE.get(name) for name in names}
         markers.add(MARKER_OF_FOLDER.get(item.path.parent.name))
         for name in sorted(filter(None, markers)):
             item.add_marker(name)

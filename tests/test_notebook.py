@@ -20,6 +20,7 @@ def test_it_is_kept_without_outputs(notebook):
     assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
 
 
+@pytest.mark.film
 def test_every_cell_runs(notebook):
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": NOTEBOOK.parent}}).execute()
     given = [output for cell in notebook.cells for output in cell.get("outputs", ())]

@@ -9,6 +9,8 @@ from mien.detection.blazeface import FRAMES_PER_CYCLE, BlazeFace, BlazeFaceVideo
 from mien.detection.boxes import iou
 from tests.detection.images import assert_astronaut, collage, resized, small_face
 
+pytestmark = pytest.mark.film
+
 
 @pytest.fixture
 def video_detector(blazeface: BlazeFace) -> BlazeFaceVideo:

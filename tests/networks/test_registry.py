@@ -45,7 +45,13 @@ def build_constant_network(spec: NetworkSpec, **changes) -> torch.nn.Module:
     return network
 
 
-@pytest.fixture(scope="module", params=NETWORKS, ids=name_of)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(spec, id=name_of(spec), marks=pytest.mark.full_size if spec.size >= 224 else ())
+        for spec in NETWORKS
+    ],
+)
 def spec(request) -> NetworkSpec:
     return request.param
 

@@ -7,6 +7,8 @@ from mien.networks import registry
 from tests.networks.base_project import base_name, seeded_images, seeded_weights
 from tests.networks.test_registry import build_constant_network
 
+pytestmark = pytest.mark.full_size
+
 # Computed once by the base project's own code (commit 9141618) from `seeded_weights` and `seeded_images`.
 GOLDEN = (
     (-0.33196, 0.34839, 0.88390, -0.95413, 1.24730, -0.53454, 0.73391),

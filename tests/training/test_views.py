@@ -18,6 +18,8 @@ from mien.training.log import Log
 from mien.training.loop import Trainer
 from mien.training.views import BLOCK, TeacherViews, ask, draw
 
+pytestmark = pytest.mark.training
+
 EPOCHS = 12
 AUGMENT = AugmentConfig(flip=0.5, rotation_deg=10, shift=0.1, noise=0.05, erase=0.5)
 CONFIG = Config(
