@@ -22,6 +22,8 @@ from mien.experiments.cost import Conditions, Cost
 from mien.experiments.literature import PEERS, TABLE_2
 from mien.networks import registry
 
+pytestmark = pytest.mark.training  # the row that most tests share measures a short training
+
 MINI = registry.find("resnet18", "mini")
 BAM = registry.find("bam_resnet18", "mini")
 CONDITIONS = Conditions(threads=1, batch=4, seconds=0.1, train_seconds=0)
@@ -41,7 +43,6 @@ def row(tmp_path_factory, rows, write_rows, progress):
     return cost.measure(MINI, CONDITIONS, cost.every_tenth(faces), progress.append)
 
 
-@pytest.mark.training
 def test_measure_fills_every_column(row, progress):
     assert progress == ["torch", "ONNX Runtime", "training"]
     assert (row.network, row.variant, row.parameters, row.size) == ("resnet18", "mini", MINI.parameters, 48)
@@ -64,7 +65,6 @@ def test_measure_fills_every_column(row, progress):
     assert str(os.cpu_count()) in row.machine
 
 
-@pytest.mark.training
 def test_command_repeats_all_options(row):
     assert row.command == (
         "mien cost resnet18:mini --threads 1 --batch 4 --seconds 0.1 --train fer2013.csv --train-seconds 0"
@@ -111,7 +111,6 @@ def test_every_tenth_covers_every_split(rows, write_rows, tmp_path):
     assert subset.counts().keys() == faces.counts().keys()
 
 
-@pytest.mark.training
 def test_row_survives_the_table(row, tmp_path):
     table = tmp_path / "cost.csv"
     other = dataclasses.replace(row, network="resnet34", variant="", train_steps=None, loss_first=None)
@@ -154,7 +153,6 @@ def mien_cost(monkeypatch, capsys, tmp_path):
     return call
 
 
-@pytest.mark.training
 def test_cost_measures_the_others_when_one_network_fails(row, mien_cost, monkeypatch, tmp_path):
     def measure(spec, conditions, faces, on_progress):
         on_progress("torch")
@@ -198,7 +196,6 @@ def test_cost_checks_the_table_before_measuring(mien_cost, monkeypatch, tmp_path
     assert "row 2 of" in err
 
 
-@pytest.mark.training
 def test_cost_draw_measures_nothing(row, mien_cost, monkeypatch, tmp_path):
     monkeypatch.setattr(cost, "measure", lambda *_: pytest.fail("it measured"))
     other = dataclasses.replace(row, network="resnet34_masking_reconstruction", variant="small", train_steps=None)
@@ -285,7 +282,6 @@ def test_multiply_adds_figure_holds_every_point(costs):
     assert axes.get_xscale() == "log"
 
 
-@pytest.mark.training
 def test_multiply_adds_of_unmeasured_networks_come_from_the_registry(row):
     (axes,) = cost_figures.multiply_adds_figure([row], []).axes
     assert len(points(axes, "paper")) == 13
