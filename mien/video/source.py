@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import re
+import struct
 import sys
 import threading
 import time
@@ -283,7 +284,7 @@ class VideoSource:
         return float(frame.time) - self._start_s
 
     def _upright(self, frame: Any) -> NDArray[np.uint8]:
-        """Converts a frame to RGB with square pixels, rotated as the container states."""
+        """Converts a frame to RGB with square pixels, turned and mirrored as the container states."""
         # If the container and the codec state different pixel aspect ratios, players use the container's.
         ratio = self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio or 1
         if not 1 / MAX_PIXEL_ASPECT_RATIO <= ratio <= MAX_PIXEL_ASPECT_RATIO:
@@ -291,8 +292,23 @@ class VideoSource:
         width = max(1, round(frame.width * ratio))
         colours = BT709 if frame.colorspace == UNSPECIFIED and frame.height >= MIN_HD_HEIGHT else None
         image_rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height, src_colorspace=colours)
-        quarter_turns = round(frame.rotation / 90) % 4  # anticlockwise
-        return np.ascontiguousarray(np.rot90(image_rgb, quarter_turns)) if quarter_turns else image_rgb
+        return np.ascontiguousarray(_display(image_rgb, self._display_matrix(frame)))
+
+    def _display_matrix(self, frame: Any) -> tuple[int, int, int, int]:
+        """Returns a, b, c, d of a frame's display matrix: decoded (x, y) is shown at (ax + cy, bx + dy)."""
+        for data in frame.side_data:
+            if data.type.name == "DISPLAYMATRIX":
+                a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data))
+                return a, b, c, d
+        return 1, 0, 0, 1
+
+
+def _display(image: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """Turns and mirrors an image by the one of the eight quarter turns and mirrorings that is next to a matrix."""
+    a, b, c, d = matrix
+    if abs(b) + abs(c) > abs(a) + abs(d):  # rows become columns
+        image, a, d = image.swapaxes(0, 1), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _reason(error: Exception) -> str:

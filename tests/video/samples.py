@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -98,11 +99,11 @@ def _add_tone(container: Any, stream: Any, seconds: float, rate: int = 48000, fr
     container.mux(stream.encode(None))
 
 
-def rotate(path: Path) -> Path:
-    """Sets the display matrix of an MP4 file to a quarter turn clockwise, as phones do."""
+def set_display_matrix(path: Path, matrix: tuple[float, float, float, float]) -> Path:
+    """Sets the display matrix of an MP4 file, as phones do: (x, y) is shown at (ax + cy, bx + dy)."""
     content = bytearray(path.read_bytes())
-    matrix = content.index(b"tkhd") + 44
-    quarter = (0, 0x10000, 0, 0xFFFF0000, 0, 0, 0, 0, 0x40000000)
-    content[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big") for value in quarter)
+    start = content.index(b"tkhd") + 44
+    a, b, c, d = (round(0x10000 * value) for value in matrix)
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
     path.write_bytes(content)
     return path

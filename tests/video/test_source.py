@@ -68,10 +68,49 @@ def test_raw_stream_without_timestamps_has_evenly_spaced_times(tmp_path: Path) -
     assert times_s == pytest.approx([0, 0.04, 0.08, 0.12, 0.16], abs=2e-3)
 
 
-def test_rotated_video_of_a_phone_is_upright(tmp_path: Path) -> None:
-    frames = frames_of(samples.rotate(samples.write(tmp_path / "video.mp4", FRAMES)))
+DISPLAYED = {
+    (1, 0, 0, 1): lambda image: image,
+    (0, 1, -1, 0): lambda image: np.rot90(image, -1),
+    (-1, 0, 0, -1): lambda image: np.rot90(image, 2),
+    (0, -1, 1, 0): lambda image: np.rot90(image, 1),
+    (-1, 0, 0, 1): np.fliplr,
+    (1, 0, 0, -1): np.flipud,
+    (0, 1, 1, 0): lambda image: image.swapaxes(0, 1),
+    (0, -1, -1, 0): lambda image: np.rot90(image.swapaxes(0, 1), 2),
+    (-0.999, 0.05, 0.05, 0.999): np.fliplr,
+    (0, 2, -2, 0): lambda image: np.rot90(image, -1),
+    (0, 0, 0, 0): lambda image: image,
+}
+"""Display matrix -> what a player shows: the eight quarter turns and mirrorings, a tilt, a scale and a damaged one."""
+
+
+@pytest.mark.parametrize("matrix", DISPLAYED)
+def test_video_is_turned_and_mirrored_by_its_display_matrix(tmp_path: Path, matrix: tuple) -> None:
+    frames = frames_of(samples.set_display_matrix(samples.write(tmp_path / "video.mp4", FRAMES), matrix))
     assert len(frames) == 5
-    assert all(is_close(frame.image_rgb, np.rot90(image, -1)) for frame, image in zip(frames, FRAMES, strict=True))
+    shown = [DISPLAYED[matrix](image) for image in FRAMES]
+    assert all(is_close(frame.image_rgb, image) for frame, image in zip(frames, shown, strict=True))
+
+
+@pytest.mark.parametrize("codec", ["libx265", "libvpx-vp9"])
+def test_rotated_and_mirrored_hevc_and_vp9_is_upright(tmp_path: Path, codec: str) -> None:
+    for matrix in ((0, 1, -1, 0), (0, 1, 1, 0)):
+        video = samples.write(tmp_path / "video.mp4", FRAMES, codec=codec)
+        frames = frames_of(samples.set_display_matrix(video, matrix))
+        shown = [DISPLAYED[matrix](image) for image in FRAMES]
+        assert all(is_close(frame.image_rgb, image) for frame, image in zip(frames, shown, strict=True))
+
+
+@pytest.mark.skipif(not hasattr(av.VideoStream, "set_display_rotation"), reason="PyAV before 18 cannot write it")
+@pytest.mark.parametrize(("name", "codec"), [("video.webm", "libvpx-vp9"), ("video.mkv", "libx265")])
+def test_rotated_matroska_is_upright(tmp_path: Path, name: str, codec: str) -> None:
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=25, height=240, width=320, pix_fmt="yuv420p")
+        stream.set_display_rotation(90)
+        frame = av.VideoFrame.from_ndarray(FRAMES[0], format="rgb24")
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    (seen,) = frames_of(tmp_path / name)
+    assert is_close(seen.image_rgb, np.rot90(FRAMES[0], 1))
 
 
 def test_video_with_non_square_pixels_is_stretched(tmp_path: Path) -> None:
