@@ -62,7 +62,7 @@ def main() -> None:
     """Measures, and writes one row per accuracy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="emotion_model_quantized.tflite of the package fer")
-    parser.add_argument("data", type=Path, help="FER2013 in any form")
+    parser.add_argument("data", type=Path, help="FER2013 in any format")
     parser.add_argument("--output", type=Path, default=Path("results/robustness.csv"))
     arguments = parser.parse_args()
     faces = load(arguments.data).split("public")

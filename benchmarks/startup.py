@@ -23,7 +23,7 @@ LOAD = "import sys; from mien.data import load; load(sys.argv[1])"
 def main() -> None:
     """Runs each command, and prints median, half the interquartile range and peak memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="FER2013 in any form")
+    parser.add_argument("data", type=Path, help="FER2013 in any format")
     parser.add_argument("--times", type=int, default=11, help="repetitions, after one warm-up")
     arguments = parser.parse_args()
     commands = {

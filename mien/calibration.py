@@ -111,7 +111,7 @@ class RiskCoverage:
     confidence: NDArray[np.float64]
 
 
-def calibrate(predictions: Predictions, coverage: float = COVERAGE) -> Calibration:
+def fit_calibration(predictions: Predictions, coverage: float = COVERAGE) -> Calibration:
     """Fits a network's temperatures, and the confidence below which a face is uncertain.
 
     The temperatures minimise the negative log-likelihood of the labels; they do not change the predicted classes. The
@@ -212,4 +212,10 @@ def risk_coverage(predictions: Predictions) -> RiskCoverage:
 
 
 if not TYPE_CHECKING:
-    __getattr__ = moved_names(__name__, {"best_temperatures": "mien.calibration.fit_temperatures"})
+    __getattr__ = moved_names(
+        __name__,
+        {
+            "best_temperatures": "mien.calibration.fit_temperatures",
+            "calibrate": "mien.calibration.fit_calibration",
+        },
+    )

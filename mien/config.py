@@ -34,7 +34,7 @@ class DataConfig(Section):
     """The labelled faces, and the teachers that predict them."""
 
     path: str = "fer2013.tar.gz"
-    """FER2013 in any form that `mien data inspect` reads, or a folder of class folders."""
+    """FER2013 in any format that `mien data inspect` reads, or a folder of class folders."""
     ferplus: str = ""
     """Path of FER+'s fer2013new.csv; required if loss.ferplus is above 0."""
     teacher: str = ""
@@ -279,7 +279,7 @@ def overridden(table: dict[str, Any], overrides: tuple[str, ...], path: str | Pa
     """Returns a copy of nested tables with the values of `section.key=value` pairs; see `load`.
 
     Raises:
-        ConfigError: A pair has another form, or its section is not a table.
+        ConfigError: A pair is not SECTION.KEY=VALUE, or its section is not a table.
     """
     table = dict(table)
     for pair in overrides:

@@ -61,8 +61,8 @@ def read(
     except ImageError:
         raise
     except UnidentifiedImageError:
-        known = ", ".join(formats) if formats else "the formats that Pillow reads, such as JPEG and PNG"
-        raise ImageError(f"it is empty or in none of {known}") from None
+        known = ", ".join(formats) if formats else "those that Pillow reads, such as JPEG and PNG"
+        raise ImageError(f"it is empty, or its format is not one of {known}") from None
     except FileNotFoundError:
         raise ImageError("there is no such file; check the path") from None
     except IsADirectoryError:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from mien.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, Calibration, calibrate, fit_temperatures, risk_coverage
+from mien.calibration import (
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
+    Calibration,
+    fit_calibration,
+    fit_temperatures,
+    risk_coverage,
+)
 from mien.errors import ConfigError, DataError
 from mien.evaluation.metrics import evaluate
 from mien.types import Predictions, softmax
@@ -116,7 +123,7 @@ def test_risk_and_coverage_of_five_faces():
 @pytest.mark.parametrize("coverage", [0.1, 0.8, 1.0])
 def test_threshold_gives_the_smallest_coverage_above_the_requested_one(coverage):
     predictions = sample_predictions(1000, scale=3.0)
-    calibration = calibrate(predictions, coverage)
+    calibration = fit_calibration(predictions, coverage)
     probabilities = calibration.probabilities(predictions.logits)
     certain = ~calibration.is_uncertain(probabilities)
     assert certain.mean() == pytest.approx(calibration.coverage)
@@ -133,7 +140,7 @@ def test_default_calibration_marks_nothing_as_uncertain():
 
 
 def test_from_dict_reads_to_dict():
-    calibration = calibrate(sample_predictions(200))
+    calibration = fit_calibration(sample_predictions(200))
     assert Calibration.from_dict(calibration.to_dict()) == calibration
 
 
@@ -157,9 +164,9 @@ def test_from_dict_names_an_invalid_field(stored, words):
 def test_no_predictions_and_coverage_out_of_range_are_named():
     empty = Predictions(np.zeros(0, np.int64), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
     with pytest.raises(DataError, match="calibration needs predictions of one face or more"):
-        calibrate(empty)
+        fit_calibration(empty)
     with pytest.raises(DataError, match="risk and coverage need predictions of one face or more"):
         risk_coverage(empty)
     for coverage in (0, 1.01, float("nan")):
         with pytest.raises(ConfigError, match="coverage must be above 0 and at most 1"):
-            calibrate(sample_predictions(10), coverage)
+            fit_calibration(sample_predictions(10), coverage)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from mien.files import at_home, replaced, write_text
+from mien.files import expand_user, replaced, write_text
 
 
-def test_at_home_expands_tilde_and_keeps_unknown_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expand_user_expands_tilde_and_keeps_unknown_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert at_home("~/faces") == tmp_path / "faces"
-    assert at_home(Path("~nobody-of-this-name/faces")) == Path("~nobody-of-this-name/faces")
-    assert at_home("./faces") == Path("faces")
+    assert expand_user("~/faces") == tmp_path / "faces"
+    assert expand_user(Path("~nobody-of-this-name/faces")) == Path("~nobody-of-this-name/faces")
+    assert expand_user("./faces") == Path("faces")
 
 
 def test_replaced_makes_a_new_file(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from mien.training.views import TeacherViews, ask
 def main() -> None:
     """Reads the command line, asks and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="FER2013 in any form that mien reads")
+    parser.add_argument("data", help="FER2013 in any format that mien reads")
     parser.add_argument("teachers", type=Path, nargs="+", help="run folders of trainings with data.folds")
     parser.add_argument("--augment", type=Path, required=True, help="a config whose [augment] the views have")
     parser.add_argument("--views", type=int, default=30, help="views of each face (default 30)")

@@ -104,7 +104,7 @@ class Converter:
         return np.frombuffer(data.tobytes(), kinds[source.Type()]).reshape(self._shape(tensor))
 
     def _weight(self, tensor: int, array: NDArray[Any]) -> str:
-        """Stores a float16 weight and returns the name of its float32 form."""
+        """Stores a float16 weight and returns the name of its float32 copy."""
         name = f"w{tensor}"
         if name not in self.cast:
             self.weights[name] = np.ascontiguousarray(array)

@@ -100,7 +100,7 @@ def print_accuracies(
 def main() -> None:
     """Detects the faces, and prints the position of their boxes and the accuracies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="FER2013 in any form")
+    parser.add_argument("data", type=Path, help="FER2013 in any format")
     parser.add_argument("detector", help="blazeface, yunet, or the path of a YuNet .onnx file")
     parser.add_argument("--split", choices=SPLITS, default="training", help="split of the faces")
     parser.add_argument("--faces", type=int, default=2000, help="number of faces")

@@ -1,4 +1,4 @@
-"""Makes a trained network one that mien ships, with every published figure from one measurement.
+"""Makes a trained network one that mien ships, with every published number from one measurement.
 
     mien export runs/tiny && mien quantize runs/tiny/tiny.onnx --data fer2013.tar.gz -o tiny8.onnx
     python tools/release.py tiny tiny8.onnx runs/tiny --data fer2013.tar.gz
@@ -8,7 +8,7 @@ It measures the file on PublicTest and PrivateTest; this is the one reading of P
 
     mien/models/zoo/classifiers/  the file with its metrics in it, and the config and log of the run
     results/                      a row for each split and view in fer2013.csv; a row for each view in unseen.csv; the
-                                  predictions of the single view; figures of the confidence on PrivateTest
+                                  predictions of the single view; figures about the confidence on PrivateTest
 
 `make results` then writes the tables of the model card and of the documentation. The origin of the network in the card
 is written by hand.

@@ -1,4 +1,4 @@
-"""Reads labelled faces in any known form."""
+"""Reads labelled faces in any known format."""
 
 from mien.data.classes import LabelOptions
 from mien.data.dataset import FaceDataset

@@ -87,6 +87,11 @@ def apply_options(dataset: FaceDataset, options: LabelOptions) -> FaceDataset:
             f"the class {min(reserved)} of {dataset.path} has the name of a column of mien's tables: rename it, or "
             "give it another name with data.merge"
         )
+    if raw := {f"raw_{name}" for name in classes}.intersection(classes):
+        raise DataError(
+            f"the class {shortened(min(raw))} of {dataset.path} has the name of the column that mien video writes for "
+            f"the class {shortened(min(raw).removeprefix('raw_'))}: rename one, or give it another name with data.merge"
+        )
     kept = options.classes or classes
     ids = np.array([classes.index(name) if name in kept else -1 for name in merged], np.int64)
     votes = dataset.votes
@@ -150,7 +155,7 @@ def _without_number(dataset: FaceDataset, options: LabelOptions, k: int) -> str:
     if number in numbering:
         return numbering[number]
     row = dataset.index[int((dataset.targets == k).argmax())]
-    where = dataset.path if dataset.form == "folders" else f"row {row} of {dataset.path}"
+    where = dataset.path if dataset.format == "folders" else f"row {row} of {dataset.path}"
     if numbering:
         source = f"the numbering {options.numbering}" if options.numbering else "data.classes"
         raise DataError(f"class number {number} in {where} is not in {source}: {shortened(_numbering_text(numbering))}")

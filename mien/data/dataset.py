@@ -1,4 +1,4 @@
-"""Labelled faces in memory, in the one form that every reader returns."""
+"""Labelled faces in memory, in the one type that every reader returns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FaceDataset:
             all zeros.
         classes: K class names.
         path: File or folder that the faces were read from; empty for faces made in memory.
-        form: Form of that source: "archive", "csv", "folders" or "parquet"; empty for faces made in memory.
+        format: Format of that source: "archive", "csv", "folders" or "parquet"; empty for faces made in memory.
         notes: Sentences for the person about how labels became classes, such as which classes were merged.
     """
 
@@ -35,7 +35,7 @@ class FaceDataset:
     votes: NDArray[np.float32] | None = None
     classes: tuple[str, ...] = EXPRESSIONS
     path: str = ""
-    form: str = ""
+    format: str = ""
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""FER2013 (Goodfellow et al., ICONIP 2013) in the form of its challenge: a CSV file, alone or in an archive."""
+"""FER2013 (Goodfellow et al., ICONIP 2013) as its challenge published it: a CSV file, alone or in an archive."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read(path: Path) -> FaceDataset:
     The column `emotion` holds FER2013's class ids 0 to 6, or the names of other classes.
 
     Raises:
-        DataError: The file is damaged, or a row is not in the published form. The message names the file and the row;
+        DataError: The file is damaged, or a row is not in the published format. The message names the file and the row;
             the header is row 1.
     """
     images = bytearray()  # grows in place: stacking a list of arrays would hold them twice

@@ -64,7 +64,7 @@ class Inspection:
 
     Attributes:
         path: File or folder that it was read from.
-        form: "archive", "csv", "folders" or "parquet".
+        format: "archive", "csv", "folders" or "parquet".
         n: Number of faces.
         size: Height and width of the faces, pixels.
         classes: K class names.
@@ -80,7 +80,7 @@ class Inspection:
     """
 
     path: str
-    form: str
+    format: str
     n: int
     size: int
     classes: tuple[str, ...]
@@ -99,8 +99,11 @@ class Inspection:
         return {split: sum(row.values()) for split, row in self.counts.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields and the totals as plain values, for JSON; `published` becomes `matches_published`."""
-        fields = asdict(self)
+        """Returns the fields and the totals as plain values, for JSON.
+
+        Two keys differ from the fields: `form` is the format, and `matches_published` is `published`.
+        """
+        fields = {("form" if name == "format" else name): value for name, value in asdict(self).items()}
         published = fields.pop("published")
         lists = {name: list(fields[name]) for name in ("classes", "differences", "notes")}
         return fields | lists | {"totals": self.totals, "matches_published": published}
@@ -116,7 +119,7 @@ def inspect(dataset: FaceDataset) -> Inspection:
     mean, std = _pixel_statistics(dataset.images[dataset.splits == SPLITS.index("training")])
     return Inspection(
         path=dataset.path,
-        form=dataset.form,
+        format=dataset.format,
         n=len(dataset),
         size=dataset.size,
         classes=dataset.classes,
@@ -194,7 +197,7 @@ def table(inspection: Inspection) -> Table:
         cells = [f"{number:,}" for number in (*numbers, sum(numbers))]
         result.add_row(Text(name, style=colours[name]), *cells)
     page = Table.grid()
-    page.add_row(Text(f"{inspection.path} ({inspection.form})", style="bold"))
+    page.add_row(Text(f"{inspection.path} ({inspection.format})", style="bold"))
     page.add_row(result)
     page.add_row(Text("\n".join(_sentences(inspection))))
     return page

@@ -1,4 +1,4 @@
-"""Detects the form of a data set, reads it, and caches what was read."""
+"""Detects the format of a data set, reads it, and caches what was read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mien.data.classes import LabelOptions, apply_options
 from mien.data.dataset import FaceDataset
 from mien.data.pictures import SUFFIXES, files
 from mien.errors import DataError
-from mien.files import at_home, replaced
+from mien.files import expand_user, replaced
 from mien.labels import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ def load(
     cache: bool = True,
     options: LabelOptions | None = None,
 ) -> FaceDataset:
-    """Reads labelled faces of any known form.
+    """Reads labelled faces in any known format.
 
     Args:
         path: FER2013's archive (.tar.gz, .zip) or CSV file, a folder that holds one of these, a folder of pictures, or
             Parquet (a file or a folder).
-        ferplus: FER+'s `fer2013new.csv`, joined row by row; the data must be FER2013's CSV form, which keeps its order.
+        ferplus: FER+'s `fer2013new.csv`, joined row by row; the data must be FER2013's CSV file, which keeps its order.
         size: Height and width that pictures are resized to, pixels: the network's input size keeps all the detail that
-            it can use. FER2013's CSV form is always 48.
+            it can use. FER2013's CSV format is always 48.
         cache: Whether to keep a copy in the user's cache folder, and to read that copy while the source is unchanged.
         options: How labels become classes; by default the classes are those of the data.
 
@@ -58,15 +58,15 @@ def load(
         MissingExtraError: The data is Parquet and pyarrow is not installed.
     """
     options = options or LabelOptions()
-    form, source = _form(at_home(path))
-    if form in ("archive", "csv"):
+    data_format, source = _detect_format(expand_user(path))
+    if data_format in ("archive", "csv"):
         size = fer2013.SIZE
     elif ferplus is not None:
         raise DataError(f"FER+ is joined row by row: {source} has lost FER2013's order, use fer2013.csv or its archive")
-    dataset = _read_cached(form, source, size) if cache else _read(form, source, size)
-    dataset = replace(dataset, path=str(source), form=form)
+    dataset = _read_cached(data_format, source, size) if cache else _read(data_format, source, size)
+    dataset = replace(dataset, path=str(source), format=data_format)
     if ferplus is not None:
-        dataset = ferplus_votes.join(dataset, at_home(ferplus), options.labels == "ferplus")
+        dataset = ferplus_votes.join(dataset, expand_user(ferplus), options.labels == "ferplus")
     elif options.labels == "ferplus":
         raise DataError("labels from FER+ need FER+'s fer2013new.csv: set ferplus to its path")
     dataset = apply_options(dataset, options)
@@ -91,8 +91,8 @@ def load_configured(data: DataConfig, size: int, votes: bool = False) -> FaceDat
     return load(data.path, data.ferplus if votes or data.labels else None, size, options=options)
 
 
-def _form(source: Path) -> tuple[str, Path]:
-    """Returns the form of the data ("archive", "csv", "folders" or "parquet"), and the file or folder to read."""
+def _detect_format(source: Path) -> tuple[str, Path]:
+    """Returns the format of the data ("archive", "csv", "folders" or "parquet"), and the file or folder to read."""
     try:
         is_folder = source.is_dir()
         if not is_folder and not source.exists():
@@ -106,7 +106,7 @@ def _form(source: Path) -> tuple[str, Path]:
             return "parquet", source
         names = {file.name.lower(): file for file in sorted(source.iterdir()) if file.is_file()}
         challenge_file = next((names[name] for name in CHALLENGE_FILES if name in names), None)
-        return _form(challenge_file) if challenge_file else ("folders", source)
+        return _detect_format(challenge_file) if challenge_file else ("folders", source)
     suffix = source.suffix.lower()
     if suffix == ".parquet":
         return "parquet", source
@@ -115,24 +115,24 @@ def _form(source: Path) -> tuple[str, Path]:
     if suffix in fer2013.ARCHIVE_SUFFIXES:
         return "archive", source
     raise DataError(
-        f"{source.name} is of no known form; expected .csv, .tar.gz, .zip, .parquet or a folder of pictures"
+        f"{source.name} is in no known format; expected .csv, .tar.gz, .zip, .parquet or a folder of pictures"
     )
 
 
-def _read(form: str, source: Path, size: int) -> FaceDataset:
+def _read(data_format: str, source: Path, size: int) -> FaceDataset:
     """Reads the data with its labels as the classes."""
-    if form == "parquet":
+    if data_format == "parquet":
         return parquet.read(source, size)
-    if form == "folders":
+    if data_format == "folders":
         return folders.read(source, size)
     return fer2013.read(source)
 
 
-def _read_cached(form: str, source: Path, size: int) -> FaceDataset:
+def _read_cached(data_format: str, source: Path, size: int) -> FaceDataset:
     # The name depends on the source's path alone, so that a changed source replaces its old copy.
     name = hashlib.sha256(os.fsencode(f"{source.resolve()}|{size}")).hexdigest()[:32]
     file = user_cache_path("mien") / "data" / f"{name}.npz"
-    state = _state(form, source)
+    state = _state(data_format, source)
     try:
         with np.load(file) as stored:
             if stored["state"].item() == state:
@@ -142,7 +142,7 @@ def _read_cached(form: str, source: Path, size: int) -> FaceDataset:
         pass  # there is no copy yet, or there can be none
     except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
         print(f"mien: the cached copy {file} is damaged, reading {source} again", file=sys.stderr)
-    dataset = _read(form, source, size)
+    dataset = _read(data_format, source, size)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with replaced(file) as temporary, temporary.open("wb") as stream:
@@ -153,10 +153,10 @@ def _read_cached(form: str, source: Path, size: int) -> FaceDataset:
     return dataset
 
 
-def _state(form: str, source: Path) -> str:
+def _state(data_format: str, source: Path) -> str:
     """Returns a digest that changes with the names, sizes and times of the source's files, and with FORMAT."""
     digest = hashlib.sha256(FORMAT.encode())
-    suffixes = {".parquet"} if form == "parquet" else SUFFIXES
+    suffixes = {".parquet"} if data_format == "parquet" else SUFFIXES
     for file in files(source, suffixes) if source.is_dir() else [source]:
         state = os.stat(file)
         digest.update(os.fsencode(f"|{file.relative_to(source)}|{state.st_size}|{state.st_mtime_ns}"))

@@ -20,7 +20,7 @@ def load_faces(model: Model, path: str | Path | None = None, settings: Mapping[s
 
     Args:
         model: The model; its config says how labels became classes.
-        path: Labelled faces in any form that `mien.data.load` reads; None is the data that the model was trained on.
+        path: Labelled faces in any format that `mien.data.load` reads; None is the data that the model was trained on.
         settings: Fields of a config's [data] table that replace those of the model's config. Labels come from FER+ only
             for the data that the model was trained on, or if these settings ask for it.
 

@@ -84,7 +84,7 @@ def load(files: Sequence[Path], dataset: FaceDataset) -> dict[str, Predictions]:
         Path as text -> predictions.
 
     Raises:
-        DataError: A file cannot be read, or has other faces; each form of FER2013 numbers its faces differently.
+        DataError: A file cannot be read, or has other faces; each format of FER2013 numbers its faces differently.
     """
     named = {str(file): prediction_files.load(file) for file in files}
     splits = [dataset.take(np.flatnonzero(dataset.splits == SPLITS.index(name))) for name in ("public", "private")]

@@ -94,7 +94,7 @@ def _check_faces(
     for stage, mask in enumerate(masks, start=1):
         if mask.ndim != 3 or len(mask) != n or 0 in mask.shape:
             raise DataError(f"the mask of stage {stage} must be ({n}, height, width), got {mask.shape}")
-        if not (mask.min() >= 0 and mask.max() <= 1):  # this form also rejects nan
+        if not (mask.min() >= 0 and mask.max() <= 1):  # written with `not`, so that it also rejects nan
             raise DataError(f"the mask of stage {stage} must be in 0..1, got {mask.min():g}..{mask.max():g}")
 
 

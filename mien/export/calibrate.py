@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from mien.calibration import COVERAGE, Calibration, calibrate
+from mien.calibration import COVERAGE, Calibration, fit_calibration
 from mien.data.dataset import FaceDataset
 from mien.evaluation.predict import predict
 from mien.export.onnx import check_onnx_suffix
@@ -48,7 +48,7 @@ def recalibrate(
     source = OnnxModel(model)
     uncalibrated = predict(source, faces, calibrated=False)
     before = replace(uncalibrated, logits=source.calibration.scale_logits(uncalibrated.logits))
-    calibration = calibrate(uncalibrated, coverage)
+    calibration = fit_calibration(uncalibrated, coverage)
     metrics = {
         split_and_view: {name: value for name, value in values.items() if name not in CALIBRATION_METRICS}
         for split_and_view, values in source.metadata.get("metrics", {}).items()

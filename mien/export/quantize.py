@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from mien.calibration import calibrate
+from mien.calibration import fit_calibration
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation.predict import predict
@@ -76,7 +76,7 @@ def quantize(model: str, path: Path, dataset: FaceDataset, faces: int = FACES, s
         _fold_batch_norms(source.path, folded)
         _quantize_static(folded, quantized, images)
         onnx_file.replace_metadata(quantized, part, {METADATA_KEY: json.dumps(metadata)})
-        metadata["calibration"] = calibrate(predict(OnnxModel(part), public)).to_dict()
+        metadata["calibration"] = fit_calibration(predict(OnnxModel(part), public)).to_dict()
         onnx_file.replace_metadata(quantized, part, {METADATA_KEY: json.dumps(metadata)})
     return OnnxModel(path)
 

@@ -1,1 +1,4 @@
-"""Trained networks in any form: ONNX files, run folders, checkpoints and the models that ship with mien."""
+"""Trained networks in any format: ONNX files, run folders, checkpoints and the models that ship with mien.
+
+The architectures, as torch modules, are in `mien.networks`.
+"""

@@ -1,4 +1,4 @@
-"""The protocol that every trained network fulfils, whatever form its weights have."""
+"""The protocol that every trained network fulfils, whatever format its weights have."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def write(network: nn.Module, channels: int, size: int, path: Path, metadata: di
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
-    _strip_traces(model)
+    _remove_exporter_notes(model)
     _halve_lossless(model.graph)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
@@ -165,7 +165,7 @@ def _unfold_batch_norm(convolution: str, norm: str, shift: Tensor, network: nn.M
 
 
 def _evaluate_constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
-    """The values that do not depend on the input: initializers, and their casts and dequantized forms."""
+    """The values that do not depend on the input: initializers, and their casts and dequantized copies."""
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if not node.input or node.input[0] not in values:
@@ -216,8 +216,8 @@ def _halve_lossless(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _strip_traces(model: onnx.ModelProto) -> None:
-    """Removes the exporter's notes on each node: source lines of the exporting machine, a third of the file's size."""
+def _remove_exporter_notes(model: onnx.ModelProto) -> None:
+    """Removes the exporter's notes: the source lines behind each node, a third of the file's size."""
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]

@@ -1,16 +1,16 @@
-"""Opens a trained network in any form; imports torch only for run folders and checkpoints."""
+"""Opens a trained network in any format; imports torch only for run folders and checkpoints."""
 
 from __future__ import annotations
 
 from mien.errors import WeightsError, near, require, shortened
-from mien.files import at_home
+from mien.files import expand_user
 from mien.models.model import Model
 from mien.models.onnx_model import OnnxModel
 from mien.models.zoo import shipped_models
 
 
 def open_model(model: str, threads: int | None = None) -> Model:
-    """Opens a trained network in any form.
+    """Opens a trained network in any format.
 
     Args:
         model: The name of a shipped model, an .onnx file, a run folder or a checkpoint (.safetensors); the first two
@@ -23,7 +23,7 @@ def open_model(model: str, threads: int | None = None) -> Model:
     """
     if model in shipped_models():
         return OnnxModel(model, threads)
-    path = at_home(model)
+    path = expand_user(model)
     if path.suffix == ".onnx":
         return OnnxModel(path, threads)
     if path.is_dir() or path.suffix == ".safetensors":

@@ -1,4 +1,4 @@
-"""Reads a person's picture, in any form, as an upright RGB array."""
+"""Reads a person's picture, of any type, as an upright RGB array."""
 
 from __future__ import annotations
 

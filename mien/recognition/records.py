@@ -110,11 +110,11 @@ def parquet_schema(columns: Sequence[str]) -> Any:
 
 def to_table(records: Sequence[dict[str, Any]]) -> Table:
     """Makes a table for the terminal: one row per face, with its two most probable expressions."""
-    table = Table("picture", "face", "box, px", "expression", "then", box=box.SIMPLE, pad_edge=False)
+    table = Table("picture", "face", "box, px", "expression", "second", box=box.SIMPLE, pad_edge=False)
     table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.no_wrap = True
-        column.justify = "left" if column.header in ("expression", "then") else "right"
+        column.justify = "left" if column.header in ("expression", "second") else "right"
     for record in records:
         path = Text(record["path"])
         if not record["faces"]:

@@ -123,7 +123,8 @@ EXAMPLE: dict[str, Any] = {
         ASTRONAUT,
         {
             "name": "notes.jpg",
-            "error": f"notes.jpg cannot be read as a picture: it is empty or in none of {', '.join(FORMATS)}",
+            "error": "notes.jpg cannot be read as a picture: it is empty, or its format is not one of "
+            f"{', '.join(FORMATS)}",
         },
     ],
 }

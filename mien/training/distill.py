@@ -12,7 +12,7 @@ from torch import Tensor
 from mien import predictions as prediction_files
 from mien.data.dataset import FaceDataset
 from mien.errors import ConfigError, DataError
-from mien.files import at_home
+from mien.files import expand_user
 from mien.models.open_model import open_model
 from mien.models.torch_model import TorchModel
 from mien.types import mean_logits, softmax
@@ -34,7 +34,7 @@ def teacher_probabilities(file: Path, faces: FaceDataset, temperature: float) ->
     Raises:
         DataError: The file cannot be read, or its faces, labels or classes differ.
     """
-    predictions = prediction_files.load(at_home(file))
+    predictions = prediction_files.load(expand_user(file))
     if not prediction_files.same_faces(predictions, faces):
         raise DataError(
             f"a teacher's predictions must be of the same {len(faces):,} training faces, labels and classes as the "

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from mien import config as configs
-from mien.calibration import calibrate
+from mien.calibration import fit_calibration
 from mien.config import Config, TrainingConfig
 from mien.data.dataset import FaceDataset
 from mien.data.folds import without_fold
 from mien.errors import ConfigError, DataError, TrainingError, WeightsError, error_text
-from mien.files import at_home
+from mien.files import expand_user
 from mien.interrupt import Interrupt
 from mien.models import checkpoint
 from mien.models.build import build_network
@@ -104,7 +104,7 @@ class Trainer:
     def _teacher(self, faces: FaceDataset) -> Tensor | Teachers | TeacherViews:
         data, temperature = self.config.data, self.config.loss.temperature
         if data.views:
-            return TeacherViews.load(at_home(data.views), faces)
+            return TeacherViews.load(expand_user(data.views), faces)
         if data.teachers:
             return Teachers(data.teachers, faces.classes, temperature, self.fabric.device)
         return teacher_probabilities(Path(data.teacher), faces, temperature)
@@ -285,7 +285,7 @@ class Trainer:
         state = {
             "config": configs.to_dict(self.config),
             "classes": list(self.public.classes),
-            "calibration": calibrate(public).to_dict(),
+            "calibration": fit_calibration(public).to_dict(),
             "row": self.log.rows[-1],
         }
         checkpoint.save(self.folder / BEST, checkpoint.to_half_precision(self.averaged.module.state_dict()), state)

@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from mien.errors import ConfigError, WeightsError, error_text, near
-from mien.files import at_home
+from mien.files import expand_user
 from mien.models import checkpoint, onnx_file
 from mien.models.torch_model import TorchModel
 from mien.models.zoo import shipped_models
@@ -56,7 +56,7 @@ def load_initial_weights(
         published = _package_weights() if spec.imagenet == LITE else _torchvision_weights(spec.imagenet)
         _load(_backbone(network, spec, weights), published, AUXILIARY_HEADS | ADDED_MODULES, spec, weights)
         return
-    file = shipped_models().get(weights, at_home(weights))
+    file = shipped_models().get(weights, expand_user(weights))
     if not file.exists():
         raise WeightsError(
             f"network.weights must be imagenet, a run folder, a checkpoint, an .onnx file or the name of a shipped "

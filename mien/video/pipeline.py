@@ -132,7 +132,7 @@ def recognize_video(
             for frame in recognizer(source):
                 timeline.add(frame)
                 for writer in writers:
-                    with _errors_of(writer.path):
+                    with _path_in_errors(writer.path):
                         writer.add(frame)
                 on_frame(frame)
                 if interrupt.requested:
@@ -143,7 +143,7 @@ def recognize_video(
             keep = timeline.frames > 0
             for writer in writers:
                 try:
-                    with _errors_of(writer.path):
+                    with _path_in_errors(writer.path):
                         writer.finish(keep)
                     files += [writer.path] if keep else []
                 except (MienError, OSError) as error:
@@ -154,7 +154,7 @@ def recognize_video(
         raise unexpected[0]
     if outputs.report and keep:
         try:
-            with _errors_of(outputs.report):
+            with _path_in_errors(outputs.report):
                 files += video_report.write(timeline, outputs.report, Path(source.name).name)
         except OSError as error:
             errors.append(error)
@@ -162,7 +162,7 @@ def recognize_video(
 
 
 def _open_writers(outputs: VideoOutputs, source: VideoSource, classes: Sequence[str]) -> Iterator[VideoWriter]:
-    """Opens the writers one by one, so that the caller can finish those before one that fails."""
+    """Yields each writer once it is open: if one cannot be opened, the caller can still finish those before it."""
     factories: tuple[tuple[Path | None, Callable[[Path], VideoWriter]], ...] = (
         (outputs.annotated, lambda path: AnnotatedVideoWriter(path, source)),
         (outputs.csv, lambda path: csv_writer(path, classes)),
@@ -171,13 +171,13 @@ def _open_writers(outputs: VideoOutputs, source: VideoSource, classes: Sequence[
     )
     for path, open_writer in factories:
         if path:
-            with _errors_of(path):
+            with _path_in_errors(path):
                 writer = open_writer(path)
             yield writer
 
 
 @contextmanager
-def _errors_of(path: Path) -> Iterator[None]:
+def _path_in_errors(path: Path) -> Iterator[None]:
     """Makes errors name the output file, instead of the temporary file that is written first."""
     try:
         yield

@@ -174,6 +174,13 @@ def test_class_with_the_name_of_a_column_raises_unless_renamed(tmp_path: Path) -
     assert read(tmp_path, merge={"uncertain": "unsure"}).classes == ("certain", "unsure")
 
 
+def test_class_with_the_name_of_another_class_s_column_raises_unless_renamed(tmp_path: Path) -> None:
+    folders(tmp_path, "bored", "raw_bored")
+    with pytest.raises(DataError, match=r"raw_bored of .* the column that mien video writes for the class bored"):
+        read(tmp_path)
+    assert read(tmp_path, merge={"raw_bored": "tired"}).classes == ("bored", "tired")
+
+
 def test_no_face_left_raises(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no face of the classes fear; it has happy, sad"):
         read(folders(tmp_path, "happy", "sad"), classes=("fear",))

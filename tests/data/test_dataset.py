@@ -20,7 +20,7 @@ def dataset() -> FaceDataset:
         index=np.arange(10, 16),
         votes=np.eye(7, dtype=np.float32)[[0, 1, 2, 3, 3, 6]],
         path="made",
-        form="csv",
+        format="csv",
     )
 
 
@@ -31,7 +31,7 @@ def test_split_selects_rows_of_all_arrays(dataset: FaceDataset) -> None:
     assert part.index.tolist() == [12, 14, 15]
     assert part.votes is not None
     assert part.votes.argmax(axis=1).tolist() == [2, 3, 6]
-    assert (len(part), part.size, part.path, part.form) == (3, 2, "made", "csv")
+    assert (len(part), part.size, part.path, part.format) == (3, 2, "made", "csv")
 
 
 def test_split_of_consecutive_rows_is_a_view(dataset: FaceDataset) -> None:

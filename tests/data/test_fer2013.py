@@ -1,4 +1,4 @@
-"""FER2013's CSV form: the same data from every kind of file, and errors that name the row."""
+"""FER2013's CSV format: the same data from every kind of file, and errors that name the row."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def error_of(path: Path) -> str:
 def test_csv_file(fer2013_csv: Path, rows: list[Row]) -> None:
     dataset = load(fer2013_csv, cache=False)
     check(dataset, rows)
-    assert (dataset.path, dataset.form, dataset.size) == (str(fer2013_csv), "csv", 48)
+    assert (dataset.path, dataset.format, dataset.size) == (str(fer2013_csv), "csv", 48)
 
 
 def test_icml_csv_with_other_column_order_and_spaces(tmp_path: Path, rows: list[Row], write_rows: WriteRows) -> None:
@@ -69,7 +69,7 @@ def test_icml_csv_with_other_column_order_and_spaces(tmp_path: Path, rows: list[
 def test_archive_of_each_kind(fer2013_csv: Path, rows: list[Row], name: str) -> None:
     dataset = load(pack(fer2013_csv, fer2013_csv.with_name(name)), cache=False)
     check(dataset, rows)
-    assert dataset.form == "archive"
+    assert dataset.format == "archive"
 
 
 def test_archive_with_other_csv_name_and_case(fer2013_csv: Path, rows: list[Row]) -> None:

@@ -52,7 +52,7 @@ def test_kaggle_test_folder_is_split_by_file_names(root: Path, put: Put) -> None
     put("test/angry/PublicTest_2.jpg")
     put("test/surprise/PublicTest_3.jpg")
     dataset = read(root)
-    assert dataset.form == "folders"
+    assert dataset.format == "folders"
     assert listed(dataset) == [
         ("private", "angry"),
         ("public", "angry"),

@@ -40,7 +40,7 @@ def test_small_data_is_not_compared_with_fer2013(dataset: FaceDataset, fer2013_c
     inspection = inspect(dataset)
     assert inspection.published is None
     assert inspection.differences == ()
-    assert (inspection.n, inspection.size, inspection.form, inspection.path) == (56, 48, "csv", str(fer2013_csv))
+    assert (inspection.n, inspection.size, inspection.format, inspection.path) == (56, 48, "csv", str(fer2013_csv))
     assert inspection.totals == {"training": 28, "public": 14, "private": 14}
     assert inspection.counts["private"] == dict.fromkeys(EXPRESSIONS, 2)
     assert inspection.ferplus is None
@@ -124,7 +124,7 @@ def printed(dataset: FaceDataset) -> str:
 
 
 def test_table_has_counts_and_sentences(published: FaceDataset) -> None:
-    text = printed(replace(published, path="[here]/fer2013.csv", form="csv"))
+    text = printed(replace(published, path="[here]/fer2013.csv", format="csv"))
     for words in ("[here]/fer2013.csv (csv)", "28,709", "7,215", "35,887", "The counts equal those published"):
         assert words in text
     targets = published.targets.copy()
@@ -173,7 +173,7 @@ def test_contact_sheet_with_missing_classes_and_larger_faces(dataset: FaceDatase
 def test_real_data_matches_published_counts(real_dataset: FaceDataset) -> None:
     inspection = inspect(real_dataset)
     assert inspection.published is True
-    assert inspection.form == "archive"
+    assert inspection.format == "archive"
     assert inspection.pixel_mean == pytest.approx(0.5077, abs=5e-4)
     assert inspection.pixel_std == pytest.approx(0.2551, abs=5e-4)
     assert inspection.ferplus is not None

@@ -1,4 +1,4 @@
-"""Loading: detection of the form, and the cache, which is used only while the source is unchanged."""
+"""Loading: detection of the format, and the cache, which is used only while the source is unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import Row, WriteRows
 def same(a: FaceDataset, b: FaceDataset) -> bool:
     names = ("images", "targets", "splits", "index")
     arrays = all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)
-    return arrays and (a.path, a.form, a.images.dtype) == (b.path, b.form, b.images.dtype)
+    return arrays and (a.path, a.format, a.images.dtype) == (b.path, b.format, b.images.dtype)
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ def test_missing_path_raises(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["faces.rar", "faces.txt", "faces", "face.jpg"])
 def test_unknown_form_raises(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("?")
-    with pytest.raises(DataError, match=rf"{name} is of no known form; expected \.csv"):
+    with pytest.raises(DataError, match=rf"{name} is in no known format; expected \.csv"):
         load(tmp_path / name)
 
 
@@ -59,7 +59,7 @@ def test_folder_that_holds_the_csv(fer2013_csv: Path, tmp_path: Path, rows: list
     (tmp_path / "README").write_text("about the challenge")
     (tmp_path / "train.csv").write_text("emotion,pixels\n")
     dataset = load(tmp_path, cache=False)
-    assert (len(dataset), dataset.form, dataset.path) == (len(rows), "csv", str(fer2013_csv))
+    assert (len(dataset), dataset.format, dataset.path) == (len(rows), "csv", str(fer2013_csv))
 
 
 def test_tilde_is_the_home_folder(fer2013_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:

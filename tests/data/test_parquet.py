@@ -54,7 +54,7 @@ def test_pictures_as_bytes_or_struct(tmp_path: Path, form: str) -> None:
     dataset = read(
         write(tmp_path / "Faces.PARQUET", image=images, label=["angry", "happy", "neutral"], other=[1, 2, 3])
     )
-    assert dataset.form == "parquet"
+    assert dataset.format == "parquet"
     assert dataset.images[:, 0, 0].tolist() == [10, 20, 30]
     assert dataset.targets.tolist() == [0, 3, 6]
     assert dataset.images.shape == (3, 48, 48)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.calibration import calibrate
+from mien.calibration import fit_calibration
 from mien.data import load
 from mien.errors import DataError
 from mien.export.calibrate import recalibrate
@@ -31,7 +31,7 @@ def test_recalibrated_copy_has_the_same_logits_and_a_fitted_calibration(exported
     assert model.calibration == calibration
     logits = model.logits(faces.images)
     assert np.array_equal(logits, OnnxModel(exported_run).logits(faces.images))
-    expected = calibrate(Predictions(faces.index, logits, faces.targets), 0.5)
+    expected = fit_calibration(Predictions(faces.index, logits, faces.targets), 0.5)
     assert calibration.temperature == pytest.approx(expected.temperature, rel=1e-3)
     assert calibration.coverage >= 0.5
 

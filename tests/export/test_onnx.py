@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from mien.calibration import calibrate
+from mien.calibration import fit_calibration
 from mien.data import load
 from mien.errors import ConfigError, WeightsError
 from mien.export import onnx as exports
@@ -58,7 +58,7 @@ def test_metadata_describes_the_network(exported_run, trained):
 def test_exported_calibration_equals_that_of_the_run(exported_run, trained, public):
     assert OnnxModel(exported_run).calibration == trained.calibration
     # The run was calibrated before its weights were rounded to half precision.
-    expected = calibrate(Predictions(public.index, trained.logits(public.images), public.targets))
+    expected = fit_calibration(Predictions(public.index, trained.logits(public.images), public.targets))
     assert trained.calibration.faces == len(public)
     assert trained.calibration.temperature == pytest.approx(expected.temperature, rel=0.05)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from mien.calibration import Calibration, calibrate
+from mien.calibration import Calibration, fit_calibration
 from mien.config import Config, NetworkConfig
 from mien.data import load
 from mien.errors import ConfigError, DataError, WeightsError
@@ -95,7 +95,7 @@ def test_quantized_file_is_calibrated_on_its_own_logits(quantized, dataset):
     model, path = quantized
     public = dataset.split("public")
     assert OnnxModel(path).calibration == model.calibration
-    expected = calibrate(Predictions(public.index, model.logits(public.images), public.targets))
+    expected = fit_calibration(Predictions(public.index, model.logits(public.images), public.targets))
     assert model.calibration.temperature == pytest.approx(expected.temperature, rel=1e-3)
     assert model.calibration.faces == len(public)
 

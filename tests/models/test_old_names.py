@@ -23,6 +23,7 @@ from mien.models.zoo import find_model
         ("mien.models.torch_model", "preprocessing_of", "mien.models.build", "preprocessing_for"),
         ("mien.export.onnx", "recalibrate", "mien.export.calibrate", "recalibrate"),
         ("mien.calibration", "best_temperatures", "mien.calibration", "fit_temperatures"),
+        ("mien.calibration", "calibrate", "mien.calibration", "fit_calibration"),
     ],
 )
 def test_old_name_of_a_module_warns_and_gives_the_new_object(module, old, new_module, new):

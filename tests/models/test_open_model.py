@@ -1,4 +1,4 @@
-"""Tests of open_model: every form of a network gives the same logits, and anything else is named."""
+"""Tests of open_model: every format of a network gives the same logits, and anything else is named."""
 
 import shutil
 

@@ -106,7 +106,7 @@ def test_error_of_a_truncated_picture_names_it_in_every_form(
 def test_file_of_another_format_is_an_error(png: Path) -> None:
     assert read(png, formats=("PNG",)).shape == (20, 30, 3)
     assert error_of(png, formats=("JPEG", "WEBP")) == (
-        f"{png} cannot be read as a picture: it is empty or in none of JPEG, WEBP"
+        f"{png} cannot be read as a picture: it is empty, or its format is not one of JPEG, WEBP"
     )
 
 
@@ -119,8 +119,8 @@ def test_file_that_is_not_a_picture_is_an_error(tmp_path: Path) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("not a picture")
     assert error_of(text) == (
-        f"{text} cannot be read as a picture: it is empty or in none of the formats that Pillow reads, such as JPEG "
-        "and PNG"
+        f"{text} cannot be read as a picture: it is empty, or its format is not one of those that Pillow reads, "
+        "such as JPEG and PNG"
     )
     missing = tmp_path / "missing.jpg"
     assert error_of(missing) == f"{missing} cannot be read as a picture: there is no such file; check the path"

@@ -1,4 +1,4 @@
-"""The blocks of published figures, made from results/ and the shipped models."""
+"""The blocks of published numbers, made from results/ and the shipped models."""
 
 from __future__ import annotations
 
