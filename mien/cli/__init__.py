@@ -1,9 +1,10 @@
 """The command line: one file per group of commands. Each command parses its options, calls the library and prints.
 
 Heavy imports stand inside the commands, so that `mien --help` is fast.
-"""
 
-from __future__ import annotations
+These files do not postpone the evaluation of annotations (PEP 563): typer would evaluate each of the hundreds of
+options again, at every start.
+"""
 
 import os
 import sys

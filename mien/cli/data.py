@@ -1,7 +1,5 @@
 """mien data: inspection of labelled faces."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,7 +51,7 @@ def inspect(
 
 def audit(
     path: Annotated[
-        Path, typer.Argument(metavar="DATA", help="FER2013 in any form, or a folder with one folder per class.")
+        Path, typer.Argument(metavar="DATA", help="FER2013 in any format, or a folder with one folder per class.")
     ],
     ferplus: FerplusVotes = None,
     predictions: Annotated[
@@ -117,7 +115,7 @@ def votes(
     typer.echo(f"written: {output}")
 
 
-def _load(path: Path, overrides: list[str] | None, **options: object) -> FaceDataset:
+def _load(path: Path, overrides: list[str] | None, **options: object) -> "FaceDataset":
     from mien.data import LabelOptions, load
 
     settings = data_settings(overrides, **options)

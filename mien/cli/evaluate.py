@@ -1,7 +1,5 @@
 """The commands mien evaluate, compare, ensemble and robustness."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,7 +23,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder, a checkpoint, an .onnx file or a shipped model's name.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="FER2013 in any form, or class folders; by default the data that it was trained on."),
+        typer.Option(help="FER2013 in any format, or class folders; by default the data that it was trained on."),
     ] = None,
     split: Annotated[Split, typer.Option(help="Choose on public; read private once per published row.")] = "public",
     view: Annotated[
@@ -148,7 +146,7 @@ def robustness(
     models: Annotated[
         list[str], typer.Argument(metavar="MODEL...", help="Run folders, checkpoints, .onnx files or shipped names.")
     ],
-    data: Annotated[Path, typer.Option(help="FER2013 in any form, or class folders.")],
+    data: Annotated[Path, typer.Option(help="FER2013 in any format, or class folders.")],
     split: Annotated[Split, typer.Option(help="Split of the data.")] = "public",
     file: Annotated[
         Path,

@@ -1,7 +1,5 @@
 """`mien explain`: where the network looked."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """mien export, calibrate, quantize and page: write trained networks as files for others."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """mien networks and mien cost: the networks, their size and what they cost."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +24,7 @@ def networks(as_json: AsJson = False) -> None:
         console().print(_network_table(NETWORKS))
 
 
-def _network_table(specs: tuple[NetworkSpec, ...]) -> Table:
+def _network_table(specs: "tuple[NetworkSpec, ...]") -> "Table":
     from rich import box
     from rich.table import Table
 

@@ -1,7 +1,5 @@
 """Options that several commands share, and the terminal they print to."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -81,7 +79,7 @@ def data_settings(overrides: list[str] | None, **options: object) -> dict[str, A
     return settings
 
 
-def console(errors: bool = False) -> Console:
+def console(errors: bool = False) -> "Console":
     """Returns a console that prints to standard output, or to standard error."""
     from rich.console import Console
 

@@ -1,7 +1,5 @@
 """`mien recognize`: the faces in photographs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

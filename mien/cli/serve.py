@@ -1,7 +1,5 @@
 """mien serve and mien camera: the HTTP service and its web page."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """The commands mien train, mien sweep and mien benchmark train."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

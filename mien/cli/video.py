@@ -1,7 +1,5 @@
 """`mien video`: the faces in a video or a camera."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,7 +72,7 @@ def video(
 
 
 @contextmanager
-def _progress_bar(source: VideoSource) -> Iterator[Callable[[VideoFrame], None]]:
+def _progress_bar(source: "VideoSource") -> "Iterator[Callable[[VideoFrame], None]]":
     """Shows progress, frames per second and remaining time on the terminal."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -84,7 +82,7 @@ def _progress_bar(source: VideoSource) -> Iterator[Callable[[VideoFrame], None]]
     task = progress.add_task("", total=source.duration_s or None, speed="")
     started = time.perf_counter()
 
-    def on_frame(frame: VideoFrame) -> None:
+    def on_frame(frame: "VideoFrame") -> None:
         speed = (frame.number + 1) / (time.perf_counter() - started)
         progress.update(task, completed=frame.time_s, speed=f"{speed:.0f} frames/s")
 
