@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 
 from mien.errors import WeightsError, error_text
 
 _ERRORS_ONLY = 3
+
+
+class _Session(onnxruntime.InferenceSession):  # type: ignore[misc]  # ONNX Runtime has no types
+    """A session that can be pickled: the copy opens the file again, so that pools of processes can receive models."""
+
+    def __init__(self, path: Path, threads: int | None, options: onnxruntime.SessionOptions) -> None:
+        super().__init__(str(path), options, providers=["CPUExecutionProvider"])
+        self._arguments = path.resolve(), threads
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_session, self._arguments
 
 
 def open_session(path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
@@ -27,7 +39,7 @@ def open_session(path: Path, threads: int | None = None) -> onnxruntime.Inferenc
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = _ERRORS_ONLY  # the warnings are about graph optimization, not about the user's data
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return _Session(path, threads, options)
     except Exception as error:  # ONNX Runtime's exceptions have no other common base class
         raise WeightsError(
             f"{path} is damaged or is not an ONNX model ({error_text(error)}): download or export it again"

@@ -23,6 +23,8 @@ from mien.types import Expression, Face
 class Recognizer:
     """Finds the faces in a picture and classifies their expressions.
 
+    A recogniser can be pickled, for example for a pool of processes: the copy opens the same files again.
+
     Args:
         model: The name of a shipped model, the path of an .onnx file that `mien export` wrote, or any object that
             implements `mien.models.model.Model`, such as a network in torch.
@@ -48,7 +50,8 @@ class Recognizer:
         """Recognises the faces in a picture.
 
         Args:
-            picture: A path, the bytes of a file, a Pillow image, or an array: (H, W, 3) RGB or (H, W) gray, 0..255.
+            picture: A path, the bytes of a file, a binary file object, a Pillow image, or an array: gray, RGB or RGBA;
+                see `mien.recognition.photo.read`.
 
         Returns:
             The faces from left to right, in pixels of the upright picture.

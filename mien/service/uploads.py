@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import AsyncGenerator
 
@@ -11,7 +10,8 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from mien.errors import shortened
+from mien.errors import ImageError, shortened
+from mien.recognition.data_uri import decode_text
 from mien.service.batching import Picture
 from mien.service.settings import Limits
 
@@ -108,9 +108,7 @@ def _read_json(encoded: bytes, max_pictures: int) -> list[Picture]:
 
 
 def _decode_base64(name: str, text: str) -> Picture:
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
     try:
-        return Picture(name, base64.b64decode(text, validate=True))
-    except ValueError as error:
-        raise HTTPException(422, f"{name} is not base64: {error}") from None
+        return Picture(name, decode_text(text, name))
+    except ImageError as error:
+        raise HTTPException(422, str(error)) from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +30,37 @@ def png(image_rgb: NDArray[np.uint8], tmp_path: Path) -> Path:
     return path
 
 
+class Pipe(io.RawIOBase):
+    """A file object that cannot go back, such as standard input or an answer from a server."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read(self, size: int = -1) -> bytes:
+        content, self.content = self.content, b""
+        return content
+
+
 def test_every_form_of_a_picture_gives_the_same_array(image_rgb: NDArray[np.uint8], png: Path) -> None:
-    with Image.open(png) as opened:
-        forms = [png, str(png), png.read_bytes(), opened, Image.fromarray(image_rgb), image_rgb, image_rgb[:, ::1]]
+    with Image.open(png) as opened, png.open("rb") as file:
+        encoded = png.read_bytes()
+        not_contiguous = memoryview(np.repeat(np.frombuffer(encoded, np.uint8), 2))[::2]
+        at_its_end = io.BytesIO(encoded)
+        at_its_end.seek(0, io.SEEK_END)
+        text = f"data:image/png;base64,{base64.b64encode(encoded).decode()}"
+        forms = [
+            png,
+            str(png),
+            encoded,
+            bytearray(encoded),
+            memoryview(encoded),
+            not_contiguous,
+            text,
+            file,
+            at_its_end,
+            Pipe(encoded),
+        ]
+        forms += [opened, Image.fromarray(image_rgb), image_rgb, image_rgb[:, ::1]]
         for form in forms:
             array = read(form)
             assert (array.dtype, array.flags.c_contiguous) == (np.uint8, True)
@@ -68,14 +98,35 @@ def error_of(picture: Picture, **options: object) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("channels", [0, 1, 3, 4])
+def test_array_of_every_type_and_channel_count(image_rgb: NDArray[np.uint8], kind: type, channels: int) -> None:
+    image = {0: image_rgb[:, :, 0], 1: image_rgb[:, :, :1], 3: image_rgb, 4: image_rgb}[channels]
+    if channels == 4:
+        image = np.concatenate([image, np.full((20, 30, 1), 255, np.uint8)], axis=2)
+    array = {"u": image.astype(kind) * (257 if kind is np.uint16 else 1), "f": image.astype(kind) / 255}[
+        np.dtype(kind).kind
+    ]
+    expected = image_rgb if channels > 1 else np.repeat(image_rgb[:, :, :1], 3, axis=2)
+    assert np.array_equal(read(array), expected)
+
+
+def test_transparent_array_is_laid_over_white_like_a_file(image_rgb: NDArray[np.uint8], tmp_path: Path) -> None:
+    rgba = np.concatenate([image_rgb, image_rgb[:, :, :1]], axis=2)
+    Image.fromarray(rgba).save(tmp_path / "transparent.png")
+    assert np.array_equal(read(rgba), read(tmp_path / "transparent.png"))
+    assert not np.array_equal(read(rgba), image_rgb)
+
+
 @pytest.mark.parametrize(
     "array",
     [
-        np.zeros((4, 4, 3)),
-        np.zeros((4, 4), np.uint16),
+        np.zeros((4, 4), np.int64),
         np.zeros((4, 4), np.bool_),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((3, 4, 4), np.uint8),
+        np.zeros((4, 4), np.complex128),
+        np.full((4, 4), None),
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((3, 8, 8), np.uint8),
         np.zeros((1, 4, 4, 3), np.uint8),
         np.zeros(12, np.uint8),
         np.zeros((0, 4, 3), np.uint8),
@@ -83,8 +134,54 @@ def error_of(picture: Picture, **options: object) -> str:
     ids=lambda array: f"{array.dtype} {array.shape}",
 )
 def test_array_of_another_shape_or_type_is_an_error(array: NDArray[np.uint8]) -> None:
-    expected = "an array must be (H, W, 3) RGB or (H, W) gray of type uint8"
+    expected = "an array must be (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA of type uint8, uint16 or float"
     assert error_of(array) == f"{expected}, got {array.shape} of {array.dtype}"
+
+
+@pytest.mark.parametrize("value", [1.001, 255.0, -0.1, np.nan, np.inf])
+def test_array_of_floats_out_of_range_is_an_error(value: float) -> None:
+    array = np.zeros((4, 4, 3), np.float32)
+    array[2, 2, 1] = value
+    assert error_of(array).startswith("an array of floats must have values 0..1, got ")
+
+
+@pytest.mark.parametrize("value", [None, 7, 2.5, ["a.jpg"], {"a": 1}, object(), Path])
+def test_value_that_is_no_picture_is_an_error(value: object) -> None:
+    assert error_of(value) == (
+        "a picture must be a path, the bytes of a file, a binary file object, a Pillow image or an array, got "
+        f"{type(value).__name__}"
+    )
+
+
+def test_file_object_of_text_or_closed_is_an_error(png: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a picture")
+    with (tmp_path / "notes.txt").open() as file:
+        words = "cannot be read as a picture: it gives str instead of bytes; open the file with mode 'rb'"
+        assert error_of(file) == f"the file object {tmp_path / 'notes.txt'} {words}"
+    with png.open("rb") as file:
+        pass
+    assert error_of(file).startswith(f"the file object {png} cannot be read as a picture: ")
+    assert error_of(io.BytesIO(b"nothing")).startswith("the file object cannot be read as a picture: it is empty")
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        "x" * 50_000,
+        "A" * 50_000 + "/photo.jpg",
+        b"x" * 50_000,
+        "data:image/png;base64," + "A" * 50_000,
+        "data:image/png;base64," + "!" * 50_000,
+        "data:" + "x" * 50_000,
+        "photo\0.jpg" + "y" * 50_000,
+        Path("y" * 50_000),
+    ],
+    ids=["name", "path", "bytes", "data URI", "not base64", "no comma", "null character", "Path"],
+)
+def test_message_repeats_at_most_80_characters_of_a_value(picture: Picture) -> None:
+    message = error_of(picture)
+    assert len(message) < 300
+    assert not re.search(r"(.)\1{80}", message)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

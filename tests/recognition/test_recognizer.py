@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import multiprocessing
+import pickle
+import shutil
 from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import skimage.data
 from numpy.typing import NDArray
@@ -17,15 +20,17 @@ from PIL import Image
 from mien import pixels
 from mien.calibration import Calibration
 from mien.detection.base import Detection
-from mien.errors import ImageError
+from mien.errors import ImageError, WeightsError
 from mien.labels import EXPRESSIONS
 from mien.models.onnx_model import OnnxModel
+from mien.models.session import open_session
 from mien.preprocess import Preprocessing, crop
 from mien.recognition import photo
 from mien.recognition.recognizer import Recognizer
 from mien.types import Box, Face, softmax
 from tests.linear_classifier import WriteClassifier
 
+ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 DARK, BRIGHT = Box(60, 20, 90, 50), Box(5, 10, 35, 40)
 
 
@@ -149,17 +154,10 @@ def test_detector_none_takes_the_whole_picture_as_the_face(value: int, name: str
     assert (face.box, dict(face.landmarks), face.score) == (Box(0, 0, 30, 40), {}, 1.0)
 
 
-def test_threads_apply_to_the_model_and_the_detector(by_brightness: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = []
-    session = onnxruntime.InferenceSession
-
-    def open_session(path: str, options: onnxruntime.SessionOptions, **others: object) -> onnxruntime.InferenceSession:
-        counts.append((Path(path).name, options.intra_op_num_threads))
-        return session(path, options, **others)
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
-    Recognizer(by_brightness, threads=2)
-    assert counts == [("stub.onnx", 2), ("blazeface_full_range.onnx", 2)]
+def test_threads_apply_to_the_model_and_the_detector(by_brightness: Path) -> None:
+    recognizer = Recognizer(by_brightness, threads=2)
+    sessions = recognizer.model._session, recognizer.detector._session  # type: ignore[attr-defined]
+    assert [session.get_session_options().intra_op_num_threads for session in sessions] == [2, 2]
 
 
 def test_finds_the_astronaut(by_brightness: Path) -> None:
@@ -226,3 +224,38 @@ def test_model_with_other_classes(write_classifier: WriteClassifier, picture: ND
     faces = recognize_boxes(path, [DARK, BRIGHT], picture)
     assert [face.expression.name for face in faces] == ["engaged", "bored"]
     assert list(faces[0].expression.probabilities) == ["bored", "engaged"]
+
+
+def test_recognizer_works_in_a_pool_of_spawned_processes() -> None:
+    recognizer = Recognizer(threads=1)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        (faces,) = pool.map(recognizer, [ASTRONAUT])
+    assert faces == recognizer(ASTRONAUT)
+    assert [face.expression.name for face in faces] == ["happy"]
+
+
+def test_pickled_recognizer_opens_its_files_from_any_folder(
+    by_brightness: Path, yunet_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(by_brightness, tmp_path / "model.onnx")
+    shutil.copy(yunet_file, tmp_path / "yunet.onnx")
+    monkeypatch.chdir(tmp_path)
+    recognizer = Recognizer("model.onnx", "yunet.onnx", threads=1)
+    pickled = pickle.dumps(recognizer)
+    assert len(pickled) < 10_000  # paths instead of weights
+    monkeypatch.chdir("/")
+    assert pickle.loads(pickled)(ASTRONAUT) == recognizer(ASTRONAUT)
+    (tmp_path / "model.onnx").unlink()
+    with pytest.raises(WeightsError, match=r"there is no model file .*model\.onnx"):
+        pickle.loads(pickled)
+
+
+@pytest.mark.parametrize("detector", ["blazeface", "none"])
+def test_copies_of_a_recognizer_recognize_the_same(detector: str) -> None:
+    recognizer = Recognizer("tiny", detector, threads=1)
+    assert copy.deepcopy(recognizer)(ASTRONAUT) == recognizer(ASTRONAUT)
+
+
+def test_pickled_session_keeps_its_threads(by_brightness: Path) -> None:
+    session = pickle.loads(pickle.dumps(open_session(by_brightness, threads=3)))
+    assert session.get_session_options().intra_op_num_threads == 3
