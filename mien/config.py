@@ -5,20 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from mien.errors import ConfigError, shortened
+from mien.errors import ConfigError, shortened, shortened_path
+from mien.parsing import MAX_TOML_BYTES, parse_toml
 from mien.validation import STRICT, Section
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 MAX_SIZE = 1024
 """Largest height and width of a network's input, pixels."""
@@ -268,11 +263,14 @@ def read_table(path: str | Path) -> dict[str, Any]:
         ConfigError: The file cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the config {path} cannot be read: {error}") from None
-    except (ValueError, RecursionError) as error:  # also numbers with too many digits and too many nested brackets
-        raise ConfigError(f"{path} is not TOML: {error}") from None
+        with Path(path).open("rb") as file:
+            document = file.read(MAX_TOML_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: the path has a null character
+        raise ConfigError(f"the config {shortened_path(path)} cannot be read: {error}") from None
+    try:
+        return parse_toml(document)
+    except ValueError as error:  # also numbers with too many digits
+        raise ConfigError(f"{shortened_path(path)} cannot be read as TOML: {shortened(error)}") from None
 
 
 def overridden(table: dict[str, Any], overrides: tuple[str, ...], path: str | Path) -> dict[str, Any]:
@@ -296,8 +294,8 @@ def overridden(table: dict[str, Any], overrides: tuple[str, ...], path: str | Pa
 
 def _parsed(text: str) -> object:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+        return parse_toml(f"value = {text}".encode())["value"]
+    except ValueError:
         return text
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError, require
 from mien.files import replaced
+from mien.parsing import parse_json
 from mien.types import Predictions
 
 FORMAT = "mien-predictions-1"
@@ -214,7 +215,7 @@ def _description(file: Any, path: Path) -> dict[str, Any]:
     if stored is None:
         raise DataError(f"{path} does not hold predictions of mien: its metadata has no {FORMAT}")
     try:
-        description = json.loads(stored)
+        description = parse_json(stored)
         classes, metadata = description["classes"], description["metadata"]
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{path} is damaged: its {FORMAT} must be JSON with classes and metadata") from None

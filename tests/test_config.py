@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import typing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import tomli_w
 from mien import config as configs
 from mien.config import AugmentConfig, Config, DataConfig, LossConfig, NetworkConfig, TrainingConfig
 from mien.errors import ConfigError
+from mien.parsing import MAX_TOML_BYTES
 from mien.validation import TYPE_NAMES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -178,19 +180,55 @@ def test_every_number_has_two_bounds_and_every_type_has_a_name() -> None:
 def test_unreadable_file_raises(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"the config .*absent\.toml cannot be read"):
         configs.load(tmp_path / "absent.toml")
-    with pytest.raises(ConfigError, match=r"run\.toml is not TOML: .*line 2"):
+    with pytest.raises(ConfigError, match=r"run\.toml cannot be read as TOML: .*line 2"):
         configs.load(write(tmp_path / "run.toml", "[training]\nepochs =\nseed = 1\n"))
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"binary\.toml cannot be read as TOML: 'utf-8' codec can't decode"):
         configs.load(tmp_path / "binary.toml")
 
 
 @pytest.mark.parametrize("value", ["[" * 5000, "9" * 5000], ids=["nested brackets", "digits"])
 def test_toml_that_exhausts_the_parser_raises(tmp_path: Path, value: str) -> None:
-    with pytest.raises(ConfigError, match=r"run\.toml is not TOML"):
+    with pytest.raises(ConfigError, match=r"run\.toml cannot be read as TOML"):
         configs.load(write(tmp_path / "run.toml", f"a = {value}"))
     with pytest.raises(ConfigError, match=r"training\.epochs must be a whole number, got"):
         configs.load(write(tmp_path / "run.toml", ""), (f"training.epochs={value}",))
+
+
+DEEP = {
+    "brackets": "a = " + "[" * 17 + "]" * 17,
+    "tables": "a = " + "{b = " * 17 + "1" + "}" * 17,
+    "dotted key": ".".join(["a"] * 50_000) + " = 1",
+    "dotted key with spaces and quotes": " . ".join(['"a"', "'b.c'"] * 20_000) + " = 1",
+    "dotted header": f"[{'.'.join(['a'] * 50_000)}]",
+}
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
+def test_config_nested_too_deep_raises_at_once(tmp_path: Path, text: str) -> None:
+    """A dotted key of 100 KB took 7 GB: the time and memory of the parser grow with the square of its dots."""
+    start = time.process_time()
+    with pytest.raises(
+        ConfigError, match=r"run\.toml cannot be read as TOML: it has more than the 16 levels of nesting"
+    ):
+        configs.load(write(tmp_path / "run.toml", text))
+    assert time.process_time() - start < 1
+    with pytest.raises(ConfigError, match=r"data\.path must be a string, got|--set expects|unknown key"):
+        configs.load(write(tmp_path / "run.toml", ""), ("data.path=[]", text))
+
+
+def test_brackets_and_dots_in_strings_and_comments_are_not_nesting(tmp_path: Path) -> None:
+    noise = "[" * 100 + "." * 100
+    text = f'[data] # {noise}\npath = "\\"{noise}"\nferplus = \'{noise}\'\n[network]\nweights = """\n"{noise}\n"""\n'
+    config = configs.load(write(tmp_path / "run.toml", text))
+    assert (config.data.path, config.data.ferplus, config.network.weights) == (f'"{noise}', noise, f'"{noise}\n')
+
+
+def test_config_above_the_largest_size_raises(tmp_path: Path) -> None:
+    for path in (write(tmp_path / "run.toml", "#" * (MAX_TOML_BYTES + 1)), Path("/dev/zero")):
+        with pytest.raises(ConfigError, match="cannot be read as TOML: it has more than the 1,048,576 bytes allowed"):
+            configs.load(path)
+    assert configs.load(write(tmp_path / "run.toml", "#" * MAX_TOML_BYTES)) == Config()
 
 
 def test_teachers_are_a_list_of_strings(tmp_path: Path) -> None:

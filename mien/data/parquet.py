@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from mien.data.folders import SPLIT_FOLDERS
 from mien.data.pictures import files, read_face
 from mien.errors import DataError, ImageError, error_text, require, shortened
 from mien.labels import SPLITS, USAGES
+from mien.parsing import parse_json
 
 BATCH_ROWS = 1024
 """Rows held in memory as Python objects at once."""
@@ -104,7 +104,7 @@ def _rows(file: Path) -> Iterator[Row]:
 def _header_names(metadata: dict[bytes, bytes], name: str) -> Sequence[str]:
     """Returns class names by number from the header that Hugging Face's `datasets` writes; empty without one."""
     try:
-        names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
+        names = parse_json(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, TypeError, ValueError):
         return ()
     if not (isinstance(names, list) and names and all(isinstance(each, str) and each for each in names)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from mien.evaluation import figures, training_curves
 from mien.evaluation.metrics import METRICS, Metrics
 from mien.explain.faces_figure import MAX_FACES
 from mien.labels import class_colours
+from mien.parsing import parse_json
 from mien.types import Predictions
 
 METRICS_FILE = "metrics.json"
@@ -109,7 +109,7 @@ def read_metrics(folder: Path, weights: str, data: str) -> dict[str, dict[str, f
     metrics = {}
     for file in sorted(folder.glob(f"*/{METRICS_FILE}")):
         try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
+            stored = parse_json(file.read_text(encoding="utf-8"))
             if (stored["weights"], Path(stored["data"]).name) == (weights, data):
                 metrics[file.parent.name] = {name: stored[name] for name in ("n", *METRICS)}
         except (ValueError, KeyError, TypeError) as error:

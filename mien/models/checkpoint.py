@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mien.errors import WeightsError, error_text
 from mien.files import replaced
+from mien.parsing import parse_json
 
 FORMAT = "mien-checkpoint-1"
 """The key of the safetensors metadata that holds the JSON state.
@@ -62,7 +63,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if FORMAT not in metadata:
         raise WeightsError(f"{path} is not a checkpoint of mien: its metadata has no {FORMAT}")
     try:
-        state = json.loads(metadata[FORMAT])
+        state = parse_json(metadata[FORMAT])
     except ValueError as error:
         raise WeightsError(f"{path} is damaged: its {FORMAT} is not JSON ({error})") from None
     if not isinstance(state, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from mien.deprecation import moved_names
 from mien.errors import WeightsError, require, shortened
 from mien.models.session import open_session
 from mien.models.zoo import DEFAULT_MODEL, find_model
+from mien.parsing import parse_json
 from mien.preprocess import Preprocessing
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _parse_metadata(stored: str | None, path: Path) -> dict[str, Any]:
     if stored is None:
         raise WeightsError(f"{path} has no {METADATA_KEY} metadata: use a file written by mien export")
     try:
-        metadata = json.loads(stored)
+        metadata = parse_json(stored)
     except ValueError:
         metadata = None
     if not isinstance(metadata, dict):

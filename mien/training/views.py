@@ -29,6 +29,7 @@ from mien.data.folds import folds_of
 from mien.errors import ConfigError, DataError
 from mien.files import replaced
 from mien.models.torch_model import TorchModel
+from mien.parsing import parse_json
 from mien.preprocess import Preprocessing
 
 FORMAT = "mien-views-1"
@@ -113,7 +114,7 @@ class TeacherViews:
         """
         try:
             with safetensors.safe_open(path, "pt") as file:
-                state = json.loads((file.metadata() or {})[FORMAT])
+                state = parse_json((file.metadata() or {})[FORMAT])
                 views = cls(
                     AugmentConfig(**state["augment"]),
                     int(state["seed"]),

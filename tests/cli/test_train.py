@@ -78,7 +78,7 @@ def test_own_faces_keep_the_size_of_the_network_input(mien, user_cache, tmp_path
         ("[network]\nname = 'resmask'", ["unknown network resmask", "resmasking"]),
         ("[data]\npath = 'nowhere.tar.gz'", ["nowhere.tar.gz does not exist"]),
         ("[loss]\nferplus = 0.5", ["data.ferplus is empty"]),
-        ("[training", ["mine.toml is not TOML"]),
+        ("[training", ["mine.toml cannot be read as TOML"]),
     ],
 )
 def test_bad_config_gives_one_sentence(mien, text, words, fer2013_csv, user_cache, tmp_path, monkeypatch):
