@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
-import lzma
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.data.archive import DAMAGE, open_csv
 from mien.data.classes import encode_labels
 from mien.data.dataset import FaceDataset
-from mien.data.pictures import SUFFIXES, is_junk
-from mien.errors import DataError, shortened
+from mien.errors import DataError, error_text, shortened
 from mien.labels import EXPRESSIONS, SPLITS, USAGES
 
 SIZE = 48
@@ -32,21 +24,11 @@ PUBLISHED_COUNTS = {
 }
 """Split -> number of faces of each class, by class id, as published with the challenge."""
 
-CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
-"""Names of the CSV file inside archives, in lower case."""
-
-ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz"})
-"""Suffixes of archives, in lower case."""
-
 MAX_NAME = 60
 """Most characters of a class name: more is another column or a damaged row."""
 
 _IDS = {str(i): i for i in range(len(EXPRESSIONS))}
 _SPLIT_IDS = {usage: SPLITS.index(split) for usage, split in USAGES.items()}
-_DAMAGE = (
-    OSError, EOFError, UnicodeDecodeError, csv.Error, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-    KeyError,  # a link inside an archive to a missing file
-)  # fmt: skip
 
 
 def read(path: Path) -> FaceDataset:
@@ -63,8 +45,8 @@ def read(path: Path) -> FaceDataset:
     splits: list[int] = []
     name = path.name
     try:
-        with _open_csv(path) as (stream, name):
-            rows = csv.reader(stream)
+        with open_csv(path) as (lines, name):
+            rows = csv.reader(lines)
             columns = _columns(next(rows, []), name)
             for row in rows:
                 if not row:  # a blank line, as some editors leave at the end
@@ -76,10 +58,10 @@ def read(path: Path) -> FaceDataset:
                 splits.append(_split_id(usage, where))
     except PermissionError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check its permissions") from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(
-            f"{path.name} is damaged or incomplete: reading stopped after {len(labels)} rows of {name} ({error}); "
-            "download it again"
+            f"{path.name} is damaged or incomplete: reading stopped after {len(labels)} rows of {name} "
+            f"({error_text(error)}); download it again"
         ) from None
     if not labels:
         raise DataError(f"{name} has a header but no rows; download it again")
@@ -109,53 +91,6 @@ def check_splits(dataset: FaceDataset) -> None:
                 f"the splits of {dataset.path} are swapped: its {split} rows have the published class counts of "
                 f"{other}; use a copy with the original Usage column"
             )
-
-
-@contextmanager
-def _open_csv(path: Path) -> Iterator[tuple[io.TextIOBase, str]]:
-    """Opens the CSV file in an archive, or the CSV file itself -> (stream, name for messages)."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes[-1:] == [".zip"]:
-        with zipfile.ZipFile(path) as archive:
-            member = _csv_member(archive.namelist(), path)
-            try:
-                packed = archive.open(member)
-            except RuntimeError as error:  # a password, or a compression that this Python was built without
-                raise DataError(f"{path.name}:{member} cannot be unpacked: {error}; unpack it yourself") from None
-            with packed, io.TextIOWrapper(packed, "utf-8-sig", newline="") as stream:
-                yield stream, f"{path.name}:{member}"
-    elif suffixes[-2:] == [".csv", ".gz"]:
-        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as stream:
-            yield stream, path.name
-    elif suffixes[-1:] and suffixes[-1] in ARCHIVE_SUFFIXES:
-        with tarfile.open(path) as archive:
-            members = []
-            for entry in archive:  # stops at the CSV file: nothing after it needs unpacking
-                members.append(entry.name)
-                if _is_csv(entry.name) and (data := archive.extractfile(entry)):
-                    with data, io.TextIOWrapper(data, "utf-8-sig", newline="") as stream:
-                        yield stream, f"{path.name}:{entry.name}"
-                    return
-            _csv_member(members, path)
-    else:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            yield stream, path.name
-
-
-def _is_csv(member: str) -> bool:
-    parts = PurePosixPath(member).parts
-    return bool(parts) and parts[-1].lower() in CSV_NAMES and not any(map(is_junk, parts))
-
-
-def _csv_member(members: list[str], path: Path) -> str:
-    for member in members:
-        if _is_csv(member):
-            return member
-    if any(PurePosixPath(member).suffix.lower() in SUFFIXES for member in members):
-        raise DataError(
-            f"{path.name} holds pictures instead of {CSV_NAMES[0]}; unpack it and name the folder of pictures"
-        )
-    raise DataError(f"{path.name} holds none of {', '.join(CSV_NAMES)}; is it the FER2013 archive?")
 
 
 def _columns(header: list[str], name: str) -> tuple[int, int, int]:

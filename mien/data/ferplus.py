@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.data.archive import read_lines
 from mien.data.dataset import FaceDataset
-from mien.errors import DataError, shortened
+from mien.errors import DataError, error_text, shortened
 from mien.labels import EIGHT_EXPRESSIONS, EXPRESSIONS, FERPLUS_COLUMNS, FERPLUS_OTHERS, USAGES
 
 COLUMNS = (*FERPLUS_COLUMNS, *FERPLUS_OTHERS)
@@ -81,18 +83,19 @@ def read_votes(dataset: FaceDataset, path: Path) -> NDArray[np.int64]:
     Raises:
         DataError: The file is not FER+, or its rows are not those of the data set.
     """
+    needed, source_rows = ("Usage", *COLUMNS), int(dataset.index.max()) + 1
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream))
+        with path.open("rb") as stream:
+            reader = csv.DictReader(read_lines(stream, path.name))
+            rows = list(islice(reader, source_rows))
+            count = len(rows) + sum(1 for _ in reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"the FER+ file {path} cannot be read: {error}; expected fer2013new.csv") from None
-    needed = ("Usage", *COLUMNS)
+        raise DataError(f"the FER+ file {path} cannot be read: {error_text(error)}; expected fer2013new.csv") from None
     if not rows or not rows[0].keys() >= set(needed):
         raise DataError(f"{path.name} is not FER+'s fer2013new.csv: it must have the columns {', '.join(needed)}")
-    source_rows = int(dataset.index.max()) + 1
-    if len(rows) < source_rows or (len(dataset) == source_rows and len(rows) > source_rows):
+    if count < source_rows or (len(dataset) == source_rows and count > source_rows):
         raise DataError(
-            f"FER+ is joined row by row: {path.name} has {len(rows)} rows and the data has {source_rows}; "
+            f"FER+ is joined row by row: {path.name} has {count} rows and the data has {source_rows}; "
             "join it to the whole fer2013.csv in its original order"
         )
     usages = list(USAGES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import sys
 import zipfile
 import zlib
@@ -16,6 +17,7 @@ from platformdirs import user_cache_path
 
 from mien.data import fer2013, folders, parquet
 from mien.data import ferplus as ferplus_votes
+from mien.data.archive import ARCHIVE_SUFFIXES, CSV_NAMES
 from mien.data.classes import LabelOptions, apply_options
 from mien.data.dataset import FaceDataset
 from mien.data.pictures import SUFFIXES, files
@@ -29,8 +31,14 @@ if TYPE_CHECKING:
 FORMAT = "3"
 """Version of the cached copies; raise it when the same file is read differently."""
 
-CHALLENGE_FILES = (*fer2013.CSV_NAMES, "fer2013.tar.gz", "fer2013.zip")
+CHALLENGE_FILES = (*CSV_NAMES, "fer2013.tar.gz", "fer2013.zip")
 """Files that make a folder FER2013's own, unpacked or as downloaded, rather than a folder of pictures."""
+
+_DAMAGE = (
+    OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, MemoryError,
+    RuntimeError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy raises for a damaged copy; RuntimeError includes an unknown compression and encryption."""
 
 _CACHED = ("images", "targets", "splits", "index", "classes")
 
@@ -112,7 +120,7 @@ def _detect_format(source: Path) -> tuple[str, Path]:
         return "parquet", source
     if suffix == ".csv":
         return "csv", source
-    if suffix in fer2013.ARCHIVE_SUFFIXES:
+    if suffix in ARCHIVE_SUFFIXES:
         return "archive", source
     raise DataError(
         f"{source.name} is in no known format; expected .csv, .tar.gz, .zip, .parquet or a folder of pictures"
@@ -140,7 +148,7 @@ def _read_cached(data_format: str, source: Path, size: int) -> FaceDataset:
                 return FaceDataset(**fields | {"classes": tuple(fields["classes"].tolist())})
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         pass  # there is no copy yet, or there can be none
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
+    except _DAMAGE:
         print(f"mien: the cached copy {file} is damaged, reading {source} again", file=sys.stderr)
     dataset = _read(data_format, source, size)
     try:

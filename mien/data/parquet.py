@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from mien.errors import DataError, ImageError, error_text, require, shortened
 from mien.labels import SPLITS, USAGES
 from mien.parsing import parse_json
 
+MARK = b"PAR1"
+"""The first and the last four bytes of a Parquet file."""
 BATCH_ROWS = 1024
 """Rows held in memory as Python objects at once."""
 
@@ -82,6 +85,8 @@ def read(path: Path, size: int = 48) -> FaceDataset:
 
 def _rows(file: Path) -> Iterator[Row]:
     arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
+    _check_marks(file)
+    number = 0
     try:
         with parquet.ParquetFile(file) as opened:
             schema = opened.schema_arrow
@@ -97,8 +102,28 @@ def _rows(file: Path) -> Iterator[Row]:
                 for row in batch.to_pylist():
                     # An empty cell is an error, while None means that the file has no such column.
                     yield Row(row["image"], row["label"], (row[split] or "") if split else None, names)
-    except (OSError, ValueError, arrow.ArrowException) as error:
-        raise DataError(f"the Parquet file {file} cannot be read: {error_text(error)}; download it again") from None
+                    number += 1
+    except (OSError, ValueError, OverflowError, MemoryError, arrow.ArrowException):
+        # Arrow's messages describe the format's inside, which helps nobody who only downloaded the file.
+        raise DataError(
+            f"the Parquet file {file} is damaged: reading stopped after {number} rows; download it again"
+        ) from None
+
+
+def _check_marks(file: Path) -> None:
+    """Checks the four bytes with which a Parquet file starts and ends."""
+    if not file.is_file():
+        raise DataError(f"{file} is a pipe, a device or a folder; expected a Parquet file")
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(len(MARK))
+            stream.seek(-min(len(MARK), file.stat().st_size), os.SEEK_END)
+            end = stream.read()
+    except OSError as error:
+        raise DataError(f"the Parquet file {file} cannot be read: {error_text(error)}; check its permissions") from None
+    if start != MARK or end != MARK:
+        problem = "is cut off" if start == MARK else "is not a Parquet file"
+        raise DataError(f"{file} {problem}: it must start and end with {MARK.decode()}; download it again")
 
 
 def _header_names(metadata: dict[bytes, bytes], name: str) -> Sequence[str]:

@@ -178,9 +178,15 @@ def test_damaged_file_raises(tmp_path: Path) -> None:
     whole = path.read_bytes()
     damaged = bytearray(whole)
     damaged[4:60] = np.random.default_rng(0).bytes(56)
-    for data in (b"", b"not parquet at all", whole[: len(whole) // 2], bytes(damaged)):
+    for data, words in (
+        (b"", r"a\.parquet is not a Parquet file: it must start and end with PAR1; download it again$"),
+        (b"not parquet at all", r"a\.parquet is not a Parquet file"),
+        (whole[: len(whole) // 2], r"a\.parquet is cut off: it must start and end with PAR1"),
+        (bytes(damaged), r"a\.parquet is damaged: reading stopped after 0 rows; download it again$"),
+        (b"PAR1" + b"\xff" * 100 + b"PAR1", r"a\.parquet is damaged: reading stopped after 0 rows; download it again$"),
+    ):
         path.write_bytes(data)
-        with pytest.raises(DataError, match=r"the Parquet file .*a\.parquet cannot be read"):
+        with pytest.raises(DataError, match=words):
             load(path, cache=False)
 
 
