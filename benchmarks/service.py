@@ -30,6 +30,7 @@ from PIL import Image
 from mien.cores import usable_cores
 from mien.data.pictures import find_pictures
 from mien.recognition import batch
+from mien.recognition.parts import PictureList
 from mien.recognition.recognizer import Recognizer
 from mien.service.batching import Batcher, Picture
 from mien.service.settings import Limits
@@ -94,15 +95,15 @@ def load(port: int, encoded: bytes, clients: int, requests: int) -> Load:
 
 def offline(encoded: bytes, pictures: int, workers: int) -> float:
     """Measures the pictures per second of `mien recognize DIR -o faces.parquet`."""
-    recognizer = Recognizer(threads=1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "pictures"
         folder.mkdir()
         for number in range(pictures):
             (folder / f"{number:06}.jpg").write_bytes(encoded)
-        work = batch.BatchJob(find_pictures([folder]), Path(name) / "faces.parquet", {})
+        listed = PictureList(map(str, find_pictures([folder])), batch.PICTURES_PER_PART)
+        output, faces = Path(name) / "faces.parquet", batch.FaceRecognizer()
         started = time.perf_counter()
-        batch.recognize(work, recognizer, workers, lambda done: None)
+        batch.recognize_to_file(listed, output, faces, workers, lambda counts: None)
         return pictures / (time.perf_counter() - started)
 
 

@@ -1,126 +1,292 @@
-"""Recognises any number of pictures into one Parquet file, and resumes after an interruption."""
+"""Recognises any number of pictures into Parquet files, in many processes, and resumes after an interruption."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from mien.errors import ConfigError, ImageError, require
-from mien.files import printable, replaced, write_text
-from mien.recognition import photo, records
+import mien
+from mien.detection import DEFAULT_DETECTOR
+from mien.detection.registry import DETECTORS
+from mien.errors import ConfigError, ImageError, require, shortened, shortened_path
+from mien.files import printable, replaced
+from mien.models.zoo import DEFAULT_MODEL, find_model
+from mien.recognition import parts, photo, records
+from mien.recognition.parts import Counts, Part, PartsFolder, PictureList
 from mien.recognition.recognizer import Recognizer
+from mien.recognition.storage import LocalFolder, read_picture
+from mien.recognition.workers import ATTEMPTS, Outcome, in_processes
 
-PICTURES_PER_PART = 256
-"""The most pictures that an interruption causes to be recognised again."""
+PICTURES_PER_PART = 32
+"""Pictures of a part of one Parquet file: few, so that all workers are busy until the end."""
+ROWS_PER_GROUP = 2**16
+"""Rows of a row group of the Parquet file."""
 
-
-@dataclass(frozen=True)
-class BatchJob:
-    """The pictures to recognise and the file to write.
-
-    Attributes:
-        pictures: Paths, in the order of the rows.
-        output: The Parquet file.
-        settings: The model and the detector, by name and digest. A job is resumed only with the same settings.
-    """
-
-    pictures: tuple[Path, ...]
-    output: Path
-    settings: dict[str, str]
-
-    @property
-    def parts_folder(self) -> Path:
-        """The folder of the parts that are finished."""
-        return self.output.with_name(f"{self.output.name}.parts")
-
-    @property
-    def plan(self) -> str:
-        """A text that is the same for the same pictures and settings; it is stored with the parts."""
-        names = hashlib.sha256("\0".join(map(os.fspath, self.pictures)).encode("utf-8", "surrogateescape"))
-        plan = {"pictures": len(self.pictures), "names": names.hexdigest(), "a_part": PICTURES_PER_PART}
-        return json.dumps(plan | self.settings, indent=2) + "\n"
+Executor = Callable[[Callable[[], Callable[[Part], Counts]], Iterable[Part]], Iterator[Outcome[Part, Counts]]]
+"""Runs a function on parts, as `mien.recognition.workers.in_processes` does."""
 
 
-def recognize(job: BatchJob, recognizer: Recognizer, workers: int, on_progress: Callable[[int], object]) -> Path:
-    """Recognises all pictures of a job, or those that an interrupted call has not recognised.
+class FaceRecognizer:
+    """Recognises tables of pictures into tables of faces, for engines that send batches of a table to their workers.
 
-    The file has one row per face, with the columns of `mien recognize --csv` and `width`, `height` and `error`. A
-    picture without faces has one row with an empty `face`. An unreadable picture has one row, and its `error` gives
-    the reason. The file is the same whether or not the job was interrupted.
+    It can be pickled; each process opens the model when it needs it.
 
     Args:
-        job: The pictures and the output file.
-        recognizer: A recogniser with one thread, because the workers share the pictures.
-        workers: Threads.
-        on_progress: Called with the number of pictures that are finished.
+        model: The name of a shipped model, or the path of an .onnx file that `mien export` wrote.
+        detector: A name in `mien.detection.registry.DETECTORS`, or the path of a YuNet .onnx file.
+        threads: CPU threads; 1 is the best if there are as many workers as cores.
+    """
 
-    Returns:
-        The path of the file.
+    def __init__(
+        self, model: str | Path = DEFAULT_MODEL, detector: str | Path = DEFAULT_DETECTOR, threads: int = 1
+    ) -> None:
+        self.model, self.detector, self.threads = str(model), str(detector), threads
+
+    @cached_property
+    def recognizer(self) -> Recognizer:
+        """The recogniser of this process.
+
+        Raises:
+            WeightsError: The model or the detector is missing, damaged, or cannot be downloaded.
+            ConfigError: There is no detector of that name.
+        """
+        return Recognizer(self.model, self.detector, self.threads)
+
+    @cached_property
+    def schema(self) -> Any:
+        """The pyarrow.Schema of the faces: `path`, `width`, `height`, `error` and the columns of `--csv`.
+
+        A picture without faces has one row with an empty `face`. An unreadable picture has one row, and its `error`
+        gives the reason.
+        """
+        path_column, *face_columns = records.column_names(self.recognizer.model.classes)
+        return records.parquet_schema((path_column, "width", "height", "error", *face_columns))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self.model, "detector": self.detector, "threads": self.threads}
+
+    def __call__(self, batch: Any) -> Any:
+        """Recognises the pictures of a batch.
+
+        Args:
+            batch: A pyarrow.Table or RecordBatch, a pandas.DataFrame, or a dictionary of arrays. Its column `path` has
+                paths or URLs. If it also has a column `bytes`, that has the content of the picture files.
+
+        Returns:
+            The faces in the form of the batch, with the columns of `schema`.
+
+        Raises:
+            ConfigError: The batch has no column `path`.
+        """
+        pyarrow = require("pyarrow", "batch")
+        columns = batch.schema.names if hasattr(batch, "schema") else list(batch)
+        if "path" not in columns:
+            raise ConfigError(f"a batch needs the column path, and its columns are {shortened(', '.join(columns))}")
+        rows = self._rows(_values(batch["path"]), _values(batch["bytes"]) if "bytes" in columns else None)
+        if isinstance(batch, pyarrow.RecordBatch):
+            return pyarrow.RecordBatch.from_pylist(rows, self.schema)
+        table = pyarrow.Table.from_pylist(rows, self.schema)
+        if isinstance(batch, pyarrow.Table):
+            return table
+        if isinstance(batch, dict):
+            return {name: table[name].to_numpy() for name in table.column_names}
+        return table.to_pandas()
+
+    def table(self, paths: Sequence[str]) -> Any:
+        """Recognises the pictures at paths or URLs into a pyarrow.Table with the columns of `schema`."""
+        return require("pyarrow", "batch").Table.from_pylist(self._rows(paths), self.schema)
+
+    def _rows(self, paths: Sequence[str], contents: Sequence[bytes] | None = None) -> list[dict[str, Any]]:
+        """Returns the rows of pictures, whose content is given or else read."""
+        if contents is None:
+            return [row for path in paths for row in self._rows_of_picture(path, None)]
+        return [row for picture in zip(paths, contents, strict=True) for row in self._rows_of_picture(*picture)]
+
+    def _rows_of_picture(self, picture: str, content: bytes | None) -> list[dict[str, Any]]:
+        """Recognises a picture and returns its rows, of which there is always at least one."""
+        path = printable(picture)
+        try:
+            source = read_picture(picture) if content is None else content
+            image_rgb = photo.read(source, name=shortened_path(picture))
+            faces = self.recognizer(image_rgb)
+        except ImageError as error:
+            return [{"path": path, "error": printable(str(error))}]
+        record = records.to_record(path, image_rgb, faces)
+        size = {"width": record["width"], "height": record["height"]}
+        return [size | row for row in records.to_rows(record)] or [size | {"path": path}]
+
+
+def _values(column: Any) -> list[Any]:
+    """Returns the values of a column of Arrow, pandas or NumPy."""
+    return list(column.to_pylist() if hasattr(column, "to_pylist") else column)
+
+
+class PartRecognizer:
+    """Recognises a part of a list and writes it into a folder: the function that every executor runs.
+
+    Args:
+        faces: Opened here, in the process that runs this.
+        folder: Where the parts are written.
+    """
+
+    def __init__(self, faces: FaceRecognizer, folder: PartsFolder) -> None:
+        self.faces, self.folder = faces, folder
+        _ = faces.schema  # opens the model
+
+    def __call__(self, part: Part) -> Counts:
+        """Recognises a part.
+
+        Raises:
+            OSError: A place of pictures cannot be reached, or the folder cannot be written.
+        """
+        table = self.faces.table(part.pictures)
+        faces, errors = (table.num_rows - table[name].null_count for name in ("face", "error"))
+        counts = Counts(len(part.pictures), faces, errors)
+        self.folder.write(part.number, table, counts)
+        return counts
+
+
+def recognize_to_file(
+    pictures: PictureList,
+    output: Path,
+    faces: FaceRecognizer,
+    workers: int,
+    on_progress: Callable[[Counts], object],
+) -> Counts:
+    """Recognises pictures into one Parquet file, in several processes.
+
+    Parts that are finished stand in the folder of `parts_folder` until all are. An interrupted call is resumed by
+    calling it again. The file is the same whatever the number of processes, and whether or not it was interrupted.
+
+    Args:
+        pictures: The pictures, in the order of the rows.
+        output: The Parquet file.
+        faces: With one thread, because the workers share the pictures.
+        workers: Processes.
+        on_progress: Called with the counts of all parts that are finished.
 
     Raises:
-        ConfigError: The folder of parts belongs to another job.
+        ConfigError: The folder of parts belongs to another job or to someone else, or another process is writing there.
+        DataError: A part of an interrupted call is damaged.
         OSError: The disk is full or the folder is not writable; finished parts are kept.
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: pyarrow or filelock is not installed.
     """
-    parquet = require("pyarrow.parquet", "batch")
-    path_column, *face_columns = records.column_names(recognizer.model.classes)
-    schema = records.parquet_schema((path_column, "width", "height", "error", *face_columns))
-    _start(job)
-    starts = range(0, len(job.pictures), PICTURES_PER_PART)
-    with ThreadPoolExecutor(workers) as pool:
-        for start in starts:
-            part = _part_path(job, start)
-            pictures = job.pictures[start : start + PICTURES_PER_PART]
-            if not part.exists():
-                rows_of_pictures = pool.map(lambda picture: _rows(picture, recognizer), pictures)
-                _write_part(part, [row for rows in rows_of_pictures for row in rows], schema)
-            on_progress(start + len(pictures))
-    with replaced(job.output) as whole, parquet.ParquetWriter(whole, schema, compression="zstd") as writer:
-        for start in starts:
-            writer.write_table(parquet.read_table(_part_path(job, start), partitioning=None))
-    shutil.rmtree(job.parts_folder)
-    return job.output
+    about = manifest(pictures, faces)
+    folder = PartsFolder(LocalFolder(parts_folder(output)), about)
+    with _sole_process(folder, output):
+        total = recognize_parts(pictures, folder, faces, partial(in_processes, workers=workers), on_progress)
+        _join(folder, pictures.part_count, output, faces.schema.with_metadata(parts.metadata(about)))
+        folder.remove()
+    return total
 
 
-def _start(job: BatchJob) -> None:
-    """Creates the folder of parts, or checks that it belongs to this job."""
-    plan = job.parts_folder / "plan.json"
-    if not plan.exists():
-        shutil.rmtree(job.parts_folder, ignore_errors=True)  # parts without a plan may belong to other pictures
-        job.parts_folder.mkdir(parents=True, exist_ok=True)
-        write_text(plan, job.plan)
-    elif plan.read_text(encoding="utf-8") != job.plan:
-        raise ConfigError(
-            f"the unfinished run in {job.parts_folder} used other pictures, another model or another detector: remove "
-            "the folder to start again, or choose another output file"
-        )
+def recognize_parts(
+    pictures: PictureList,
+    folder: PartsFolder,
+    faces: FaceRecognizer,
+    executor: Executor,
+    on_progress: Callable[[Counts], object],
+) -> Counts:
+    """Recognises the parts of a list that a folder lacks, each into a file of its own.
+
+    A part that fails ATTEMPTS times becomes rows with its error.
+
+    Args:
+        pictures: The list.
+        folder: Where the parts are written.
+        faces: The recogniser.
+        executor: Runs the parts.
+        on_progress: Called with the counts of all parts that are finished.
+
+    Returns:
+        The counts of all parts.
+
+    Raises:
+        ConfigError: The folder belongs to another job or to someone else.
+        DataError: A part is damaged.
+        OSError: The folder cannot be written.
+    """
+    pyarrow = require("pyarrow", "batch")
+    finished = folder.open()
+    total = sum(finished.values(), Counts())
+    on_progress(total)
+    missing = (part for part in pictures.parts() if part.number not in finished)
+    for outcome in executor(partial(PartRecognizer, faces, folder), missing):
+        counts = outcome.result
+        if counts is None:
+            part, size = outcome.task, len(outcome.task.pictures)
+            rows = parts.error_rows(part, f"the part with this picture failed {ATTEMPTS} times: {outcome.error}")
+            counts = Counts(size, 0, size, failed_parts=1)
+            folder.write(part.number, pyarrow.Table.from_pylist(rows, faces.schema), counts)
+        total += counts
+        on_progress(total)
+    return total
 
 
-def _part_path(job: BatchJob, start: int) -> Path:
-    return job.parts_folder / f"{start:09}.parquet"
+def manifest(pictures: PictureList, faces: FaceRecognizer) -> dict[str, Any]:
+    """Returns what identifies a job; see `mien.recognition.parts.DIFFERENCES`.
+
+    Raises:
+        WeightsError: The model cannot be opened.
+    """
+    detector = faces.detector
+    return {
+        "mien": mien.__version__,
+        "pictures": pictures.count,
+        "list": pictures.digest,
+        "parts": pictures.part_count,
+        "pictures_per_part": pictures.pictures_per_part,
+        "model": faces.model,
+        "model_sha256": _sha256(find_model(faces.model)),
+        "weights": faces.recognizer.model.digest,
+        "detector": detector if detector in DETECTORS else _sha256(Path(detector)),
+    }
 
 
-def _rows(picture: Path, recognizer: Recognizer) -> list[dict[str, Any]]:
-    """Recognises a picture and returns its rows, of which there is always at least one."""
-    path = printable(os.fspath(picture))
+def parts_folder(output: Path) -> Path:
+    """Returns the folder of the parts that are finished."""
+    return output.with_name(f"{output.name}.parts")
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _sole_process(folder: PartsFolder, output: Path) -> Iterator[None]:
+    """Locks the folder of parts of an output.
+
+    Raises:
+        ConfigError: The folder is someone else's, or another process is recognising into the output.
+    """
+    filelock = require("filelock", "batch")
+    folder.check_ownership()  # before anything is written there
+    folder.folder.create()
+    lock = filelock.FileLock(parts_folder(output) / parts.LOCK)
     try:
-        image_rgb = photo.read(picture)
-        faces = recognizer(image_rgb)
-    except ImageError as error:
-        return [{"path": path, "error": printable(str(error))}]
-    record = records.to_record(path, image_rgb, faces)
-    size = {"width": record["width"], "height": record["height"]}
-    return [size | row for row in records.to_rows(record)] or [size | {"path": path}]
+        held = lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise ConfigError(
+            f"another mien process is recognising pictures into {shortened_path(output)}: wait until it ends, or "
+            "choose another output"
+        ) from None
+    with held:
+        yield
 
 
-def _write_part(path: Path, rows: list[dict[str, Any]], schema: Any) -> None:
+def _join(folder: PartsFolder, count: int, output: Path, schema: Any) -> None:
+    """Writes all parts, in order, into one Parquet file."""
     pyarrow, parquet = require("pyarrow", "batch"), require("pyarrow.parquet", "batch")
-    with replaced(path) as part:
-        parquet.write_table(pyarrow.Table.from_pylist(rows, schema), part, compression="zstd")
+    waiting: list[Any] = []
+    rows = 0
+    with replaced(output) as whole, parquet.ParquetWriter(whole, schema, compression="zstd") as writer:
+        for number in range(count):
+            waiting.append(folder.read(number))
+            rows += waiting[-1].num_rows
+            if rows >= ROWS_PER_GROUP or number == count - 1:
+                writer.write_table(pyarrow.concat_tables(waiting).cast(schema).combine_chunks())
+                waiting, rows = [], 0
