@@ -2,19 +2,14 @@
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from mien.cli import archive
 from mien.cli.options import AsJson, DetectorName, Model, Threads, console
 from mien.detection import DEFAULT_DETECTOR
-
-if TYPE_CHECKING:
-    from mien.recognition.parts import Counts
 
 
 def recognize(
@@ -50,7 +45,7 @@ def recognize(
     if output and output.suffix == ".parquet":
         if as_json or as_csv:
             raise typer.BadParameter(f"all results are written to {output}: leave out --json and --csv")
-        _recognize_to_parquet(output, photos, model, detector, workers or threads)
+        archive.recognize_to_file(output, map(os.fspath, photos), model, detector, workers or threads)
         return
 
     from mien.errors import ImageError
@@ -94,41 +89,3 @@ def recognize(
             typer.echo(f"written: {copy}")
     if failed:
         raise typer.Exit(2)
-
-
-def _recognize_to_parquet(output: Path, photos: list[Path], model: str, detector: str, workers: int | None) -> None:
-    from mien.cores import usable_cores
-    from mien.recognition import batch
-    from mien.recognition.parts import PictureList
-
-    faces = batch.FaceRecognizer(model, detector)
-    pictures = PictureList(map(os.fspath, photos), batch.PICTURES_PER_PART)
-    try:
-        with _progress_bar(pictures.count) as on_progress:
-            total = batch.recognize_to_file(pictures, output, faces, workers or usable_cores(), on_progress)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; run the same command again to resume from {batch.parts_folder(output)}")
-        raise typer.Exit(130) from None
-    typer.echo(f"written: {output}, {total.pictures:,} pictures")
-
-
-@contextmanager
-def _progress_bar(pictures: int) -> "Iterator[Callable[[Counts], None]]":
-    """Shows pictures, pictures per second, faces, errors and remaining time on the terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    terminal = console()
-    columns = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.fields[counts]}"), TimeRemainingColumn())
-    progress = Progress(*columns, console=terminal, disable=not terminal.is_terminal)
-    task = progress.add_task("", total=pictures, counts="")
-    before: list[tuple[float, int]] = []  # the time and count of the first call, which has those of earlier runs
-
-    def on_progress(counts: "Counts") -> None:
-        before[:] = before or [(time.perf_counter(), counts.pictures)]
-        started, finished = before[0]
-        speed = (counts.pictures - finished) / max(time.perf_counter() - started, 1e-9)
-        text = f"{speed:.1f} pictures/s, {counts.faces:,} faces, {counts.errors:,} errors"
-        progress.update(task, completed=counts.pictures, counts=text)
-
-    with progress:
-        yield on_progress

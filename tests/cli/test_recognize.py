@@ -61,7 +61,8 @@ def test_folder_is_recognized_into_one_parquet_file(mien, unreadable_picture, fa
     for path in (ASTRONAUT, unreadable_picture, faceless_picture):
         (folder / path.name).write_bytes(path.read_bytes())
     code, out, _ = mien("recognize", folder, "-o", tmp_path / "faces.parquet", "--threads", 1)
-    assert (code, out) == (0, f"written: {tmp_path / 'faces.parquet'}, 3 pictures\n")
+    summary = f"written: {tmp_path / 'faces.parquet'}, 3 pictures; 1 could not be read: see the column error\n"
+    assert (code, out) == (0, summary)
     code, out, err = mien("recognize", folder, "--csv", "--threads", 1)
     assert code == 2  # one file is not a picture
     assert_sentence(err, "notes.jpg")
