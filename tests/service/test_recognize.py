@@ -129,7 +129,7 @@ def test_model_with_three_classes_is_served(write_classifier):
         ({"content": b"\xff\xfe{", "headers": AS_JSON}, 400, ["not JSON"]),
         ({"json": ["AAAA"]}, 422, ['{"pictures": ["BASE64", ...]}']),
         ({"json": {"pictures": "AAAA"}}, 422, ['{"pictures": ["BASE64", ...]}']),
-        ({"json": {"pictures": ["AAAA", "no base64"]}}, 422, ["picture 2 is not base64"]),
+        ({"json": {"pictures": ["AAAA", "no base64!"]}}, 422, ["picture 2 is not base64"]),
         ({"json": {"pictures": []}}, 422, ["one or more files named pictures"]),
         ({"files": [("other", ("a.jpg", PICTURE))]}, 422, ["one or more files named pictures"]),
         ({"files": [("pictures", (None, b"text"))]}, 422, ["must be a file"]),
