@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
@@ -12,6 +14,12 @@ from pathlib import Path
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Errors of a full or failing disk, which the system reports without a file name."""
+_CONTROLS_RANGE = "\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069"
+"""Control characters above ASCII's, line separators, and characters that change the direction of text."""
+_CONTROLS = re.compile(f"[\\x00-\\x1f{_CONTROLS_RANGE}]")
+_NOT_PLAIN_JSON = re.compile(f"[{_CONTROLS_RANGE}\\ud800-\\udfff]")
+_OTHER_SURROGATES = re.compile("[\\ud800-\\udc7f\\udd00-\\udfff]")
+"""Surrogates that do not stand for a byte of a file name."""
 _TEMPORARY_PREFIX = ".mien-"
 
 
@@ -54,6 +62,15 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_special(path: str | Path) -> bool:
+    """Returns whether a path is a pipe, a device or a socket: reading it could wait or go on for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # there is no such file, or its name is impossible
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def remove_temporary_files(folder: Path) -> None:
     """Removes the temporary files of killed processes from a folder; no other process may be writing there."""
     for file in folder.glob(f"{_TEMPORARY_PREFIX}{'[0-9a-f]' * 32}*"):
@@ -68,7 +85,32 @@ def write_text(path: Path, text: str) -> None:
 
 def printable(text: str) -> str:
     """Returns text as valid Unicode: bytes of a file name that are not UTF-8 become backslash escapes."""
+    text = _OTHER_SURROGATES.sub(lambda surrogate: f"\\u{ord(surrogate[0]):04x}", text)
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def escape_controls(text: str, keep: str = "") -> str:
+    """Returns text that cannot control a terminal: control characters and changes of direction become escapes.
+
+    Args:
+        text: The text, such as a file name.
+        keep: Control characters that stay as they are.
+    """
+    return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), printable(text))
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """Returns a value as JSON that is valid UTF-8 and exact.
+
+    The bytes of a file name that are not UTF-8 are lone surrogates, as Python represents them; they and control
+    characters are escaped, so that any JSON parser returns the same string.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _NOT_PLAIN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def _sync(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.files import expand_user, replaced, write_text
+from mien.files import escape_controls, expand_user, json_text, printable, replaced, write_text
 
 
 def test_expand_user_expands_tilde_and_keeps_unknown_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,3 +128,23 @@ def test_full_disk_error_names_the_requested_file(tmp_path: Path) -> None:
 def test_error_about_another_file_is_kept(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"), replaced(tmp_path / "report.json"):
         (tmp_path / "nowhere").read_text()
+
+
+HOSTILE = "a\x1b[31m\x07\r\n\t\x7f\x9b\u202e\u2066\u200f\u2028b \u00e9\U0001f600 \\ \udce9\ud800"
+
+
+def test_escaped_text_cannot_control_a_terminal() -> None:
+    escaped = r"a\x1b[31m\x07\r\n\t\x7f\x9b\u202e\u2066\u200f\u2028b " + "\u00e9\U0001f600 \\ " + r"\xe9\ud800"
+    assert escape_controls(HOSTILE) == escaped
+    assert escape_controls(HOSTILE, keep="\n\t") == escaped.replace(r"\n", "\n").replace(r"\t", "\t")
+
+
+def test_json_text_is_exact_without_control_characters() -> None:
+    text = json_text({HOSTILE: [HOSTILE]})
+    assert json.loads(text.encode("utf-8").decode("utf-8")) == {HOSTILE: [HOSTILE]}
+    assert "\u00e9\U0001f600" in text
+    assert escape_controls(text) == text
+
+
+def test_printable_text_is_valid_unicode() -> None:
+    assert printable("caf\udce9\ud83d").encode("utf-8") == rb"caf\xe9\ud83d"

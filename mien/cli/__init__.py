@@ -14,6 +14,7 @@ import typer
 
 import mien
 from mien.cli import data, evaluate, explain, export, networks, recognize, serve, train, video
+from mien.cli.options import echo
 
 app = typer.Typer(name="mien", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -74,12 +75,12 @@ def main() -> None:
     try:
         app()
     except MienError as error:
-        typer.echo(f"mien: {error}", err=True)
+        echo(f"mien: {error}", err=True)
         sys.exit(2)
     except BrokenPipeError:  # the program that reads the output, such as head, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:  # a full disk or a missing permission is not a bug
         path = shortened_path(error.filename or "a file")
-        typer.echo(f"mien: {path} cannot be used: {error.strerror or error}", err=True)
+        echo(f"mien: {path} cannot be used: {error.strerror or error}", err=True)
         sys.exit(2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mien.cli.options import console
+from mien.cli.options import console, echo
 
 if TYPE_CHECKING:
     from mien.recognition.parts import Counts
@@ -35,7 +35,7 @@ def recognize_to_file(output: Path, names: Iterable[str], model: str, detector: 
 def _summarize(output: object, total: "Counts") -> int:
     """Prints what was written -> how many pictures could not be read."""
     rest = f"; {total.errors:,} could not be read: see the column error" if total.errors else ""
-    typer.echo(f"written: {output}, {total.pictures:,} pictures{rest}")
+    echo(f"written: {output}, {total.pictures:,} pictures{rest}")
     return total.errors
 
 
@@ -45,7 +45,7 @@ def _resumable(advice: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; {advice}")
+        echo(f"interrupted; {advice}")
         raise typer.Exit(130) from None
 
 

@@ -1,12 +1,11 @@
 """mien data: inspection of labelled faces."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, DataSettings, Numbering, Split, console, data_settings
+from mien.cli.options import AsJson, DataSettings, Numbering, Split, console, data_settings, print_json
 
 if TYPE_CHECKING:
     from mien.data import FaceDataset
@@ -40,7 +39,7 @@ def inspect(
         with replaced(output / "contact-sheet.png") as part:
             inspection.contact_sheet(dataset).save(part)
     if as_json:
-        typer.echo(json.dumps(report.to_dict(), indent=2))
+        print_json(report.to_dict())
         return
     console().print(inspection.table(report))
     if output:
@@ -86,7 +85,7 @@ def audit(
         with replaced(output / "copies.png") as part:
             auditing.sheet(report).save(part, "PNG")
     if as_json:
-        typer.echo(json.dumps(report.to_dict() | {"predictions": [vars(each) for each in accuracies]}, indent=2))
+        print_json(report.to_dict() | {"predictions": [vars(each) for each in accuracies]})
         return
     console().print(auditing.table(report))
     if accuracies:

@@ -1,6 +1,5 @@
 """The commands mien evaluate, compare, ensemble and robustness."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from mien.cli.options import (
     console,
     data_settings,
     model_name,
+    print_json,
 )
 
 
@@ -71,7 +71,7 @@ def evaluate(
         command = f"mien evaluate {model} --data {data.name} --split {split} --view {view}"
         tables.add(table, evaluation.row(model_name(run), command))
     if as_json:
-        typer.echo(json.dumps(evaluation.to_dict(), indent=2))
+        print_json(evaluation.to_dict())
         return
     console().print(evaluation.table())
     if folder:
@@ -98,7 +98,7 @@ def compare(
         figure_file.parent.mkdir(parents=True, exist_ok=True)
         plotting.save(figures.roc_comparison_figure(networks, metadata[0].get("split", "")), figure_file)
     if as_json:
-        typer.echo(json.dumps([each.to_dict() for each in compared], indent=2))
+        print_json([each.to_dict() for each in compared])
         return
     console().print(comparison.table(compared))
     console().print("recall of the first network and differences from it, %")

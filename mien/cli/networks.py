@@ -1,12 +1,11 @@
 """mien networks and mien cost: the networks, their size and what they cost."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, console
+from mien.cli.options import AsJson, console, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +18,7 @@ def networks(as_json: AsJson = False) -> None:
     from mien.networks.registry import NETWORKS
 
     if as_json:
-        typer.echo(json.dumps([spec.to_dict() for spec in NETWORKS], indent=2))
+        print_json([spec.to_dict() for spec in NETWORKS])
     else:
         console().print(_network_table(NETWORKS))
 
@@ -101,7 +100,7 @@ def cost(
     if draw or written:
         written += cost_figures.write(file, rows, results)
     if as_json:
-        typer.echo(json.dumps([vars(row) for row in selected], indent=2))
+        print_json([vars(row) for row in selected])
     else:
         console().print(costs.table(selected))
         for path in written:

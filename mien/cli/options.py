@@ -1,5 +1,8 @@
 """Options that several commands share, and the terminal they print to."""
 
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -7,6 +10,9 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+UNLIMITED_WIDTH = 10_000
+"""Characters of a line that is read by a program instead of shown on a terminal."""
 
 Split = Literal["training", "public", "private"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -80,7 +86,46 @@ def data_settings(overrides: list[str] | None, **options: object) -> dict[str, A
 
 
 def console(errors: bool = False) -> "Console":
-    """Returns a console that prints to standard output, or to standard error."""
-    from rich.console import Console
+    """Returns a console that prints to standard output, or to standard error.
 
-    return Console(stderr=errors)
+    Names cannot control the terminal, and are not broken into lines where there is none.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    from mien.files import escape_controls
+
+    class SafeConsole(Console):
+        """Escapes control characters in everything that is printed, except rich's own."""
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(escape_controls(segment.text, "\n\t"), segment.style)
+
+    safe = SafeConsole(stderr=errors)
+    if not safe.is_terminal and "COLUMNS" not in os.environ:
+        safe.width = UNLIMITED_WIDTH
+    return safe
+
+
+def echo(message: str, err: bool = False) -> None:
+    """Prints one line for a person; a file name in it cannot control the terminal."""
+    from mien.files import escape_controls
+
+    typer.echo(escape_controls(message), err=err)
+
+
+def print_data(text: str) -> None:
+    """Prints text for another program as UTF-8, whatever the encoding of the terminal or of the pipe."""
+    from mien.files import escape_controls
+
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    sys.stdout.write(escape_controls(text, keep="\n") if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def print_json(value: object) -> None:
+    """Prints a value as JSON; see `mien.files.json_text`."""
+    from mien.files import json_text
+
+    print_data(json_text(value, indent=2) + "\n")

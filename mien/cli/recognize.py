@@ -1,29 +1,37 @@
 """`mien recognize`: the faces in photographs."""
 
-import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli import archive
-from mien.cli.options import AsJson, DetectorName, Model, Threads, console
+from mien.cli.options import AsJson, DetectorName, Model, Threads, console, echo, print_data, print_json
 from mien.detection import DEFAULT_DETECTOR
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from mien.recognition.outputs import Output
 
 
 def recognize(
     photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO...", help="Pictures of any format, or folders of pictures.")
+        list[str],
+        typer.Argument(
+            metavar="PHOTO...",
+            help="Pictures of any format, folders of pictures, https:// addresses, or - for standard input.",
+        ),
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             "--output",
-            metavar="DIR|FILE.parquet",
-            help="Folder for annotated copies; or a Parquet file of all faces, for any number of pictures; it resumes "
-            "after an interruption.",
+            metavar="DIR|FILE",
+            help="What its ending says: all faces as .csv, .json, .jsonl or .parquet (for any number of pictures; it "
+            "resumes after an interruption), one annotated .jpg or .png, or a folder of annotated copies.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -36,56 +44,125 @@ def recognize(
     ] = None,
 ) -> None:
     """Recognise the expression on every face in photographs."""
+    from mien.errors import ConfigError
+    from mien.recognition.outputs import Output
+    from mien.recognition.sources import STANDARD_INPUT
+
     if as_json and as_csv:
-        raise typer.BadParameter("choose one of --json and --csv")
-    if any(path.is_dir() for path in photos):
-        from mien.data.pictures import find_pictures
+        raise ConfigError("choose one of --json and --csv")
+    names = _picture_names(photos)
+    target = Output.from_name(output, names) if output else None
+    if target and target.kind in ("table", "parquet") and (as_json or as_csv):
+        raise ConfigError(f"all results are written to {target.path}: leave out --json and --csv")
+    if target and target.kind == "parquet":
+        if STANDARD_INPUT in names:
+            raise ConfigError("a Parquet file takes no standard input: give files, or use .csv, .json or .jsonl")
+        unreadable = archive.recognize_to_file(target.path, names, model, detector, workers or threads)
+    else:
+        unreadable = _recognize(names, target, as_json, as_csv, model, detector, threads)
+    end(unreadable)
 
-        photos = list(find_pictures(photos))
-    if output and output.suffix == ".parquet":
-        if as_json or as_csv:
-            raise typer.BadParameter(f"all results are written to {output}: leave out --json and --csv")
-        archive.recognize_to_file(output, map(os.fspath, photos), model, detector, workers or threads)
-        return
 
+def end(unreadable: int) -> None:
+    """Ends a command with exit code 2 if some pictures could not be read or written; each was named before."""
+    if unreadable:
+        raise typer.Exit(2)
+
+
+def _picture_names(names: Sequence[str]) -> list[str]:
+    """Returns the names with the pictures below each folder in its place."""
+    from mien.errors import ConfigError
+    from mien.recognition.sources import STANDARD_INPUT, is_file_name
+
+    if names.count(STANDARD_INPUT) > 1:
+        raise ConfigError("- is standard input, which can be read once: give it once")
+    if not any(is_file_name(name) and Path(name).is_dir() for name in names):
+        return list(names)
+    from mien.data.pictures import find_pictures
+
+    pictures: list[str] = []
+    for name in names:
+        is_folder = is_file_name(name) and Path(name).is_dir()
+        pictures += map(str, find_pictures([Path(name)])) if is_folder else [name]
+    return pictures
+
+
+def _recognize(
+    names: Sequence[str],
+    target: "Output | None",
+    as_json: bool,
+    as_csv: bool,
+    model: str,
+    detector: str,
+    threads: int | None,
+) -> int:
+    """Recognises pictures one after the other, and prints or writes the results -> how many failed."""
     from mien.errors import ImageError
-    from mien.recognition import draw, photo, records
+    from mien.recognition import draw, records
     from mien.recognition.recognizer import Recognizer
+    from mien.recognition.sources import read_named
 
     recognizer = Recognizer(model, detector, threads)
-    if output:
-        output.mkdir(parents=True, exist_ok=True)
-    results, failed = [], False
-    copies: list[Path] = []
-    reserved = {path.parent.resolve() / path.name for path in photos}  # a copy never overwrites a given photo
-    for path in photos:
+    copies = _Copies(target, names) if target and target.kind in ("folder", "picture") else None
+    results: list[dict[str, Any]] = []
+    failed = 0
+    for name in names:
         try:
-            image_rgb = photo.read(path)
+            image_rgb = read_named(name)
             faces = recognizer(image_rgb)
         except ImageError as error:
-            typer.echo(f"mien: {error}", err=True)
-            failed = True
+            echo(f"mien: {error}", err=True)
+            failed += 1
             continue
-        results.append(records.to_record(str(path), image_rgb, faces))
-        if output:
-            try:
-                copy = draw.save(draw.annotate(image_rgb, faces), output, path.stem, reserved)
-            except OSError as error:
-                typer.echo(
-                    f"mien: the annotated copy of {path} cannot be written to {output}: {error.strerror or error}",
-                    err=True,
-                )
-                failed = True
-                continue
-            copies.append(copy)
-            reserved.add(output.resolve() / copy.name)
+        results.append(records.to_record(name, image_rgb, faces))
+        if copies and not copies.write(draw.annotate(image_rgb, faces), name):
+            failed += 1
+    classes = recognizer.model.classes
+    written = copies.written if copies else []
+    if target and target.kind == "table":
+        target.write_table(results, classes)
+        written = [target.path]
     if as_json:
-        typer.echo(json.dumps(results, indent=2, ensure_ascii=False))
+        print_json(results)
     elif as_csv:
-        typer.echo(records.to_csv(results, recognizer.model.classes), nl=False)
-    elif results:
-        console().print(records.to_table(results))
-        for copy in copies:
-            typer.echo(f"written: {copy}")
-    if failed:
-        raise typer.Exit(2)
+        print_data(records.to_csv(results, classes))
+    else:
+        if results:
+            console().print(records.to_table(results))
+        for path in written:
+            echo(f"written: {path}")
+    return failed
+
+
+class _Copies:
+    """Annotated copies in a folder, or the one in a file."""
+
+    def __init__(self, target: "Output", names: Sequence[str]) -> None:
+        self._target = target
+        self.written: list[Path] = []
+        if target.kind == "folder":
+            target.path.mkdir(parents=True, exist_ok=True)
+        # A copy never replaces a given photo.
+        self._reserved = {path.parent.resolve() / path.name for path in map(Path, names)}
+
+    def write(self, image: "Image.Image", name: str) -> bool:
+        """Writes a copy, and says so if that fails -> whether it was written."""
+        from mien.recognition import draw
+        from mien.recognition.sources import stem
+
+        path = self._target.path
+        try:
+            if self._target.kind == "folder":
+                path = draw.save(image, path, stem(name), self._reserved)
+            else:
+                draw.save_as(image, path)
+        except OSError as error:
+            reason = error.strerror or error
+            echo(
+                f"mien: the annotated copy of {name} cannot be written to {self._target.path}: {reason}",
+                err=True,
+            )
+            return False
+        self.written.append(path)
+        self._reserved.add(path.parent.resolve() / path.name)
+        return True

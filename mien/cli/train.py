@@ -1,12 +1,11 @@
 """The commands mien train, mien sweep and mien benchmark train."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mien.cli.options import AsJson, ConfigFile, Overrides, console
+from mien.cli.options import AsJson, ConfigFile, Overrides, console, print_json
 
 
 def train(
@@ -91,7 +90,7 @@ def benchmark_train(
     dataset = load_configured(settings.data, preprocessing_for(settings).size, votes=settings.loss.ferplus > 0)
     speed = benchmark.measure(settings, dataset, steps)
     if as_json:
-        typer.echo(json.dumps(speed.to_dict(), indent=2))
+        print_json(speed.to_dict())
     else:
         console().print(benchmark.table(speed))
     if profile:

@@ -59,9 +59,22 @@ def save(image: Image.Image, folder: Path, stem: str, reserved: Set[Path]) -> Pa
     names = itertools.chain([f"{stem}-faces.jpg"], (f"{stem}-faces-{number}.jpg" for number in itertools.count(2)))
     resolved = folder.resolve()
     path = folder / next(name for name in names if resolved / name not in reserved)
-    with replaced(path) as part:
-        image.save(part, "JPEG", quality=92)
+    save_as(image, path)
     return path
+
+
+def save_as(image: Image.Image, path: Path) -> None:
+    """Writes an annotated picture as PNG or JPEG, by the suffix of the path, either completely or not at all.
+
+    Args:
+        image: RGB.
+        path: The file.
+
+    Raises:
+        OSError: The folder is not writable, or a side of the image is longer than JPEG's limit of 65,500 pixels.
+    """
+    with replaced(path) as part:
+        image.save(part, "PNG" if path.suffix.lower() == ".png" else "JPEG", quality=92)
 
 
 def _colour(face: Face) -> str:

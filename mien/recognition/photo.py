@@ -14,10 +14,27 @@ from PIL import Image
 from mien import pixels
 from mien.deprecation import moved_names
 from mien.errors import ImageError, error_text, shortened_path
+from mien.files import is_special
 from mien.recognition.data_uri import DATA_URI, decode_text
 
 Picture = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[Any]
 """A path, a data URI, the bytes of a file, a binary file object, a Pillow image, or an array."""
+VIDEO_SUFFIXES = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".wmv",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".mts",
+    ".3gp",
+    ".flv",
+)
+"""Suffixes of common video files, in lower case."""
 _BYTES = (bytes, bytearray, memoryview)
 _FORMS = (str, os.PathLike, *_BYTES, Image.Image)
 
@@ -55,7 +72,8 @@ def read(
     try:
         return np.array(pixels.read(_source(picture), formats, max_pixels).convert("RGB"))
     except ImageError as error:
-        raise ImageError(f"{name or _name(picture)} cannot be read as a picture: {error}") from None
+        hint = "; if it is a video, use mien video" if _is_video_name(picture) else ""
+        raise ImageError(f"{name or _name(picture)} cannot be read as a picture: {error}{hint}") from None
 
 
 def to_gray(image_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -63,14 +81,17 @@ def to_gray(image_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image_rgb).convert("L"))
 
 
-def _source(picture: Any) -> str | Path | BinaryIO | Image.Image:
+def _source(picture: Any) -> str | BinaryIO | Image.Image:
     """Returns a picture in a form that `mien.pixels.read` takes."""
     if isinstance(picture, str) and DATA_URI.match(picture):
         return io.BytesIO(decode_text(picture, "it"))
-    if isinstance(picture, str | Image.Image):
+    if isinstance(picture, Image.Image):
         return picture
-    if isinstance(picture, os.PathLike):
-        return Path(os.fsdecode(picture))
+    if isinstance(picture, str | os.PathLike):
+        path = os.fsdecode(picture)
+        if is_special(path):
+            raise ImageError("it is a pipe, a device or a socket; give a file, or - for standard input")
+        return path
     if isinstance(picture, _BYTES):
         return io.BytesIO(bytes(picture))
     return io.BytesIO(_content(picture))
@@ -101,6 +122,11 @@ def _name(picture: Any) -> str:
         return "the picture given as bytes"
     name = getattr(picture, "name", None)
     return f"the file object {shortened_path(name) if isinstance(name, str) else ''}".rstrip()
+
+
+def _is_video_name(picture: object) -> bool:
+    """Returns whether a picture is a file whose suffix is that of videos."""
+    return isinstance(picture, str | os.PathLike) and os.fsdecode(picture).lower().endswith(VIDEO_SUFFIXES)
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ from rich.text import Text
 
 from mien.deprecation import moved_names
 from mien.errors import require
+from mien.files import escape_controls, printable
 from mien.labels import class_colours
 from mien.types import Face
 
@@ -23,6 +22,9 @@ BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 
 PREDICTION_COLUMNS = ("score", "expression", "confidence", "uncertain")
 """The columns between a face's box and its probabilities."""
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
+"""Beginnings of a text that get an apostrophe in CSV; see `csv_cell`."""
 
 
 def to_record(path: str, image_rgb: NDArray[np.uint8], faces: Sequence[Face]) -> dict[str, Any]:
@@ -82,17 +84,30 @@ def face_cells(face: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_csv(records: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
-    """Converts records to CSV with one line per face; a picture without faces has no line."""
-    lines = [csv_line(row.values()) for record in records for row in to_rows(record)]
-    return csv_line(column_names(classes)) + "".join(lines)
+    """Converts records to CSV with one line per face; a picture without faces has a line with its path alone."""
+    columns = column_names(classes)
+    rows = [row for record in records for row in to_rows(record) or [{"path": record["path"]}]]
+    return csv_line(columns) + "".join(csv_line(map(row.get, columns)) for row in rows)
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """Formats one line of CSV: booleans in lower case, None as an empty cell."""
-    line = io.StringIO()
-    cells = [str(value).lower() if isinstance(value, bool) else value for value in values]
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    """Formats one line of CSV: booleans in lower case, None as an empty cell, text as `csv_cell` does."""
+    return ",".join(map(csv_cell, values)) + "\n"
+
+
+def csv_cell(value: object) -> str:
+    """Formats a cell of CSV as RFC 4180 requires.
+
+    Spreadsheets take text that begins with one of `FORMULA_STARTS` for a formula, which can start programs and call
+    addresses. Such text gets an apostrophe in front, and so does text that begins with an apostrophe: whoever removes
+    one leading apostrophe has the exact text.
+    """
+    if not isinstance(value, str):
+        return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = printable(value)
+    if text.startswith(FORMULA_STARTS):
+        text = f"'{text}"
+    return '"{}"'.format(text.replace('"', '""')) if any(special in text for special in ',"\r\n') else text
 
 
 def parquet_schema(columns: Sequence[str]) -> Any:
@@ -116,7 +131,7 @@ def to_table(records: Sequence[dict[str, Any]]) -> Table:
         column.no_wrap = True
         column.justify = "left" if column.header in ("expression", "second") else "right"
     for record in records:
-        path = Text(record["path"])
+        path = Text(escape_controls(record["path"]))
         if not record["faces"]:
             table.add_row(path, "-", "", "no face", "")
         for number, face in enumerate(record["faces"], start=1):
@@ -126,13 +141,13 @@ def to_table(records: Sequence[dict[str, Any]]) -> Table:
             name = Text(_percentage(*first), style=colour if face["uncertain"] else f"bold {colour}")
             if face["uncertain"]:
                 name.append(", uncertain", style="dim")
-            second = _percentage(*others[0]) if others else ""
+            second = Text(_percentage(*others[0]) if others else "")
             table.add_row(path if number == 1 else "", str(number), corners, name, second)
     return table
 
 
 def _percentage(name: str, probability: float) -> str:
-    return f"{name} {probability:.0%}"
+    return f"{escape_controls(name)} {probability:.0%}"
 
 
 if not TYPE_CHECKING:

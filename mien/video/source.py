@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import re
 import struct
@@ -18,7 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import VideoError, error_text, require
+from mien.errors import VideoError, error_text, require, shortened, shortened_path
+from mien.files import is_special
 
 QUEUE_BYTES = 64 << 20
 """The most memory for decoded frames that wait in the queue; it always holds at least 2."""
@@ -48,6 +50,8 @@ CAMERAS: dict[str, tuple[str, str, dict[str, str]]] = {
     "win32": ("vfwcap", "{}", {}),
 }
 """Platform -> FFmpeg's input format, the name of camera {}, and FFmpeg's options."""
+STANDARD_INPUT = "-"
+"""The name of the video that is read from standard input."""
 CAMERA_RETRY_S = 0.005
 """How long to wait before asking a camera again that has no frame yet and reports that instead of blocking."""
 
@@ -74,7 +78,7 @@ class VideoSource:
     """An open video, to be iterated over once inside a `with` block.
 
     Args:
-        source: The path of a file, a URL that FFmpeg reads, or the number of a camera.
+        source: The path of a file, a URL that FFmpeg reads, the number of a camera, or STANDARD_INPUT.
         sound: Whether to collect the packets of the first audio stream in `sound`.
 
     Attributes:
@@ -95,6 +99,7 @@ class VideoSource:
     def __init__(self, source: str | Path, sound: bool = False) -> None:
         self._av = require("av", "video")
         self.name = str(source)
+        self._label = "standard input" if self.name == STANDARD_INPUT else shortened_path(self.name)
         self._container = self._open()
         streams = self._container.streams
         video_streams = [
@@ -105,7 +110,7 @@ class VideoSource:
         if not video_streams:
             content = "only sound" if streams.audio else "no video"
             self._container.close()
-            raise VideoError(f"{self.name} has {content} that can be decoded; give a file with a video stream")
+            raise VideoError(f"{self._label} has {content} that can be decoded; give a file with a video stream")
         self._stream = video_streams[0]
         self._stream.thread_type = "AUTO"
         self.frames_per_s = float(self._stream.average_rate or 0)
@@ -164,7 +169,14 @@ class VideoSource:
 
     def _open(self) -> Any:
         name, options = self.name, dict[str, Any]()
-        if Path(name).exists():
+        if is_special(name):
+            raise VideoError(
+                f"{self._label} is a pipe, a device or a socket: give a file, - for standard input, or the "
+                "number of a camera"
+            )
+        if name == STANDARD_INPUT:
+            name = "pipe:0"
+        elif os.path.exists(name):  # noqa: PTH110 - Path.exists raises for an impossible name
             name = f"file:{name}"  # otherwise FFmpeg takes the text before a colon in the name as a protocol
         elif name.isdecimal():
             device = CAMERAS.get(sys.platform, CAMERAS["linux"])
@@ -176,20 +188,22 @@ class VideoSource:
 
     def _opening_error(self, error: Exception) -> str:
         path = Path(self.name)
+        if self.name == STANDARD_INPUT:
+            return f"standard input cannot be read as a video: {_reason(error)}"
         if self.name.isdecimal():
             return (
-                f"camera {self.name} cannot be opened ({_reason(error)}): check that it is connected, not in use by "
+                f"camera {self._label} cannot be opened ({_reason(error)}): check that it is connected, not in use by "
                 "another program, and that mien has permission to use it"
             )
         if "://" in self.name:
-            return f"{self.name} cannot be opened ({_reason(error)}): check the address and the connection"
-        if not path.exists():
-            return f"there is no video {self.name}; check the path"
+            return f"{self._label} cannot be opened ({_reason(error)}): check the address and the connection"
+        if not os.path.exists(path):  # noqa: PTH110
+            return f"there is no video {self._label}; check the path"
         if path.is_dir():
-            return f"{self.name} is a folder; give the path of a video in it"
+            return f"{self._label} is a folder; give the path of a video in it"
         if path.stat().st_size == 0:
-            return f"{self.name} is an empty file; download or copy it again"
-        return f"{self.name} cannot be read as a video: {_reason(error)}"
+            return f"{self._label} is an empty file; download or copy it again"
+        return f"{self._label} cannot be read as a video: {_reason(error)}"
 
     def _queue_size(self) -> int:
         pixels = self._stream.codec_context.width * self._stream.codec_context.height
@@ -217,19 +231,19 @@ class VideoSource:
             put(self._truncation_error(number, time_s))
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
             where = f"after {time_s:.1f} s" if number else "before the first frame"
-            put(VideoError(f"reading {self.name} stopped {where}: {_reason(error)}"))
+            put(VideoError(f"reading {self._label} stopped {where}: {_reason(error)}"))
         except Exception as error:  # raised again by the thread that waits for frames
             put(error)
 
     def _truncation_error(self, frame_count: int, last_time_s: float) -> VideoError | None:
         """Returns an error if the video ended without a frame, or earlier than it states."""
         if frame_count == 0:
-            return VideoError(f"{self.name} has no frame that can be decoded; download or copy it again")
+            return VideoError(f"{self._label} has no frame that can be decoded; download or copy it again")
         stated_end_s = self._stated_end_s()
         if stated_end_s - self._read_to_s <= MAX_MISSING_END_S:
             return None
         return VideoError(
-            f"{self.name} ends after {last_time_s:.1f} s, but states a duration of {stated_end_s - self.start_s:.1f} "
+            f"{self._label} ends after {last_time_s:.1f} s, but states a duration of {stated_end_s - self.start_s:.1f} "
             "s: it was truncated, or changed while it was being read"
         )
 
@@ -312,4 +326,4 @@ def _display(image: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDA
 
 
 def _reason(error: Exception) -> str:
-    return error_text(error).lower()
+    return shortened(error_text(error)).lower()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mien.errors import require
-from mien.files import replaced
+from mien.files import escape_controls, json_text, replaced
 from mien.recognition import records
 from mien.video.recognizer import VideoFrame
 from mien.video.records import frame_columns, frame_record, frame_rows
@@ -65,8 +64,10 @@ class TextWriter:
         self.path = path
         self._to_text = to_text
         self._replacement = ExitStack()
+        self._is_terminal = False
         if path == STANDARD_OUTPUT:
             self._file = os.fdopen(os.dup(1), "wb", 0)
+            self._is_terminal = os.isatty(1)
         else:
             self._file = self._replacement.enter_context(replaced(path)).open("wb", 0)
         self._complete_bytes = 0
@@ -85,7 +86,9 @@ class TextWriter:
                 self._file.truncate(self._complete_bytes)  # removes a partial line that a full disk may have left
 
     def _write(self, text: str) -> None:
-        encoded = text.encode()
+        if self._is_terminal:
+            text = escape_controls(text, keep="\n")
+        encoded = text.encode("utf-8")
         remaining = memoryview(encoded)
         while remaining:
             remaining = remaining[self._file.write(remaining) :]
@@ -103,7 +106,7 @@ def csv_writer(path: Path, classes: Sequence[str]) -> TextWriter:
 
 def json_lines_writer(path: Path) -> TextWriter:
     """Returns a writer of JSON lines, one per frame."""
-    return TextWriter(path, lambda frame: json.dumps(frame_record(frame), ensure_ascii=False) + "\n")
+    return TextWriter(path, lambda frame: json_text(frame_record(frame)) + "\n")
 
 
 class ParquetWriter:

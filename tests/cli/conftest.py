@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +44,30 @@ def write_random_predictions(path: Path, seed: int, **metadata: str) -> None:
     index = np.arange(42, 56)
     logits = np.random.default_rng(seed).normal(size=(14, 7)).astype(np.float32)
     predictions.save(Predictions(index, logits, index % 7), path, {"split": "private", "weights": str(seed)} | metadata)
+
+
+@pytest.fixture
+def web() -> Iterator[Callable[[dict[str, bytes]], str]]:
+    """Starts a web server that answers these paths with these bytes -> its address."""
+    servers = []
+
+    def start(answers: dict[str, bytes]) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200 if self.path in answers else 404)
+                self.send_header("Content-Length", str(len(answers.get(self.path, b""))))
+                self.end_headers()
+                self.wfile.write(answers.get(self.path, b""))
+
+            def log_message(self, *values: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from PIL import Image
 
 from mien.labels import EXPRESSIONS
 from tests.cli.conftest import ASTRONAUT, assert_sentence
+from tests.waiting import LONG_S
 
 
 def test_json_holds_path_size_and_faces(mien):
@@ -34,13 +34,15 @@ def test_json_holds_path_size_and_faces(mien):
     assert face["uncertain"] is False
 
 
-def test_csv_has_one_row_per_face(mien, faceless_picture):
+def test_csv_has_one_row_per_face_and_one_for_a_picture_without_faces(mien, faceless_picture):
     code, out, _ = mien("recognize", ASTRONAUT, faceless_picture, "--csv", "--threads", 1)
-    (row,) = csv.DictReader(io.StringIO(out))
+    row, empty = csv.DictReader(io.StringIO(out))
     assert code == 0
     assert row["path"] == str(ASTRONAUT)
     assert (row["expression"], row["uncertain"]) == ("happy", "false")
     assert sum(float(row[name]) for name in EXPRESSIONS) == pytest.approx(1, abs=1e-5)
+    assert empty.pop("path") == str(faceless_picture)
+    assert set(empty.values()) == {""}
 
 
 def test_output_folder_gets_annotated_copies(mien, faceless_picture, tmp_path):
@@ -62,11 +64,14 @@ def test_folder_is_recognized_into_one_parquet_file(mien, unreadable_picture, fa
         (folder / path.name).write_bytes(path.read_bytes())
     code, out, _ = mien("recognize", folder, "-o", tmp_path / "faces.parquet", "--threads", 1)
     summary = f"written: {tmp_path / 'faces.parquet'}, 3 pictures; 1 could not be read: see the column error\n"
-    assert (code, out) == (0, summary)
+    assert (code, out) == (2, summary)
     code, out, err = mien("recognize", folder, "--csv", "--threads", 1)
     assert code == 2  # one file is not a picture
     assert_sentence(err, "notes.jpg")
-    assert [row["expression"] for row in csv.DictReader(io.StringIO(out))] == ["happy"]
+    assert [row["expression"] for row in csv.DictReader(io.StringIO(out))] == ["happy", ""]
+    (folder / unreadable_picture.name).unlink()
+    code, out, _ = mien("recognize", folder, "-o", tmp_path / "faces.parquet", "--threads", 1)
+    assert (code, out) == (0, f"written: {tmp_path / 'faces.parquet'}, 2 pictures\n")
     code, _, err = mien("recognize", folder, "-o", tmp_path / "faces.parquet", "--csv")
     assert code == 2
     assert "--csv" in err
@@ -138,14 +143,112 @@ def test_json_and_csv_together_are_an_error(mien):
     assert "choose one of --json and --csv" in err
 
 
-def test_file_name_that_is_not_utf8_is_printed(mien, tmp_path):
-    path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
-    path.write_bytes(ASTRONAUT.read_bytes())
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
-    command = [sys.executable, "-m", "mien", "recognize", path, "--csv", "--threads", "1"]
-    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+@pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".JSON"])
+def test_output_file_holds_what_its_ending_says(mien, faceless_picture, tmp_path, ending):
+    output = tmp_path / f"faces{ending}"
+    code, out, _ = mien("recognize", ASTRONAUT, faceless_picture, "-o", output, "--threads", 1)
+    assert code == 0
+    assert f"written: {output}\n" in out
+    text = output.read_text(encoding="utf-8")
+    if ending == ".csv":
+        rows = csv.DictReader(io.StringIO(text))
+        expected = [(str(ASTRONAUT), "happy"), (str(faceless_picture), "")]
+        assert [(row["path"], row["expression"]) for row in rows] == expected
+    else:
+        pictures = json.loads(text) if ending.lower() == ".json" else [json.loads(line) for line in text.splitlines()]
+        assert [picture["path"] for picture in pictures] == [str(ASTRONAUT), str(faceless_picture)]
+        assert [len(picture["faces"]) for picture in pictures] == [1, 0]
+        _, printed, _ = mien("recognize", ASTRONAUT, faceless_picture, "--json", "--threads", 1)
+        assert pictures == json.loads(printed)
+
+
+@pytest.mark.parametrize(("ending", "kind"), [(".jpg", "JPEG"), (".jpeg", "JPEG"), (".png", "PNG"), (".PNG", "PNG")])
+def test_output_picture_is_one_annotated_copy(mien, tmp_path, ending, kind):
+    output = tmp_path / f"copy{ending}"
+    code, out, _ = mien("recognize", ASTRONAUT, "-o", output, "--threads", 1)
+    assert code == 0
+    assert f"written: {output}\n" in out
+    with Image.open(output) as annotated, Image.open(ASTRONAUT) as plain:
+        assert annotated.format == kind
+        difference = np.abs(np.asarray(annotated, int) - np.asarray(plain, int)).max(axis=2)
+        assert 500 < (difference > 60).sum() < 20_000
+
+
+def test_output_name_with_a_slash_or_of_a_folder_is_a_folder(mien, tmp_path):
+    (tmp_path / "v2.0").mkdir()
+    for name in ("v2.0", "v3.0/"):
+        assert mien("recognize", ASTRONAUT, "-o", f"{tmp_path}/{name}", "--threads", 1)[0] == 0
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["astronaut-faces.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("photos", "name", "words"),
+    [
+        (1, "faces.xlsx", ["faces.xlsx has an unknown ending", ".csv, .json, .jsonl, .parquet", ".jpg, .jpeg, .png"]),
+        (1, "film.mp4", ["film.mp4 has an unknown ending"]),
+        (2, "copy.jpg", ["copy.jpg holds an annotated copy of one picture, got 2 pictures"]),
+        (1, "nowhere/faces.csv", ["nowhere does not exist"]),
+        (1, "x" * 5000 + ".xlsx", ["File name too long"]),
+    ],
+)
+def test_unusable_output_gives_one_sentence_and_writes_nothing(mien, tmp_path, photos, name, words):
+    code, out, err = mien("recognize", *[ASTRONAUT] * photos, "-o", tmp_path / name)
+    assert (code, out) == (2, "")
+    assert_sentence(err, *words)
+    assert len(err) < 500
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_file_with_json_or_csv_is_an_error(mien, tmp_path):
+    code, _, err = mien("recognize", ASTRONAUT, "-o", tmp_path / "faces.jsonl", "--csv")
+    assert code == 2
+    assert "leave out --json and --csv" in err
+
+
+def process(*arguments, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "mien", "recognize", *map(str, arguments), "--threads", "1"]
+    return subprocess.run(command, capture_output=True, check=False, timeout=LONG_S, **options)
+
+
+def test_standard_input_is_a_picture_like_any_other(tmp_path):
+    done = process("-", ASTRONAUT, "-o", tmp_path / "faces.json", input=ASTRONAUT.read_bytes())
     assert (done.returncode, done.stderr) == (0, b"")
-    assert rb"caf\udce9.jpg" in done.stdout
+    first, second = json.loads((tmp_path / "faces.json").read_text())
+    assert (first.pop("path"), second.pop("path")) == ("-", str(ASTRONAUT))
+    assert first == second
+    assert process("-", "-o", tmp_path / "copies", input=ASTRONAUT.read_bytes()).returncode == 0
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["picture-faces.jpg"]
+
+
+def test_standard_input_that_is_no_picture_or_given_twice_is_an_error(mien):
+    done = process("-", input=b"nothing")
+    assert done.returncode == 2
+    assert_sentence(done.stderr.decode(), "standard input cannot be read as a picture")
+    code, _, err = mien("recognize", "-", "-")
+    assert code == 2
+    assert "give it once" in err
+    code, _, err = mien("recognize", "-", "-o", "faces.parquet")
+    assert code == 2
+    assert "a Parquet file takes no standard input" in err
+
+
+def test_address_is_fetched(mien, web, tmp_path):
+    address = web({"/a/face%20one.jpg?size=1": ASTRONAUT.read_bytes()}) + "/a/face%20one.jpg?size=1"
+    code, out, err = mien("recognize", address, "-o", tmp_path / "copies", "--json", "--threads", 1)
+    assert (code, err) == (0, "")
+    (picture,) = json.loads(out)
+    assert (picture["path"], len(picture["faces"])) == (address, 1)
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["face one-faces.jpg"]
+
+
+def test_address_without_a_picture_does_not_stop_the_others(mien, web):
+    root = web({"/page": b"<html>"})
+    code, out, err = mien("recognize", f"{root}/none.jpg", f"{root}/page", ASTRONAUT, "--csv", "--threads", 1)
+    assert code == 2
+    first, second = err.splitlines()
+    assert_sentence(first + "\n", f"{root}/none.jpg cannot be downloaded: the server answered 404")
+    assert_sentence(second + "\n", f"{root}/page cannot be read as a picture")
+    assert [row["path"] for row in csv.DictReader(io.StringIO(out))] == [str(ASTRONAUT)]
 
 
 def test_detector_none_takes_the_whole_picture_as_the_face(mien, tmp_path):

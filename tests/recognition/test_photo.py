@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import re
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.errors import ImageError
+from mien.errors import ImageError, shortened_path
 from mien.recognition import photo
 from mien.recognition.photo import Picture, read, to_gray
 
@@ -157,10 +158,10 @@ def test_file_object_of_text_or_closed_is_an_error(png: Path, tmp_path: Path) ->
     (tmp_path / "notes.txt").write_text("not a picture")
     with (tmp_path / "notes.txt").open() as file:
         words = "cannot be read as a picture: it gives str instead of bytes; open the file with mode 'rb'"
-        assert error_of(file) == f"the file object {tmp_path / 'notes.txt'} {words}"
+        assert error_of(file) == f"the file object {shortened_path(tmp_path / 'notes.txt')} {words}"
     with png.open("rb") as file:
         pass
-    assert error_of(file).startswith(f"the file object {png} cannot be read as a picture: ")
+    assert error_of(file).startswith(f"the file object {shortened_path(png)} cannot be read as a picture: ")
     assert error_of(io.BytesIO(b"nothing")).startswith("the file object cannot be read as a picture: it is empty")
 
 
@@ -193,34 +194,39 @@ def test_error_of_a_truncated_picture_names_it_in_every_form(
     path = tmp_path / "cut.jpg"
     path.write_bytes(stream.getvalue()[:-200])
     for form in (path, str(path)):
-        assert error_of(form).startswith(f"{path} cannot be read as a picture: ")
+        assert error_of(form).startswith(f"{shortened_path(path)} cannot be read as a picture: ")
     assert error_of(path.read_bytes()).startswith("the picture given as bytes cannot be read as a picture: ")
     assert error_of(path.read_bytes(), name="upload.jpg").startswith("upload.jpg cannot be read as a picture: ")
     with Image.open(path) as opened:  # Pillow has only read the header so far
-        assert error_of(opened).startswith(f"the Pillow image {path} cannot be read as a picture: ")
+        assert error_of(opened).startswith(f"the Pillow image {shortened_path(path)} cannot be read as a picture: ")
 
 
 def test_file_of_another_format_is_an_error(png: Path) -> None:
     assert read(png, formats=("PNG",)).shape == (20, 30, 3)
     assert error_of(png, formats=("JPEG", "WEBP")) == (
-        f"{png} cannot be read as a picture: it is empty, or its format is not one of JPEG, WEBP"
+        f"{shortened_path(png)} cannot be read as a picture: it is empty, or its format is not one of JPEG, WEBP"
     )
 
 
 def test_file_with_too_many_pixels_is_an_error(png: Path) -> None:
     assert read(png, max_pixels=600).shape == (20, 30, 3)
-    assert error_of(png, max_pixels=599).startswith(f"{png} cannot be read as a picture: it has 30 x 20 pixels")
+    assert error_of(png, max_pixels=599).startswith(
+        f"{shortened_path(png)} cannot be read as a picture: it has 30 x 20 pixels"
+    )
 
 
 def test_file_that_is_not_a_picture_is_an_error(tmp_path: Path) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("not a picture")
     assert error_of(text) == (
-        f"{text} cannot be read as a picture: it is empty, or its format is not one of those that Pillow reads, "
-        "such as JPEG and PNG"
+        f"{shortened_path(text)} cannot be read as a picture: it is empty, or its format is not one of "
+        "those that Pillow reads, such as JPEG and PNG"
     )
     missing = tmp_path / "missing.jpg"
-    assert error_of(missing) == f"{missing} cannot be read as a picture: there is no such file; check the path"
+    assert (
+        error_of(missing)
+        == f"{shortened_path(missing)} cannot be read as a picture: there is no such file; check the path"
+    )
     floats = Image.new("F", (4, 4))
     assert error_of(floats).startswith("the Pillow image cannot be read as a picture: its pixels are fractions")
 
@@ -228,10 +234,29 @@ def test_file_that_is_not_a_picture_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows reports a folder as a missing permission")
 def test_folder_is_an_error(tmp_path: Path) -> None:
     words = "cannot be read as a picture: it is a folder; name the pictures in it"
-    assert error_of(str(tmp_path)) == f"{tmp_path} {words}"
+    assert error_of(str(tmp_path)) == f"{shortened_path(tmp_path)} {words}"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
 def test_unreadable_file_is_an_error(png: Path) -> None:
     png.chmod(0)
-    assert error_of(png) == f"{png} cannot be read as a picture: Permission denied"
+    assert error_of(png) == f"{shortened_path(png)} cannot be read as a picture: Permission denied"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_pipe_device_and_socket_are_errors_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.jpg"))
+        for path in (tmp_path / "pipe.jpg", str(tmp_path / "pipe.jpg"), tmp_path / "link.jpg", tmp_path / "socket.jpg"):
+            words = "it is a pipe, a device or a socket; give a file, or - for standard input"
+            assert error_of(path) == f"{shortened_path(path)} cannot be read as a picture: {words}"
+
+
+def test_error_of_a_video_names_the_command_for_videos(tmp_path: Path) -> None:
+    for name in ("film.mp4", "FILM.MOV"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypmp42")
+        assert error_of(tmp_path / name).endswith("; if it is a video, use mien video")
+    (tmp_path / "photo.jpg").write_bytes(b"nothing")
+    assert "mien video" not in error_of(tmp_path / "photo.jpg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 
@@ -10,6 +11,7 @@ import pyarrow
 import pytest
 from rich.console import Console
 
+from mien.files import printable
 from mien.recognition import records
 from mien.types import Box, Expression, Face
 
@@ -50,6 +52,7 @@ def test_csv_of_records(record: dict[str, object]) -> None:
         "path,face,x0,y0,x1,y1,score,expression,confidence,uncertain,bored,engaged",
         "a b.jpg,1,1.0,2,30,40,0.912346,engaged,0.7,false,0.3,0.7",
         "a b.jpg,2,1.0,2,30,40,0.912346,bored,0.55,true,0.55,0.45",
+        "b.jpg,,,,,,,,,,,",
     ]
 
 
@@ -73,7 +76,31 @@ def test_parquet_schema_has_a_type_for_every_column() -> None:
 
 
 def test_csv_line_quotes_text_and_writes_none_as_empty() -> None:
-    assert records.csv_line(["a,b", None, True, 0.5]) == '"a,b",,true,0.5\n'
+    assert records.csv_line(["a,b", None, True, 0.5, -1.5]) == '"a,b",,true,0.5,-1.5\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("plain", "plain"),
+        ('a"b', '"a""b"'),
+        ("a\rb", '"a\rb"'),
+        ("a\nb", '"a\nb"'),
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'\t=1"),
+        ("'=1", "''=1"),
+        ('=HYPERLINK("a",1)', '"\'=HYPERLINK(""a"",1)"'),
+        ("a\udce9", "a\\xe9"),
+        ("a\ud800", "a\\ud800"),
+    ],
+)
+def test_csv_cell_is_no_formula_and_can_be_read_back(text: str, cell: str) -> None:
+    assert records.csv_cell(text) == cell
+    ((read,),) = csv.reader(io.StringIO(cell, newline=""))
+    assert read.removeprefix("'") == printable(text)
 
 
 def test_table_shows_the_two_most_probable_expressions(record: dict[str, object]) -> None:

@@ -6,6 +6,8 @@ import errno
 import itertools
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -352,3 +354,28 @@ def test_missing_camera_and_unreachable_address_are_errors(source: str, sentence
     with pytest.raises(VideoError, match=sentence) as caught:
         VideoSource(source)
     assert len(re.findall(r"[\r\n]", str(caught.value))) == 0
+
+
+def test_pipe_and_device_are_errors_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for path in (tmp_path / "pipe.mp4", Path("/dev/zero")):
+        with pytest.raises(VideoError, match=r"(pipe\.mp4|zero) is a pipe, a device or a socket: give a file"):
+            VideoSource(path)
+
+
+def test_message_repeats_at_most_80_characters_of_a_name() -> None:
+    for name in ("x" * 10_000, "9" * 10_000, "http://127.0.0.1:9/" + "x" * 10_000, "a\0" + "x" * 10_000):
+        with pytest.raises(VideoError) as caught:
+            VideoSource(name)
+        assert len(str(caught.value)) < 350
+
+
+def test_standard_input_is_a_video(tmp_path: Path) -> None:
+    path = samples.write(tmp_path / "video.mkv", FRAMES)
+    code = "from mien.video.source import VideoSource\nwith VideoSource('-') as source: print(len(list(source)))"
+    with path.open("rb") as video:
+        done = subprocess.run([sys.executable, "-c", code], stdin=video, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"5\n"), done.stderr
+    with (tmp_path / "empty").open("wb+") as empty:
+        done = subprocess.run([sys.executable, "-c", code], stdin=empty, capture_output=True, check=False)
+    assert b"VideoError: standard input cannot be read as a video: " in done.stderr

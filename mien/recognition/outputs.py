@@ -1,0 +1,89 @@
+"""What `mien recognize -o` makes, by the ending of its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mien.errors import ConfigError, shortened_path
+from mien.files import json_text, write_text
+from mien.recognition import records
+
+Kind = Literal["folder", "picture", "table", "parquet"]
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Suffixes of an annotated copy of one picture."""
+TABLE_FORMATS: dict[str, Callable[[Sequence[dict[str, Any]], Sequence[str]], str]] = {
+    ".csv": records.to_csv,
+    ".json": lambda pictures, classes: json_text(pictures, indent=2) + "\n",
+    ".jsonl": lambda pictures, classes: "".join(json_text(picture) + "\n" for picture in pictures),
+}
+"""Suffix of a text file of all faces -> its text, from the records of the pictures and the classes of the model."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or a folder to write.
+
+    Attributes:
+        path: Its path.
+        kind: `folder` of annotated copies, one annotated `picture`, a `table` in a format of TABLE_FORMATS, or
+            `parquet`.
+    """
+
+    path: Path
+    kind: Kind
+
+    @classmethod
+    def from_name(cls, name: str, pictures: Sequence[str]) -> Output:
+        """Returns what to write, by the ending of a name.
+
+        Args:
+            name: The name as the user gave it. One that is a folder, or ends in a slash, means a folder.
+            pictures: The names of the pictures, none of which the output may replace.
+
+        Raises:
+            ConfigError: The ending is unknown, the folder of the file is missing or read-only, or one picture cannot
+                hold annotated copies of several.
+        """
+        path, suffix = Path(name), Path(name).suffix.lower()
+        if path.is_dir() or name.endswith(("/", os.sep)) or not suffix:
+            return cls(path, "folder")
+        if suffix not in (*TABLE_FORMATS, ".parquet", *PICTURE_SUFFIXES):
+            raise ConfigError(
+                f"{shortened_path(name)} has an unknown ending: expected {', '.join((*TABLE_FORMATS, '.parquet'))} for "
+                f"all faces, {', '.join(PICTURE_SUFFIXES)} for an annotated copy of one picture, or a folder; add a / "
+                "to the name of a new folder"
+            )
+        if not path.parent.is_dir():
+            raise ConfigError(f"the folder {shortened_path(path.parent)} does not exist: create it or choose another")
+        if not os.access(path.parent, os.W_OK):
+            raise ConfigError(f"the folder {shortened_path(path.parent)} is read-only: choose another")
+        if path.exists() and any(Path(picture).exists() and path.samefile(picture) for picture in pictures):
+            raise ConfigError(
+                f"{shortened_path(name)} is one of the pictures and would be replaced: choose another name"
+            )
+        if suffix == ".parquet":
+            return cls(path, "parquet")
+        if suffix in TABLE_FORMATS:
+            return cls(path, "table")
+        if len(pictures) != 1:
+            raise ConfigError(
+                f"{shortened_path(name)} holds an annotated copy of one picture, got {len(pictures):,} pictures: give "
+                "a folder for their copies"
+            )
+        return cls(path, "picture")
+
+    def write_table(self, pictures: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
+        """Writes all faces to a text file, whole or not at all.
+
+        Args:
+            pictures: The records of the pictures, which `mien.recognition.records.to_record` makes.
+            classes: The classes of the model.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        write_text(self.path, TABLE_FORMATS[self.path.suffix.lower()](pictures, classes))
