@@ -89,7 +89,7 @@ def read_face(source: Path | BinaryIO, size: int) -> NDArray[np.uint8]:
     Raises:
         ImageError: The picture cannot be read; the message says why and does not name the file.
     """
-    gray = np.asarray(pixels.read(source).convert("L"))
+    gray = pixels.to_array(pixels.read(source), "L")
     height, width = gray.shape
     square = gray if height == width else crop(gray, Box(0, 0, width, height))
     return np.asarray(Preprocessing(size=size).resize([square])[0])

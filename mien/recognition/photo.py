@@ -52,8 +52,8 @@ def read(
             (H, W) or (H, W, 1) gray, (H, W, 3) RGB or (H, W, 4) RGBA; of type uint8 with values 0..255, uint16 with
             values 0..65535, or float with values 0..1.
         name: What error messages call the picture; None uses its path.
-        formats: Pillow's names of the accepted file formats; None accepts all.
-        max_pixels: The largest accepted number of pixels of a file; None accepts what Pillow considers safe.
+        formats: Pillow's names of the accepted file formats; None accepts those of `mien.pixels.FORMATS`.
+        max_pixels: The largest accepted number of pixels of a file; None is the default of `mien.pixels.read`.
 
     Returns:
         (H, W, 3), values 0..255.
@@ -70,7 +70,7 @@ def read(
             f"{type(picture).__name__}"
         )
     try:
-        return np.array(pixels.read(_source(picture), formats, max_pixels).convert("RGB"))
+        return pixels.to_array(pixels.read(_source(picture), formats, max_pixels), "RGB")
     except ImageError as error:
         hint = "; if it is a video, use mien video" if _is_video_name(picture) else ""
         raise ImageError(f"{name or _name(picture)} cannot be read as a picture: {error}{hint}") from None
@@ -78,7 +78,11 @@ def read(
 
 def to_gray(image_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Converts an image (H, W, 3) to gray (H, W), with the luma weights of ITU-R BT.601 as Pillow applies them."""
-    return np.asarray(Image.fromarray(image_rgb).convert("L"))
+    gray = np.empty(image_rgb.shape[:2], np.uint8)
+    rows = max(1, (1 << 20) // max(1, image_rgb.shape[1]))  # in bands, for Pillow's RGB image is larger than the array
+    for top in range(0, len(gray), rows):
+        gray[top : top + rows] = np.asarray(Image.fromarray(image_rgb[top : top + rows]).convert("L"))
+    return gray
 
 
 def _source(picture: Any) -> str | BinaryIO | Image.Image:

@@ -219,8 +219,8 @@ def test_file_that_is_not_a_picture_is_an_error(tmp_path: Path) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("not a picture")
     assert error_of(text) == (
-        f"{shortened_path(text)} cannot be read as a picture: it is empty, or its format is not one of "
-        "those that Pillow reads, such as JPEG and PNG"
+        f"{shortened_path(text)} cannot be read as a picture: it is empty, or its format is not one of JPEG, PNG, "
+        f"WEBP, GIF, BMP, TIFF, AVIF, {'HEIF, ' if 'HEIF' in Image.OPEN else ''}JPEG2000, PPM, TGA"
     )
     missing = tmp_path / "missing.jpg"
     assert (
