@@ -25,6 +25,7 @@ SMALL = {
     "config",
     "preprocess",
     "predictions",
+    "storage",
 }
 FACES = SMALL | {"calibration"}
 MAKING = FACES | {"data", "networks", "models", "training", "plotting"}
@@ -36,6 +37,7 @@ MAY_IMPORT = {
     "labels": set(),
     "files": set(),
     "interrupt": set(),
+    "storage": {"errors", "files"},
     "parsing": set(),
     "types": {"deprecation", "labels"},
     "pixels": {"errors"},
@@ -45,7 +47,7 @@ MAY_IMPORT = {
     "predictions": {"errors", "files", "parsing", "types"},
     "calibration": {"deprecation", "errors", "types"},
     "plotting": {"errors", "files", "labels"},
-    "data": {"errors", "files", "labels", "parsing", "types", "pixels", "config", "preprocess"},
+    "data": {"errors", "files", "storage", "labels", "parsing", "types", "pixels", "config", "preprocess"},
     "networks": {"errors"},
     "models": {"deprecation", "errors", "files", "parsing", "config", "preprocess", "calibration", "networks"},
     "detection": {"deprecation", "errors", "types", "models"},

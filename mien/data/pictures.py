@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,7 +36,7 @@ def files(folder: Path, suffixes: Set[str]) -> list[Path]:
     Raises:
         DataError: A folder cannot be listed.
     """
-    return sorted(_walk(folder, suffixes, ()), key=lambda path: path.relative_to(folder).as_posix())
+    return [Path(path) for path in walk(folder, suffixes)]
 
 
 def find_pictures(paths: Sequence[Path]) -> tuple[Path, ...]:
@@ -53,23 +53,40 @@ def find_pictures(paths: Sequence[Path]) -> tuple[Path, ...]:
     return pictures
 
 
-def _walk(folder: Path, suffixes: Set[str], above: tuple[str, ...]) -> list[Path]:
+def walk(folder: str | Path, suffixes: Set[str] = SUFFIXES) -> Iterator[str]:
+    """Yields what `files` lists, reading one folder at a time.
+
+    Raises:
+        DataError: A folder cannot be listed.
+    """
+    yield from _walk(os.fspath(folder), tuple(suffixes), ())
+
+
+def _walk(folder: str, suffixes: tuple[str, ...], above: tuple[str, ...]) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in above:
-        return []
-    paths: list[Path] = []
+        return
     try:
         with os.scandir(folder) as entries:
-            for entry in entries:
-                if is_junk(entry.name):
-                    continue
-                if _is(entry.is_dir):
-                    paths += _walk(folder / entry.name, suffixes, (*above, real))
-                elif entry.name.lower().endswith(tuple(suffixes)) and _is(entry.is_file):
-                    paths.append(folder / entry.name)
+            # With its slash, a folder has the place that its files have in the order of all paths.
+            names = sorted(filter(None, (_listed_name(entry, suffixes) for entry in entries)))
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be read: {error.strerror}; check its permissions") from None
-    return paths
+    for name in names:
+        path = os.path.join(folder, name.rstrip("/"))  # noqa: PTH118 - there may be millions
+        if name.endswith("/"):
+            yield from _walk(path, suffixes, (*above, real))
+        else:
+            yield path
+
+
+def _listed_name(entry: os.DirEntry[str], suffixes: tuple[str, ...]) -> str:
+    """Returns the name of a file with one of the suffixes, or of a folder with a slash at its end; else nothing."""
+    if is_junk(entry.name):
+        return ""
+    if _is(entry.is_dir):
+        return f"{entry.name}/"
+    return entry.name if entry.name.lower().endswith(suffixes) and _is(entry.is_file) else ""
 
 
 def _is(kind: Callable[[], bool]) -> bool:

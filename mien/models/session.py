@@ -1,14 +1,17 @@
-"""Opens ONNX files with ONNX Runtime on the CPU."""
+"""Opens ONNX files with ONNX Runtime, on the CPU unless an environment variable names other execution providers."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 
-from mien.errors import WeightsError, error_text
+from mien.errors import ConfigError, WeightsError, error_text, shortened
 
+PROVIDERS_VARIABLE = "MIEN_PROVIDERS"
+"""The environment variable with ONNX Runtime's execution providers, separated by commas, to be tried before the CPU."""
 _ERRORS_ONLY = 3
 
 
@@ -16,7 +19,7 @@ class _Session(onnxruntime.InferenceSession):  # type: ignore[misc]  # ONNX Runt
     """A session that can be pickled: the copy opens the file again, so that pools of processes can receive models."""
 
     def __init__(self, path: Path, threads: int | None, options: onnxruntime.SessionOptions) -> None:
-        super().__init__(str(path), options, providers=["CPUExecutionProvider"])
+        super().__init__(str(path), options, providers=_providers())
         self._arguments = path.resolve(), threads
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -24,7 +27,7 @@ class _Session(onnxruntime.InferenceSession):  # type: ignore[misc]  # ONNX Runt
 
 
 def open_session(path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """Opens an ONNX file for inference on the CPU.
+    """Opens an ONNX file for inference.
 
     Args:
         path: An .onnx file.
@@ -32,6 +35,7 @@ def open_session(path: Path, threads: int | None = None) -> onnxruntime.Inferenc
 
     Raises:
         WeightsError: The file is missing or is not an ONNX model.
+        ConfigError: The environment variable PROVIDERS_VARIABLE names a provider that is not installed.
     """
     if not path.is_file():
         raise WeightsError(f"there is no model file {path}: check the path")
@@ -40,7 +44,26 @@ def open_session(path: Path, threads: int | None = None) -> onnxruntime.Inferenc
     options.log_severity_level = _ERRORS_ONLY  # the warnings are about graph optimization, not about the user's data
     try:
         return _Session(path, threads, options)
+    except ConfigError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions have no other common base class
         raise WeightsError(
             f"{path} is damaged or is not an ONNX model ({error_text(error)}): download or export it again"
         ) from None
+
+
+def _providers() -> list[str]:
+    """Returns the execution providers of all sessions, the CPU last.
+
+    Raises:
+        ConfigError: One of them is not installed.
+    """
+    names = [name.strip() for name in os.environ.get(PROVIDERS_VARIABLE, "").split(",") if name.strip()]
+    installed = onnxruntime.get_available_providers()
+    for name in names:
+        if name not in installed:
+            raise ConfigError(
+                f"{PROVIDERS_VARIABLE} names {shortened(name)}, and the installed ONNX Runtime has only "
+                f"{', '.join(installed)}: install the package of ONNX Runtime for it, such as onnxruntime-gpu"
+            )
+    return [*dict.fromkeys([*names, "CPUExecutionProvider"])]

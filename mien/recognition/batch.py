@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -18,8 +19,8 @@ from mien.models.zoo import DEFAULT_MODEL, find_model
 from mien.recognition import parts, photo, records
 from mien.recognition.parts import Counts, Part, PartsFolder, PictureList
 from mien.recognition.recognizer import Recognizer
-from mien.recognition.storage import LocalFolder, read_picture
 from mien.recognition.workers import ATTEMPTS, Outcome, in_processes
+from mien.storage import LocalFolder, open_folder, read_pictures
 
 PICTURES_PER_PART = 32
 """Pictures of a part of one Parquet file: few, so that all workers are busy until the end."""
@@ -67,7 +68,15 @@ class FaceRecognizer:
         return records.parquet_schema((path_column, "width", "height", "error", *face_columns))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"model": self.model, "detector": self.detector, "threads": self.threads}
+        """Adds the content of model files, which other machines do not have."""
+        names = {"model": self.model, "detector": self.detector}
+        files = {key: Path(name).read_bytes() for key, name in names.items() if name.endswith(".onnx")}
+        return names | {"threads": self.threads, "files": files}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.model, self.detector, self.threads = state["model"], state["detector"], state["threads"]
+        for key, content in state["files"].items():
+            setattr(self, key, str(_local_copy(Path(state[key]), content)))
 
     def __call__(self, batch: Any) -> Any:
         """Recognises the pictures of a batch.
@@ -100,24 +109,35 @@ class FaceRecognizer:
         """Recognises the pictures at paths or URLs into a pyarrow.Table with the columns of `schema`."""
         return require("pyarrow", "batch").Table.from_pylist(self._rows(paths), self.schema)
 
-    def _rows(self, paths: Sequence[str], contents: Sequence[bytes] | None = None) -> list[dict[str, Any]]:
+    def _rows(self, paths: Sequence[str], contents: Iterable[bytes] | None = None) -> list[dict[str, Any]]:
         """Returns the rows of pictures, whose content is given or else read."""
-        if contents is None:
-            return [row for path in paths for row in self._rows_of_picture(path, None)]
-        return [row for picture in zip(paths, contents, strict=True) for row in self._rows_of_picture(*picture)]
+        pictures = zip(paths, read_pictures(paths) if contents is None else contents, strict=True)
+        return [row for path, picture in pictures for row in self._rows_of_picture(path, picture)]
 
-    def _rows_of_picture(self, picture: str, content: bytes | None) -> list[dict[str, Any]]:
+    def _rows_of_picture(self, name: str, picture: Path | bytes | ImageError) -> list[dict[str, Any]]:
         """Recognises a picture and returns its rows, of which there is always at least one."""
-        path = printable(picture)
+        path = printable(name)
         try:
-            source = read_picture(picture) if content is None else content
-            image_rgb = photo.read(source, name=shortened_path(picture))
+            if isinstance(picture, ImageError):
+                raise picture
+            image_rgb = photo.read(picture, name=shortened_path(name))
             faces = self.recognizer(image_rgb)
         except ImageError as error:
             return [{"path": path, "error": printable(str(error))}]
         record = records.to_record(path, image_rgb, faces)
         size = {"width": record["width"], "height": record["height"]}
         return [size | row for row in records.to_rows(record)] or [size | {"path": path}]
+
+
+def _local_copy(file: Path, content: bytes) -> Path:
+    """Returns a file with this content: the file itself, or a copy among this machine's temporary files."""
+    if file.is_file() and file.read_bytes() == content:
+        return file
+    copy = Path(tempfile.gettempdir()) / f"mien-{hashlib.sha256(content).hexdigest()}{file.suffix}"
+    if not copy.is_file() or copy.read_bytes() != content:
+        with replaced(copy) as temporary:
+            temporary.write_bytes(content)
+    return copy
 
 
 def _values(column: Any) -> list[Any]:
@@ -182,6 +202,34 @@ def recognize_to_file(
         _join(folder, pictures.part_count, output, faces.schema.with_metadata(parts.metadata(about)))
         folder.remove()
     return total
+
+
+def recognize_to_folder(
+    pictures: PictureList,
+    output: str | Path,
+    faces: FaceRecognizer,
+    executor: Executor,
+    on_progress: Callable[[Counts], object],
+) -> Counts:
+    """Recognises pictures into a folder of Parquet files, one for each part, on any machines.
+
+    An interrupted call is resumed by calling it again. Each part is there once, even if two calls do the same job.
+
+    Args:
+        pictures: The list. The machines read its paths and URLs, so that all of them must see the same files there.
+        output: A path or URL, which all machines write to.
+        faces: With as many threads as a worker has cores.
+        executor: Runs the parts, such as `functools.partial(mien.recognition.cluster.on_ray, workers=8)`.
+        on_progress: Called with the counts of all parts that are finished.
+
+    Raises:
+        ConfigError: The folder belongs to another job or to someone else, or its URL cannot be opened.
+        DataError: A part is damaged.
+        OSError: The folder cannot be written.
+        MissingExtraError: pyarrow, or a package for URLs, is not installed.
+    """
+    folder = PartsFolder(open_folder(output), manifest(pictures, faces))
+    return recognize_parts(pictures, folder, faces, executor, on_progress)
 
 
 def recognize_parts(

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from mien.errors import ConfigError, DataError, error_text, require, shortened, shortened_path
 from mien.files import printable
-from mien.recognition.storage import Folder
+from mien.storage import Folder
 
 MANIFEST = "_manifest.json"
 """The file that says what the parts of a folder are; programs that read a folder of Parquet files skip names with _."""

@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from mien.errors import MienError, error_text
 
@@ -20,7 +21,6 @@ R = TypeVar("R")
 
 ATTEMPTS = 3
 """How often a task is tried before it counts as failed."""
-_READY = "ready"
 
 
 @dataclass(frozen=True)
@@ -38,100 +38,138 @@ class Outcome(Generic[T, R]):
     error: str = ""
 
 
+class Worker(Protocol):
+    """A process, here or elsewhere, that starts a function and then applies it to one task at a time."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take another task."""
+
+    def send(self, task: Any) -> None:
+        """Gives it a task."""
+
+    def receive(self) -> tuple[Any, str]:
+        """Returns the result and the error of what it was doing: of its start, and then of each task."""
+
+    def stop(self) -> None:
+        """Ends it at once."""
+
+
+W = TypeVar("W", bound=Worker)
+
+
 def in_processes(start: Callable[[], Callable[[T], R]], tasks: Iterable[T], workers: int) -> Iterator[Outcome[T, R]]:
     """Runs a function on tasks in several processes, and yields each outcome as soon as it is known.
 
-    Each process takes one task at a time, and tasks are taken from the iterable only when a process is free. A process
-    that dies is replaced, and its task is tried again. When the generator is closed, or the calling process ends in
-    whatever way, the processes end too. A script that calls this needs `if __name__ == "__main__":`.
+    When the generator is closed, or the calling process ends in whatever way, the processes end too. A script that
+    calls this needs `if __name__ == "__main__":`.
 
     Args:
         start: Called once in each process; returns the function. It must be picklable, such as a class or a partial.
-        tasks: Picklable values.
+        tasks: Picklable values. They are taken one by one, when there is a process for them.
         workers: The number of processes; no more are started than there are tasks.
 
     Yields:
         The outcomes, in the order in which they end.
 
     Raises:
-        MienError: A process ended before it took its first task.
+        MienError: No process can start.
+    """
+
+    def ready(processes: Sequence[_Process]) -> list[_Process]:
+        connections = wait([process.connection for process in processes])
+        return [process for process in processes if process.connection in connections]
+
+    return run(lambda: _Process(start), ready, tasks, workers)
+
+
+def run(
+    create: Callable[[], W], ready: Callable[[Sequence[W]], Sequence[W]], tasks: Iterable[T], workers: int
+) -> Iterator[Outcome[T, Any]]:
+    """Runs tasks on workers of any kind; see `in_processes`.
+
+    A worker has one task at a time, so that a task which ends its worker harms no other. It is tried ATTEMPTS times.
+
+    Args:
+        create: Creates a worker, which starts meanwhile.
+        ready: Waits until at least one of the workers has something to receive, and returns those that do.
+        tasks: The tasks.
+        workers: The greatest number of workers.
     """
     pending = iter(tasks)
-    retries: deque[tuple[T, int]] = deque()
-    busy: dict[Connection, _Worker[T]] = {}
-    idle: list[_Worker[T]] = []
+    waiting: deque[tuple[T, int]] = deque()  # tasks and the numbers of their attempts
+    starting: list[W] = []
+    idle: list[W] = []
+    busy: dict[W, tuple[T, int]] = {}
+    failed_starts = 0
     try:
         while True:
-            while len(busy) < workers and (following := _next(retries, pending)):
-                worker = idle.pop() if idle else _Worker(start)
-                worker.send(*following)
-                busy[worker.connection] = worker
-            if not busy:
+            waiting.extend((task, 1) for task in islice(pending, workers - len(waiting) - len(busy)))
+            while waiting and idle:
+                worker = idle.pop()
+                busy[worker] = waiting.popleft()
+                worker.send(busy[worker][0])
+            starting += [create() for _ in range(len(waiting) - len(starting))]
+            if not waiting and not busy:
                 return
-            ready = wait(list(busy))
-            for worker in [worker for connection, worker in busy.items() if connection in ready]:
-                message = worker.receive()
-                if message == _READY:  # the task is in the pipe already
-                    continue
-                del busy[worker.connection]
-                result, error = message
+            for worker in ready([*starting, *busy]):
+                result, error = worker.receive()
+                if worker in starting:
+                    starting.remove(worker)
+                    failed_starts = failed_starts + 1 if error else 0
+                    if failed_starts == ATTEMPTS:
+                        raise MienError(f"a worker cannot start: {error}")
                 if worker.is_alive:
                     idle.append(worker)
-                task, attempt = worker.task
-                if not error:
-                    yield Outcome(task, result)
-                elif attempt < ATTEMPTS:
-                    retries.append((task, attempt + 1))
+                if worker not in busy:
+                    continue
+                task, attempt = busy.pop(worker)
+                if error and attempt < ATTEMPTS:
+                    waiting.append((task, attempt + 1))
                 else:
-                    yield Outcome(task, None, error)
+                    yield Outcome(task, result, error)
     finally:
-        for worker in (*idle, *busy.values()):
+        for worker in (*starting, *idle, *busy):
             worker.stop()
 
 
-def _next(retries: deque[tuple[T, int]], pending: Iterator[T]) -> tuple[T, int] | None:
-    """Returns the next task and the number of its attempt; None if there is no more."""
-    if retries:
-        return retries.popleft()
-    for task in pending:
-        return task, 1
-    return None
+def attempt(function: Callable[[T], R], task: T) -> tuple[R | None, str]:
+    """Returns what a function returns for a task and an empty error, or None and the error that it raised."""
+    try:
+        return function(task), ""
+    except Exception as error:  # whatever it is, it is about this task
+        return None, f"{type(error).__name__}: {error_text(error)}"
 
 
-class _Worker(Generic[T]):
-    """A process, as its parent sees it."""
+class _Process:
+    """A worker process of this machine; see `Worker`."""
 
-    def __init__(self, start: Callable[[], Callable[[T], Any]]) -> None:
+    def __init__(self, start: Callable[[], Callable[[Any], Any]]) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would copy ONNX Runtime's locks but not its threads
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(start, theirs), daemon=True)
         with _interrupts_blocked():
             self._process.start()
         theirs.close()  # so that the end of the process ends the connection
-        self._is_ready = False
         self.is_alive = True
 
-    def send(self, task: T, attempt: int) -> None:
-        """Gives the process a task."""
-        self.task = task, attempt
+    def send(self, task: Any) -> None:
+        """Gives it a task."""
         with suppress(BrokenPipeError):  # it has died; `receive` reports it
             self.connection.send(task)
 
-    def receive(self) -> Any:
-        """Returns the next message of the process: _READY, or a result and an error, of which one is empty."""
+    def receive(self) -> tuple[Any, str]:
+        """Returns the result and the error of what it was doing."""
         try:
-            message = self.connection.recv()
+            message: tuple[Any, str] = self.connection.recv()
         except (EOFError, ConnectionResetError):
-            self.stop()
             self.is_alive = False
-            message = None, _how_it_ended(self._process.exitcode)
-            if not self._is_ready:
-                raise MienError(f"a process for recognition could not start: {message[1]}") from None
-        self._is_ready = True
+            self.stop()
+            return None, _how_it_ended(self._process.exitcode)
         return message
 
     def stop(self) -> None:
-        """Ends the process at once; what it was writing is not there, since files appear whole or not at all."""
+        """Ends it at once; what it was writing is not there, since files appear whole or not at all."""
         self.connection.close()
         self._process.kill()
         self._process.join()
@@ -161,17 +199,13 @@ def _work(start: Callable[[], Callable[[T], Any]], connection: Connection) -> No
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for systems where it could not be blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
     function = start()
-    connection.send(_READY)
+    connection.send((None, ""))
     while True:
         try:
             task = connection.recv()
         except EOFError:
             return
-        try:
-            message = function(task), ""
-        except Exception as error:  # whatever it is, it is about this task
-            message = None, f"{type(error).__name__}: {error_text(error)}"
-        connection.send(message)
+        connection.send(attempt(function, task))
 
 
 def _end_with_parent() -> None:

@@ -21,8 +21,8 @@ from mien.recognition import batch
 from mien.recognition.batch import FaceRecognizer, PartRecognizer, recognize_to_file
 from mien.recognition.parts import MANIFEST, Counts, PartsFolder, PictureList
 from mien.recognition.recognizer import Recognizer
-from mien.recognition.storage import LocalFolder
 from mien.recognition.workers import Outcome
+from mien.storage import LocalFolder
 from tests.recognition.worker_functions import CrashingRecognizer
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"

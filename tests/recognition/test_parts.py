@@ -9,7 +9,7 @@ import pytest
 
 from mien.errors import ConfigError, DataError
 from mien.recognition.parts import DIFFERENCES, LOCK, MANIFEST, Counts, Part, PartsFolder, PictureList
-from mien.recognition.storage import LocalFolder
+from mien.storage import LocalFolder
 
 ABOUT = dict.fromkeys(DIFFERENCES, "x") | {"model": "small"}
 TABLE = pyarrow.table({"path": ["a.jpg"]})

@@ -81,7 +81,7 @@ def test_exit_code_of_an_ended_process_is_named():
 
 
 def test_process_that_cannot_start_is_an_error():
-    with pytest.raises(MienError, match="could not start: its process ended with exit code 3"):
+    with pytest.raises(MienError, match="a worker cannot start: its process ended with exit code 3"):
         list(in_processes(worker_functions.unable_to_start, range(3), 2))
 
 
