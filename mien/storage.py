@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from mien.errors import ConfigError, ImageError, MienError, error_text, require, shortened, shortened_path
+from mien.errors import ConfigError, MienError, error_text, require, shortened_path
 from mien.files import remove_temporary_files, replaced
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least, since C:// is a drive
-_ABSENT = (FileNotFoundError, PermissionError, IsADirectoryError)
-"""Errors that are about one file; others, such as a lost connection, are about all files of a place."""
-READ_AHEAD = 16
-"""How many pictures at URLs are read at the same time."""
 
 
 class Folder(Protocol):
@@ -61,45 +54,17 @@ def open_folder(path: str | Path) -> Folder:
     return folder
 
 
-def read_pictures(paths: Sequence[str]) -> Iterator[Path | bytes | ImageError]:
-    """Yields pictures in order for `mien.recognition.photo.read`, those at URLs read ahead of their use.
-
-    Args:
-        paths: Paths or URLs.
-
-    Yields:
-        A local path as it is, the content of the file at a URL, or the error if there is no such file or it may not be
-        read.
+def read_file(url: str) -> bytes:
+    """Returns the content of the file at a URL.
 
     Raises:
-        OSError: A place of many files cannot be reached; other errors of fsspec's packages are raised as they are.
+        FileNotFoundError: There is no such file; PermissionError if it may not be read.
+        OSError: The place cannot be reached; other errors of fsspec's packages are raised as they are.
+        ConfigError: fsspec knows no such kind of URL.
         MissingExtraError: fsspec, or its package for that kind of URL, is not installed.
     """
-    if not any(map(is_url, paths)):
-        yield from map(Path, paths)
-        return
-    ahead: deque[Future[Path | bytes | ImageError]] = deque()
-    with ThreadPoolExecutor(READ_AHEAD) as readers:
-        for path in paths:
-            ahead.append(readers.submit(_read_picture, path))
-            if len(ahead) == READ_AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-def _read_picture(path: str) -> Path | bytes | ImageError:
-    if not is_url(path):
-        return Path(path)
-    file_system, inner = file_system_of(path)
-    try:
-        content: bytes = file_system.cat_file(inner)
-    except Exception as error:
-        if not path.lower().startswith("http") and not isinstance(error, _ABSENT):
-            raise
-        # On the web each picture may be of another server, so that any error is of one picture.
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else shortened(error_text(error))
-        return ImageError(f"{shortened_path(path)} cannot be read as a picture: {reason}")
+    file_system, path = file_system_of(url)
+    content: bytes = file_system.cat_file(path)
     return content
 
 

@@ -21,7 +21,8 @@ def recognize(
         list[str],
         typer.Argument(
             metavar="PHOTO...",
-            help="Pictures of any format, folders of pictures, https:// addresses, or - for standard input.",
+            help="Pictures of any format, folders of pictures, https:// addresses, or - for standard input. For a "
+            "Parquet output also patterns, lists as .txt or .parquet, and s3:// URLs.",
         ),
     ],
     output: Annotated[
@@ -29,9 +30,10 @@ def recognize(
         typer.Option(
             "-o",
             "--output",
-            metavar="DIR|FILE",
+            metavar="DIR|FILE|URL",
             help="What its ending says: all faces as .csv, .json, .jsonl or .parquet (for any number of pictures; it "
-            "resumes after an interruption), one annotated .jpg or .png, or a folder of annotated copies.",
+            "resumes after an interruption), one annotated .jpg or .png, or a folder of annotated copies. With "
+            "--on, or if it is a URL, a folder of Parquet files.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -40,17 +42,35 @@ def recognize(
     detector: DetectorName = DEFAULT_DETECTOR,
     threads: Threads = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that write a Parquet file; all cores by default.")
+        int | None, typer.Option(min=1, help="Processes that write Parquet files; all cores by default.")
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ray|ADDRESS",
+            help="Recognise on a Ray cluster: ray for the one of RAY_ADDRESS, or else this machine; ray://HOST:10001; "
+            "or HOST:PORT.",
+        ),
+    ] = None,
+    part: Annotated[int, typer.Option(min=1, help="Pictures in each file of a folder of Parquet files.")] = 1000,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker on a cluster, such as 0.25.")] = 0,
 ) -> None:
     """Recognise the expression on every face in photographs."""
     from mien.errors import ConfigError
     from mien.recognition.outputs import Output
     from mien.recognition.sources import STANDARD_INPUT
+    from mien.storage import is_url
 
     if as_json and as_csv:
         raise ConfigError("choose one of --json and --csv")
-    names = _picture_names(photos)
+    if on or (output and is_url(output)):
+        if as_json or as_csv or not output:
+            raise ConfigError(
+                f"all results are written to {output or 'a folder'}: give it by -o, without --json or --csv"
+            )
+        end(archive.recognize_to_folder(output, photos, model, detector, archive.Workers(on, workers, part, gpus)))
+        return
+    names = _picture_names(photos) if not (output and output.lower().endswith(".parquet")) else photos
     target = Output.from_name(output, names) if output else None
     if target and target.kind in ("table", "parquet") and (as_json or as_csv):
         raise ConfigError(f"all results are written to {target.path}: leave out --json and --csv")

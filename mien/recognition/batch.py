@@ -19,8 +19,9 @@ from mien.models.zoo import DEFAULT_MODEL, find_model
 from mien.recognition import parts, photo, records
 from mien.recognition.parts import Counts, Part, PartsFolder, PictureList
 from mien.recognition.recognizer import Recognizer
+from mien.recognition.sources import read_ahead
 from mien.recognition.workers import ATTEMPTS, Outcome, in_processes
-from mien.storage import LocalFolder, open_folder, read_pictures
+from mien.storage import LocalFolder, open_folder
 
 PICTURES_PER_PART = 32
 """Pictures of a part of one Parquet file: few, so that all workers are busy until the end."""
@@ -111,7 +112,7 @@ class FaceRecognizer:
 
     def _rows(self, paths: Sequence[str], contents: Iterable[bytes] | None = None) -> list[dict[str, Any]]:
         """Returns the rows of pictures, whose content is given or else read."""
-        pictures = zip(paths, read_pictures(paths) if contents is None else contents, strict=True)
+        pictures = zip(paths, read_ahead(paths) if contents is None else contents, strict=True)
         return [row for path, picture in pictures for row in self._rows_of_picture(path, picture)]
 
     def _rows_of_picture(self, name: str, picture: Path | bytes | ImageError) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ R = TypeVar("R")
 
 THIS_MACHINE = "ray"
 """The address that means the cluster of RAY_ADDRESS, or else one that is started on this machine for the job."""
+_ADDRESS = re.compile(r"(ray://)?[^/\s]+:[0-9]+")
 GPU_PROVIDERS = "CUDAExecutionProvider"
 """ONNX Runtime's execution providers of workers with a GPU."""
 MAX_REASON = 200
@@ -36,6 +37,8 @@ def connected(address: str) -> Iterator[None]:
         ConfigError: There is no cluster at the address, or it has another version of Ray or Python.
         MissingExtraError: Ray is not installed.
     """
+    if address != THIS_MACHINE and not _ADDRESS.fullmatch(address):
+        raise ConfigError(f"--on must be ray, ray://HOST:PORT or HOST:PORT, got {shortened(address)}")
     ray = require("ray", "cluster")
     if ray.is_initialized():
         yield

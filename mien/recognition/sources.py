@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ImageError, shortened
+from mien.errors import ImageError, error_text, shortened, shortened_path
 from mien.recognition import photo
 from mien.recognition.fetch import ADDRESS, fetch
+from mien.storage import is_url, read_file
 
 STANDARD_INPUT = "-"
 """The name of the picture that is read from standard input."""
 MAX_STANDARD_INPUT_BYTES = 256 << 20
 """The most bytes that are read from standard input."""
+READ_AHEAD = 16
+"""How many pictures at URLs are read at the same time."""
 
 
 def read_named(name: str) -> NDArray[np.uint8]:
@@ -36,6 +42,44 @@ def read_named(name: str) -> NDArray[np.uint8]:
     if ADDRESS.match(name):
         return photo.read(fetch(name), shortened(name))
     return photo.read(name)
+
+
+def read_ahead(names: Sequence[str]) -> Iterator[Path | bytes | ImageError]:
+    """Yields the sources of pictures in order, for `mien.recognition.photo.read`; those at URLs are read ahead.
+
+    Args:
+        names: Paths, http or https addresses, and URLs that fsspec knows, such as s3://bucket/photo.jpg.
+
+    Yields:
+        A path, the content of the file at a URL, or the error if there is no such file or it may not be read.
+
+    Raises:
+        OSError: A place of many pictures cannot be reached; other errors of fsspec's packages are raised as they are.
+        MissingExtraError: fsspec, or its package for that kind of URL, is not installed.
+    """
+    if not any(map(is_url, names)):
+        yield from map(Path, names)
+        return
+    ahead: deque[Future[Path | bytes | ImageError]] = deque()
+    with ThreadPoolExecutor(READ_AHEAD) as readers:
+        for name in names:
+            ahead.append(readers.submit(_source, name))
+            if len(ahead) == READ_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _source(name: str) -> Path | bytes | ImageError:
+    try:
+        if ADDRESS.match(name):
+            return fetch(name)
+        return read_file(name) if is_url(name) else Path(name)
+    except ImageError as error:
+        return error
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:  # others concern the place, not this file
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else shortened(error_text(error))
+        return ImageError(f"{shortened_path(name)} cannot be read as a picture: {reason}")
 
 
 def is_file_name(name: str) -> bool:

@@ -211,7 +211,7 @@ def test_pictures_in_s3_become_a_dataset_in_s3_that_other_jobs_cannot_use(driver
         recognize("s3://photos/album", output="s3://photos/album")
 
 
-def test_missing_objects_are_rows_and_a_missing_bucket_fails_the_part(driver, tmp_path):
+def test_missing_objects_and_silent_servers_are_rows(driver, tmp_path):
     faces, workers = FaceRecognizer(), partial(on_ray, workers=1)
     pictures = PictureList(["s3://photos/gone.jpg", str(ASTRONAUT), "http://127.0.0.1:9/a.jpg"], 3)
     assert recognize_to_folder(pictures, tmp_path / "faces", faces, workers, lambda counts: None) == Counts(3, 1, 2)
