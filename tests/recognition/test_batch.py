@@ -211,7 +211,7 @@ def test_each_picture_is_decoded_once(folder, tmp_path, monkeypatch):
     faces, pictures = FaceRecognizer(), list_of(folder)
     recognize_part = PartRecognizer(faces, PartsFolder(LocalFolder(tmp_path), batch.manifest(pictures, faces)))
     assert sum(map(recognize_part, pictures.parts()), Counts()) == Counts(10, 8, 1)
-    assert sorted(decoded) == list(find_pictures([folder]))
+    assert sorted(map(Path, decoded)) == list(find_pictures([folder]))
 
 
 @pytest.mark.parametrize(
