@@ -20,6 +20,8 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
+from mien.installation import install_command
+
 MAX_LETTERS = 80
 """Most characters of a person's value that a message repeats."""
 MAX_NAMES = 40
@@ -73,7 +75,7 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         package = (error.name or module).partition(".")[0]
         raise MissingExtraError(
-            f"this needs the package {package}, which is not installed: pip install 'mien[{extra}]'"
+            f"this needs the package {package}, which is not installed: {install_command(extra)}"
         ) from None
 
 

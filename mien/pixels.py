@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
+from mien import heif
 from mien.errors import ImageError, error_text, shortened
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA")
@@ -79,6 +80,8 @@ def read(
                 return _decode(source, limit, max_pixels is None, shared=True)
         if not hasattr(source, "read"):
             _check_file(source)
+        if heif.FORMAT in (formats or FORMATS) and heif.is_heif(source):
+            heif.register()
         with _no_pillow_warnings(), Image.open(source, formats=_available(formats)) as image:
             return _decode(image, limit, max_pixels is None)
     except ImageError:

@@ -502,3 +502,45 @@ def test_damaged_file_is_read_or_raises_image_error(kind: str, noise: NDArray[np
     assert len(messages) > 20
     assert all(text and "\n" not in text for text in messages)
     assert modes <= {"L", "RGB"}
+
+
+@pytest.mark.parametrize("name", ["astronaut.heic", "astronaut.avif"])
+def test_heic_and_avif_photographs_are_upright(name: str) -> None:
+    """The HEIC file is stored sideways, as a phone writes it."""
+    if name.endswith("heic"):
+        pytest.importorskip("pi_heif", reason="the package pi-heif is needed: pip install '.[heic]'")
+    with Image.open(Path(__file__).parents[1] / "examples" / "astronaut.jpg") as photograph:
+        expected = np.asarray(photograph.crop((100, 0, 350, 240)).resize((125, 120)), float)
+    path = Path(__file__).parent / name
+    for source in (path, str(path), io.BytesIO(path.read_bytes())):
+        pixels = np.asarray(read(source), float)
+        assert pixels.shape == (120, 125, 3)
+        assert np.abs(pixels - expected).mean() < 6
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
+def test_heic_without_its_package_is_one_sentence(
+    brand: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(4) + b"mif1heic" + bytes(200))
+    with pytest.raises(ImageError) as caught:
+        read(path)
+    sentence = "it is a HEIC photograph, and this needs the package pi_heif, which is not installed: pip install "
+    assert str(caught.value).startswith(sentence)
+    assert "[heic]" in str(caught.value)
+
+
+def test_damaged_heic_is_one_sentence() -> None:
+    pytest.importorskip("pi_heif", reason="the package pi-heif is needed: pip install '.[heic]'")
+    whole = (Path(__file__).parent / "astronaut.heic").read_bytes()
+    for end in (30, 300, 1000, len(whole) - 100):
+        with pytest.raises(ImageError) as caught:
+            read(io.BytesIO(whole[:end]))
+        assert "\n" not in str(caught.value)
+
+
+def test_heic_is_not_read_where_its_format_is_not_accepted() -> None:
+    with pytest.raises(ImageError, match="its format is not one of JPEG, PNG"):
+        read(Path(__file__).parent / "astronaut.heic", formats=("JPEG", "PNG"))

@@ -20,7 +20,7 @@ from mien.recognition.recognizer import Recognizer
 from mien.service.settings import Limits
 from mien.types import Face
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 """Allowed formats, as Pillow names them. Other readers of Pillow start programs or are rarely maintained."""
 
 

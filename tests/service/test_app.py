@@ -59,7 +59,7 @@ def test_missing_serve_extra_gives_one_sentence(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("mien.service.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not installed
-    with pytest.raises(MissingExtraError, match=r"pip install 'mien\[serve\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[serve\]'"):
         mien.service.create_app  # noqa: B018
 
 
