@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 
-from docs_blocks import code, results
+from docs_blocks import cluster, code, results
 
 ROOT = Path(__file__).resolve().parents[1]
 ZOO = ROOT / "mien" / "models" / "zoo" / "classifiers"
@@ -41,6 +41,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "speed": results.speed,
     "literature": results.literature,
     **{f"card-{name}": partial(results.card, name) for name in results.SHIPPED},
+    "cluster-cost": cluster.cost,
+    "cluster-speed": cluster.speed,
     "demo": code.demo,
     "settings": code.settings,
     "files": code.files,
