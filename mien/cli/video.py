@@ -1,27 +1,41 @@
 """`mien video`: the faces in a video or a camera."""
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import DetectorName, Model, console
+from mien.cli.options import DetectorName, Model, console, echo
 from mien.detection import DEFAULT_DETECTOR
 
 if TYPE_CHECKING:
-    from mien.video.recognizer import VideoFrame
+    from mien.video.pipeline import VideoOutputs
+    from mien.video.recognizer import VideoFrame, VideoRecognizer
     from mien.video.source import VideoSource
 
 
 def video(
-    source: Annotated[
-        str, typer.Argument(metavar="VIDEO", help="A video file, a URL, or the number of a camera, such as 0.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="VIDEO...",
+            help="Video files, folders of videos, a URL, the number of a camera, such as 0, or - for standard input.",
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Annotated copy: .mp4, .mov or .mkv.")
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE|DIR",
+            help="Annotated copy: .mp4, .mov or .mkv; or a folder for a CSV file and a report of each video.",
+        ),
     ] = None,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV with one line per face and frame; - prints it.")
@@ -49,25 +63,93 @@ def video(
     ] = None,
 ) -> None:
     """Recognise the expression on every face in a video, and track each face."""
-    from mien.video.pipeline import VideoOutputs, recognize_video
+    from mien.errors import MienError
+    from mien.video.pipeline import VideoOutputs
     from mien.video.recognizer import VideoRecognizer
-    from mien.video.source import VideoSource
-    from mien.video.timeline import format_time, no_tracks_message, summary_table
     from mien.video.track import Smoothing
 
-    outputs = VideoOutputs(output, csv, jsonl, parquet, report)
+    others = VideoOutputs(None, csv, jsonl, parquet, report)
+    jobs = list(_jobs(_video_names(sources), output, others))
     recognizer = VideoRecognizer(model, detector, threads, detect_every, Smoothing(smooth))
-    with VideoSource(source, sound=output is not None) as opened, _progress_bar(opened) as on_frame:
+    failed = False
+    for name, outputs in jobs:
+        if len(jobs) > 1:
+            echo(f"{name}:")
+        try:
+            _recognize(name, outputs, recognizer)
+        except (MienError, OSError) as error:
+            if len(jobs) == 1:
+                raise
+            echo(f"mien: {error}", err=True)
+            failed = True
+    if failed:
+        raise typer.Exit(2)
+
+
+def _video_names(sources: Sequence[str]) -> list[str]:
+    """Returns the videos with those below each folder in its place."""
+    from mien.data.pictures import files
+    from mien.errors import ConfigError, shortened_path
+    from mien.recognition.photo import VIDEO_SUFFIXES
+
+    names: list[str] = []
+    for source in sources:
+        if not os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises for an impossible name
+            names.append(source)
+            continue
+        found = files(Path(source), set(VIDEO_SUFFIXES))
+        if not found:
+            raise ConfigError(
+                f"there is no video in the folder {shortened_path(source)}: expected {', '.join(VIDEO_SUFFIXES)}"
+            )
+        names += map(str, found)
+    return names
+
+
+def _jobs(names: Sequence[str], output: str | None, others: "VideoOutputs") -> "Iterator[tuple[str, VideoOutputs]]":
+    """Yields each video with its outputs: in a folder, a CSV file and a report are named after the video."""
+    from mien.errors import ConfigError
+
+    path = Path(output) if output else None
+    is_folder = path and (path.is_dir() or not path.suffix or str(output).endswith(("/", os.sep)))
+    if not path or not is_folder:
+        if len(names) != 1:
+            raise ConfigError(f"{len(names)} videos need -o DIR, a folder for a CSV file and a report of each")
+        yield names[0], replace(others, annotated=path)
+        return
+    if any(vars(others).values()):
+        raise ConfigError("the folder of -o gets a CSV file and a report of each video: leave out the other outputs")
+    path.mkdir(parents=True, exist_ok=True)
+    used: set[str] = set()
+    for name in names:
+        stem = "video" if name == "-" else Path(name).stem or "video"
+        unique = next(each for each in chain([stem], (f"{stem}-{n}" for n in count(2))) if each not in used)
+        used.add(unique)
+        yield name, replace(others, csv=path / f"{unique}.csv", report=path / f"{unique}.html")
+
+
+def _recognize(name: str, outputs: "VideoOutputs", recognizer: "VideoRecognizer") -> None:
+    """Recognises a video, and prints its summary and the files that were written.
+
+    Raises:
+        MienError: The video cannot be read, or ended with an error.
+        OSError: A file cannot be written.
+    """
+    from mien.video.pipeline import recognize_video
+    from mien.video.source import VideoSource
+    from mien.video.timeline import format_time, no_tracks_message, summary_table
+
+    with VideoSource(name, sound=outputs.annotated is not None) as opened, _progress_bar(opened) as on_frame:
         result = recognize_video(opened, recognizer, outputs, on_frame)
     timeline = result.timeline
     to_stderr = outputs.uses_standard_output
     console(errors=to_stderr).print(summary_table(timeline) if timeline.tracks else no_tracks_message(timeline))
     for path in result.files:
-        typer.echo(f"written: {path}", err=to_stderr)
+        echo(f"written: {path}", err=to_stderr)
     if result.error:
         raise result.error
     if result.interrupted:
-        typer.echo(f"stopped after {format_time(timeline.end_s)}; the results up to there are kept", err=True)
+        echo(f"stopped after {format_time(timeline.end_s)}; the results up to there are kept", err=True)
         raise typer.Exit(130)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class VideoOutputs:
                 raise ConfigError(
                     f"the folder {path.parent} of {path.name} does not exist: create it or choose another folder"
                 )
+            if path != STANDARD_OUTPUT and not os.access(path.parent, os.W_OK):
+                raise ConfigError(f"the folder {path.parent} of {path.name} is read-only: choose another folder")
             if path.is_dir():
                 raise ConfigError(f"{path} is a folder: give the path of a file")
         resolved = [path if path == STANDARD_OUTPUT else path.resolve() for path in self._paths]

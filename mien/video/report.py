@@ -18,13 +18,13 @@ from mien import plotting
 from mien.errors import ConfigError
 from mien.files import printable, write_text
 from mien.labels import class_colours
-from mien.video.timeline import Timeline, Track, format_time, no_tracks_message
+from mien.video.timeline import Timeline, Track, format_time, no_tracks_message, whole_percentages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_TRACKS = 12
-"""The most faces that are drawn, longest in sight first; the others are listed by number."""
+"""The most faces that are drawn: those that are longest in sight, in order. The others are listed by number."""
 MAX_POINTS = 1200
 """The most points across a timeline, about the width of a screen; longer videos are averaged down."""
 ROW_INCHES = 1.15
@@ -52,7 +52,7 @@ def write(timeline: Timeline, path: Path, title: str) -> tuple[Path, Path]:
     """
     if path.suffix.lower() != ".html":
         raise ConfigError(f"the name of a report must end in .html, got {path.name}")
-    tracks = timeline.longest_first[:MAX_TRACKS]
+    tracks = sorted(timeline.longest_first[:MAX_TRACKS], key=lambda track: track.number)
     png = plotting.save(_figure(timeline, tracks, title), timeline_path(path))
     write_text(path, _page(timeline, tracks, printable(title)))
     return path, png
@@ -71,7 +71,7 @@ def _figure(timeline: Timeline, tracks: Sequence[Track], title: str) -> Figure:
     figure, axes = plotting.new_figure(
         (10.0, 0.7 + LEGEND_ROW_INCHES * legend_rows + ROW_INCHES * rows),
         "Expressions over time",
-        f"{title}: {format_time(timeline.end_s)}, {timeline.frames:,} frames",
+        f"{title}: {format_time(timeline.duration_s)}, {timeline.frames:,} frames",
         "Smoothed probabilities of the expressions, stacked. Hatched: uncertain. White: not in sight.",
         nrows=rows,
         sharex=True,
@@ -161,13 +161,14 @@ def _points(track: Track, end_s: float) -> tuple[NDArray[np.float64], NDArray[np
 
 def _page(timeline: Timeline, tracks: Sequence[Track], title: str) -> str:
     sections = "".join(_section(track, timeline) for track in tracks)
-    others = timeline.longest_first[MAX_TRACKS:]
+    others = sorted(timeline.longest_first[MAX_TRACKS:], key=lambda track: track.number)
     if others:
         numbers = ", ".join(str(track.number) for track in others)
         sections += f"<p class=quiet>{_count(len(others), 'more face')}, in sight for a shorter time: {numbers}.</p>"
     return _PAGE.substitute(
         title=html.escape(title),
-        facts=f"{format_time(timeline.end_s)} · {timeline.frames:,} frames · {_count(len(timeline.tracks), 'face')}",
+        facts=f"{format_time(timeline.duration_s)} · {timeline.frames:,} frames · "
+        + _count(len(timeline.tracks), "face"),
         faces=sections or f"<p>{no_tracks_message(timeline).capitalize()}.</p>",
         legend="".join(
             f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>'
@@ -177,16 +178,15 @@ def _page(timeline: Timeline, tracks: Sequence[Track], title: str) -> str:
 
 
 def _section(track: Track, timeline: Timeline) -> str:
-    times_s = track.times_s
     colours = class_colours(track.classes)
-    fractions = sorted(zip(track.class_fractions, track.classes, strict=True), key=lambda each: -each[0])
-    fractions = [(fraction, name) for fraction, name in fractions if fraction >= 0.005]
+    percentages = zip(whole_percentages(track.class_fractions), track.classes, strict=True)
+    shown = sorted(((each, name) for each, name in percentages if each), key=lambda each: -each[0])
     bar = "".join(
-        f'<b style="width:{100 * fraction:.2f}%;background:{colours[name]}" '
-        f'title="{html.escape(name)} {fraction:.0%}"></b>'
-        for fraction, name in fractions
+        f'<b style="width:{percentage}%;background:{colours[name]}" title="{html.escape(name)} {percentage}%"></b>'
+        for percentage, name in shown
     )
-    summary = ", ".join(f"{html.escape(name)} {fraction:.0%}" for fraction, name in fractions)
+    summary = ", ".join(f"{html.escape(name)} {percentage}%" for percentage, name in shown)
+    first_s, last_s, in_sight_s = track.span_s
     moments = "".join(
         f'<figure><img src="{_data_uri(moment.jpeg)}" alt="face {track.number} at {format_time(moment.time_s)}">'
         f"<figcaption>{format_time(moment.time_s)}<br>{html.escape(moment.name)} {moment.confidence:.0%}</figcaption>"
@@ -195,8 +195,8 @@ def _section(track: Track, timeline: Timeline) -> str:
     )
     return (
         f'<section><header><img src="{_data_uri(track.portrait)}" alt="">'
-        f"<div><h2>Face {track.number}</h2><p>{format_time(times_s[0])} to {format_time(times_s[-1])}, in sight for "
-        f"{track.durations_s.sum():.1f} s, uncertain for {track.uncertain_fraction:.0%} of it</p></div></header>"
+        f"<div><h2>Face {track.number}</h2><p>{format_time(first_s)} to {format_time(last_s)}, in sight for "
+        f"{in_sight_s:.1f} s, uncertain for {track.uncertain_fraction:.0%} of it</p></div></header>"
         f"<div class=bar>{bar}</div><p class=quiet>{summary}</p>{_svg(track, timeline)}"
         + (f"<div class=moments>{moments}</div>" if moments else "")
         + "</section>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -25,7 +26,7 @@ counts as time in sight."""
 MAX_MOMENTS = 6
 """The most moments that are kept per face."""
 MIN_MOMENT_DISTANCE_S = 2.0
-"""The shortest time between two moments of a face."""
+"""The shortest time between two moments of a face with the same expression."""
 THUMBNAIL_PX = 128
 """Height and width of the images of faces."""
 UNEXPRESSIVE = "neutral"
@@ -135,8 +136,19 @@ class Track:
         durations_s = self.durations_s
         return float(durations_s[self.uncertain].sum() / durations_s.sum())
 
+    @property
+    def span_s(self) -> tuple[float, float, float]:
+        """When the face was first and last in sight and for how long, in seconds, rounded to tenths for display.
+
+        The time in sight is at most the difference of the other two, also after rounding.
+        """
+        first_s, last_s = round(float(self.times_s[0]), 1), round(float(self.ends_s[-1]), 1)
+        return first_s, last_s, min(round(float(self.durations_s.sum()), 1), round(last_s - first_s, 1))
+
     def offer_moment(self, time_s: float, name: str, confidence: float, make_jpeg: Callable[[], bytes]) -> None:
-        """Keeps a moment if it is among the most confident ones and not close to a better one.
+        """Keeps a moment if it is among the most confident ones and not close to a better one of its class.
+
+        The first moment of a class takes the place of one whose class has several.
 
         Args:
             time_s: In seconds from the start of the video.
@@ -144,10 +156,17 @@ class Track:
             confidence: In [0, 1].
             make_jpeg: Makes the image of the face; called only if the moment is kept.
         """
-        rivals = [moment for moment in self.moments if abs(moment.time_s - time_s) < MIN_MOMENT_DISTANCE_S]
+        counts = Counter(moment.name for moment in self.moments)
+        of_class = [moment for moment in self.moments if moment.name == name]
+        rivals = [moment for moment in of_class if abs(moment.time_s - time_s) < MIN_MOMENT_DISTANCE_S]
         if not rivals and len(self.moments) == MAX_MOMENTS:
-            rivals = [min(self.moments, key=lambda moment: moment.confidence)]
-        if any(moment.confidence >= confidence for moment in rivals):
+            repeated = [moment for moment in self.moments if counts[moment.name] > 1]
+            replaceable = repeated or of_class or self.moments
+            rivals = [min(replaceable, key=lambda moment: moment.confidence)]
+            confidence_to_beat = 0.0 if repeated and not of_class else rivals[0].confidence
+        else:
+            confidence_to_beat = max((moment.confidence for moment in rivals), default=0.0)
+        if confidence <= confidence_to_beat:
             return
         others = [moment for moment in self.moments if moment not in rivals]
         new = Moment(time_s, name, confidence, make_jpeg())
@@ -196,6 +215,11 @@ class Timeline:
                 track.offer_moment(frame.time_s, steady.name, steady.confidence, make_jpeg)
 
     @property
+    def duration_s(self) -> float:
+        """When the last frame ends, as far as the faces in it show."""
+        return max([self.end_s, *(float(track.ends_s[-1]) for track in self.tracks.values())])
+
+    @property
     def longest_first(self) -> list[Track]:
         """The tracks in descending order of their time in sight."""
         return sorted(self.tracks.values(), key=lambda track: -track.durations_s.sum())
@@ -233,21 +257,30 @@ def summary_table(timeline: Timeline) -> Table:
     for column in table.columns:
         column.justify = "left" if column.header == "expressions" else "right"
     colours = class_colours(timeline.classes)
-    for track in timeline.longest_first:
-        fractions = track.class_fractions
+    for _, track in sorted(timeline.tracks.items()):
+        percentages = whole_percentages(track.class_fractions)
         expressions = Text()
-        for k in np.argsort(-fractions, kind="stable")[:3]:
-            if fractions[k] >= 0.01:
+        for k in np.argsort(-track.class_fractions, kind="stable")[:3]:
+            if percentages[k]:
                 name = timeline.classes[k]
                 separator = ", " if expressions else ""
-                expressions.append(f"{separator}{name} {fractions[k]:.0%}", style=colours[name])
-        times_s = track.times_s
+                expressions.append(f"{separator}{name} {percentages[k]}%", style=colours[name])
+        first_s, last_s, in_sight_s = track.span_s
         table.add_row(
             str(track.number),
-            format_time(times_s[0]),
-            format_time(times_s[-1]),
-            f"{track.durations_s.sum():.1f}",
+            format_time(first_s),
+            format_time(last_s),
+            f"{in_sight_s:.1f}",
             expressions,
             f"{track.uncertain_fraction:.0%}",
         )
     return table
+
+
+def whole_percentages(fractions: NDArray[np.float64]) -> list[int]:
+    """Rounds fractions (K,) that sum to 1 to whole percentages that sum to 100, by the largest remainders."""
+    exact = 100 * fractions
+    whole = np.floor(exact + 1e-9)
+    largest_remainders = np.argsort(whole - exact, kind="stable")[: round(100 - whole.sum())]
+    whole[largest_remainders] += 1
+    return [int(percentage) for percentage in whole]

@@ -24,6 +24,7 @@ from mien.video.timeline import (
     format_time,
     no_tracks_message,
     summary_table,
+    whole_percentages,
 )
 
 
@@ -140,6 +141,50 @@ def test_moments_are_the_most_confident_ones_with_a_distance() -> None:
     assert max(offered, key=lambda each: each[1])[1] in [moment.confidence for moment in track.moments]
 
 
+def test_every_class_that_was_shown_has_a_moment() -> None:
+    track = Track(1, EXPRESSIONS, b"")
+    for i in range(20):
+        track.offer_moment(3.0 * i, "happy", 0.9 + i / 1000, lambda: b"")
+    for i, name in enumerate(("sad", "fear", "sad", "surprise")):
+        track.offer_moment(60.0 + 0.1 * i, name, 0.5 + i / 1000, lambda: b"")
+    assert len(track.moments) == MAX_MOMENTS
+    names = [moment.name for moment in track.moments]
+    assert sorted(names) == ["fear", "happy", "happy", "happy", "sad", "surprise"]
+    assert max(moment.confidence for moment in track.moments) == pytest.approx(0.919)
+    assert next(moment.confidence for moment in track.moments if moment.name == "sad") == pytest.approx(0.502)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "percentages"),
+    [
+        ([1 / 3, 1 / 3, 1 / 3], [34, 33, 33]),
+        ([0.996, 0.004, 0.0], [100, 0, 0]),
+        ([0.125] * 8, [13, 13, 13, 13, 12, 12, 12, 12]),
+        ([1.0], [100]),
+        ([0.07, 0.93], [7, 93]),
+    ],
+)
+def test_percentages_sum_to_100(fractions: list[float], percentages: list[int]) -> None:
+    assert whole_percentages(np.array(fractions)) == percentages
+
+
+def test_time_in_sight_is_never_longer_than_the_span() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(50):
+        times_s = np.cumsum(random.uniform(0.01, 0.07, 40))
+        first_s, last_s, in_sight_s = timeline_of(*((float(time_s), True) for time_s in times_s)).tracks[1].span_s
+        assert 0 < in_sight_s <= last_s - first_s + 1e-9
+
+
+def test_faces_are_listed_in_order(tmp_path: Path) -> None:
+    timeline = Timeline(EXPRESSIONS)
+    for i in range(30):
+        timeline.add(frame(i, i / 10, *((track, expression("happy")) for track in (1, 2, 3) if i < 10 * track)))
+    assert [track.number for track in timeline.longest_first] == [3, 2, 1]
+    text = video_report.write(timeline, tmp_path / "report.html", "video.mp4")[0].read_text(encoding="utf-8")
+    assert re.findall(r"<h2>Face (\d)</h2>", text) == ["1", "2", "3"]
+
+
 def test_neutral_and_uncertain_expressions_make_no_moments(timeline: Timeline) -> None:
     assert timeline.tracks[2].moments == []
     assert {moment.name for moment in timeline.tracks[1].moments} == {"happy", "sad"}
@@ -161,8 +206,8 @@ def test_summary_table(timeline: Timeline) -> None:
     console.print(summary_table(timeline))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     one, two = [line.split() for line in lines if re.match(r"\s+[12]\s", line)]
-    assert one == ["1", "0:00.0", "0:09.9", "10.0", "happy", "75%,", "sad", "25%", "0%"]
-    assert two == ["2", "0:02.0", "0:08.9", "3.0", "neutral", "67%,", "fear", "33%", "33%"]
+    assert one == ["1", "0:00.0", "0:10.0", "10.0", "happy", "75%,", "sad", "25%", "0%"]
+    assert two == ["2", "0:02.0", "0:09.0", "3.0", "neutral", "67%,", "fear", "33%", "33%"]
 
 
 def test_no_tracks_message() -> None:
