@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar, cast
@@ -20,6 +21,8 @@ MAX_BATCH_PIXELS = 48 * 224 * 224
 """Most pixels in one inference batch: those of a training batch of 48 faces of 224x224 pixels."""
 MAX_SIDE_PX = 4096
 """Largest side of a crop at full resolution, pixels; without a limit, a picture of 30,000 x 1 would take a gigabyte."""
+MAX_TURNED_SIDE_PX = 224
+"""Larger faces are reduced before they are turned; more than the side of any network's input here is left."""
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,32 @@ def crop(gray: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     rows = np.clip(np.arange(y0, y0 + side), 0, gray.shape[0] - 1)
     columns = np.clip(np.arange(x0, x0 + side), 0, gray.shape[1] - 1)
     return gray[rows[:, None], columns]
+
+
+def crop_turned(
+    image: NDArray[np.uint8], box: Box, angle_deg: float, max_side_px: int = MAX_TURNED_SIDE_PX
+) -> NDArray[np.uint8]:
+    """Crops the square around a face and turns it around its centre.
+
+    Args:
+        image: (H, W) or (H, W, 3), values 0..255.
+        box: See `crop`.
+        angle_deg: Degrees counterclockwise.
+        max_side_px: The longest side of the result, unless the angle is 0.
+
+    Returns:
+        (side, side) or (side, side, 3), values 0..255. If it is larger than `max_side_px`, it is reduced by a whole
+        factor.
+    """
+    if not angle_deg:
+        return crop(image, box)
+    # The circle around the square holds every turn of it.
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    half = max(box.width, box.height) / 2 * math.sqrt(2)
+    surroundings = Image.fromarray(crop(image, Box(x - half, y - half, x + half, y + half)))
+    factor = math.ceil(surroundings.width / math.sqrt(2) / max_side_px)
+    if factor > 1:
+        surroundings = surroundings.reduce(factor)
+    margin = round(surroundings.width * (1 - 1 / math.sqrt(2)) / 2)
+    upright = np.asarray(surroundings.rotate(angle_deg, Image.Resampling.BILINEAR))
+    return upright[margin : len(upright) - margin, margin : len(upright) - margin]

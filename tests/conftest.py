@@ -162,12 +162,6 @@ def fer2013_real() -> Path:
 
 
 @pytest.fixture(scope="session")
-def yunet_file() -> Path:
-    """The model file of YuNet, which mien downloads on first use."""
-    return real_file("MIEN_YUNET", "YuNet's file")
-
-
-@pytest.fixture(scope="session")
 def photographs() -> Path:
     """A folder of photographs whose licences do not allow copies in the repository."""
     return real_file("MIEN_PHOTOGRAPHS", "a folder of photographs")

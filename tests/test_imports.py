@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "data": {"errors", "files", "storage", "labels", "parsing", "types", "pixels", "config", "preprocess"},
     "networks": {"errors"},
     "models": {"deprecation", "errors", "files", "parsing", "config", "preprocess", "calibration", "networks"},
-    "detection": {"deprecation", "errors", "types", "models"},
+    "detection": {"deprecation", "errors", "types", "models", "preprocess"},
     "recognition": FACES | {"models", "detection"},
     "video": FACES | {"models", "detection", "recognition", "plotting"},
     "training": FACES | {"data", "networks", "models"},
@@ -86,7 +86,7 @@ TORCH_FREE = (
     "recognition",
     "video",
     "service",
-    *("models/model", "models/onnx_model", "models/session", "models/download", "models/zoo/__init__", "export/page"),
+    *("models/model", "models/onnx_model", "models/session", "models/zoo/__init__", "export/page"),
 )
 """Rooms and files that must not import torch, not even inside a function."""
 

@@ -146,7 +146,7 @@ class Centre:
         "from mien.detection.centre import Centre\n",
         after="from mien.detection.blazeface import BlazeFace\n",
     )
-    copy.insert("detection/registry.py", '    "centre": lambda threads: Centre(),\n', before='    "none": ')
+    copy.insert("detection/registry.py", '    "centre": lambda options: Centre(),\n', before='    "none": ')
     (picture,) = json.loads(copy.mien("recognize", ASTRONAUT, "--detector", "centre", "--json"))
     assert [face["box"] for face in picture["faces"]] == [[128, 128, 384, 384]]
 

@@ -22,7 +22,7 @@ from mien.data import load
 from mien.detection.base import Detection, Detector
 from mien.detection.blazeface import BlazeFace
 from mien.detection.boxes import to_fer2013_squares
-from mien.detection.registry import create_detector
+from mien.detection.registry import DetectorOptions, create_detector
 from mien.labels import SPLITS
 from mien.models.onnx_model import OnnxModel
 from mien.preprocess import crop
@@ -115,7 +115,7 @@ def main() -> None:
     detector: Detector = (
         BlazeFace(arguments.threads, small_faces=False)  # each face fills its image
         if arguments.detector == "blazeface"
-        else create_detector(arguments.detector, arguments.threads)
+        else create_detector(arguments.detector, DetectorOptions(arguments.threads))
     )
     detections = {}
     for row in rows.tolist():

@@ -16,11 +16,11 @@ import typer
 from mien.cli.options import console, echo
 
 if TYPE_CHECKING:
-    from mien.recognition.batch import Executor
+    from mien.recognition.batch import Executor, FaceRecognizer
     from mien.recognition.parts import Counts
 
 
-def recognize_to_file(output: Path, names: Iterable[str], model: str, detector: str, workers: int | None) -> int:
+def recognize_to_file(output: Path, names: Iterable[str], faces: FaceRecognizer, workers: int | None) -> int:
     """Recognises pictures into one Parquet file, and prints a summary.
 
     Returns:
@@ -31,7 +31,6 @@ def recognize_to_file(output: Path, names: Iterable[str], model: str, detector: 
     from mien.recognition import batch
     from mien.recognition.parts import PictureList
 
-    faces = batch.FaceRecognizer(model, detector)
     pictures = PictureList(find(names), batch.PICTURES_PER_PART)
     advice = f"run the same command again to resume from {batch.parts_folder(output)}"
     with _resumable(advice), _progress_bar(pictures.count) as on_progress:
@@ -39,7 +38,7 @@ def recognize_to_file(output: Path, names: Iterable[str], model: str, detector: 
     return _summarize(output, total)
 
 
-def recognize_to_folder(output: str, names: Iterable[str], model: str, detector: str, workers: Workers) -> int:
+def recognize_to_folder(output: str, names: Iterable[str], faces: FaceRecognizer, workers: Workers) -> int:
     """Recognises pictures into a folder of Parquet files, and prints a summary.
 
     Returns:
@@ -64,7 +63,6 @@ def recognize_to_folder(output: str, names: Iterable[str], model: str, detector:
         """Returns a path that means the same to workers that started in another folder."""
         return path if is_url(path) else os.path.abspath(path)  # noqa: PTH100 - resolves no links
 
-    faces = batch.FaceRecognizer(model, detector)
     with _resumable("run the same command again to resume"), workers.executor() as executor:
         pictures = PictureList(map(everywhere, find(names)), workers.pictures_per_part)
         with _progress_bar(pictures.count) as on_progress:

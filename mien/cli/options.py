@@ -19,8 +19,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
 Model = Annotated[str, typer.Option(help="Name of a shipped model, or an .onnx file written by mien export.")]
 DetectorName = Annotated[
-    str, typer.Option(help="blazeface, yunet, a YuNet .onnx file, or none if each picture is one cropped face.")
+    str,
+    typer.Option(
+        help="yunet, blazeface, a YuNet .onnx file, none if each picture is one cropped face, or auto if some are."
+    ),
 ]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Lowest score of a face; a lower one finds more faces, and more things that are none."
+    ),
+]
+Thorough = Annotated[bool, typer.Option("--thorough", help="Search longer for small and turned faces.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file, such as configs/small-labels.toml.")]
 
 Overrides = Annotated[

@@ -7,13 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import archive
-from mien.cli.options import AsJson, DetectorName, Model, Threads, console, echo, print_data, print_json
+from mien.cli.options import (
+    AsJson,
+    DetectorName,
+    MinScore,
+    Model,
+    Thorough,
+    Threads,
+    console,
+    echo,
+    print_data,
+    print_json,
+)
 from mien.detection import DEFAULT_DETECTOR
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from mien.recognition.outputs import Output
+    from mien.recognition.recognizer import Recognizer
 
 
 def recognize(
@@ -40,6 +52,8 @@ def recognize(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per face, instead of a table.")] = False,
     model: Model = "small",
     detector: DetectorName = DEFAULT_DETECTOR,
+    min_score: MinScore = None,
+    thorough: Thorough = False,
     threads: Threads = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that write Parquet files; all cores by default.")
@@ -57,18 +71,21 @@ def recognize(
 ) -> None:
     """Recognise the expression on every face in photographs."""
     from mien.errors import ConfigError
+    from mien.recognition.batch import FaceRecognizer
     from mien.recognition.outputs import Output
+    from mien.recognition.recognizer import Recognizer
     from mien.recognition.sources import STANDARD_INPUT
     from mien.storage import is_url
 
     if as_json and as_csv:
         raise ConfigError("choose one of --json and --csv")
+    faces = FaceRecognizer(model, detector, 1, min_score, thorough)
     if on or (output and is_url(output)):
         if as_json or as_csv or not output:
             raise ConfigError(
                 f"all results are written to {output or 'a folder'}: give it by -o, without --json or --csv"
             )
-        end(archive.recognize_to_folder(output, photos, model, detector, archive.Workers(on, workers, part, gpus)))
+        end(archive.recognize_to_folder(output, photos, faces, archive.Workers(on, workers, part, gpus)))
         return
     names = _picture_names(photos) if not (output and output.lower().endswith(".parquet")) else photos
     target = Output.from_name(output, names) if output else None
@@ -77,9 +94,10 @@ def recognize(
     if target and target.kind == "parquet":
         if STANDARD_INPUT in names:
             raise ConfigError("a Parquet file takes no standard input: give files, or use .csv, .json or .jsonl")
-        unreadable = archive.recognize_to_file(target.path, names, model, detector, workers or threads)
+        unreadable = archive.recognize_to_file(target.path, names, faces, workers or threads)
     else:
-        unreadable = _recognize(names, target, as_json, as_csv, model, detector, threads)
+        recognizer = Recognizer(model, detector, threads, min_score, thorough)
+        unreadable = _recognize(names, target, as_json, as_csv, recognizer)
     end(unreadable)
 
 
@@ -112,17 +130,13 @@ def _recognize(
     target: "Output | None",
     as_json: bool,
     as_csv: bool,
-    model: str,
-    detector: str,
-    threads: int | None,
+    recognizer: "Recognizer",
 ) -> int:
     """Recognises pictures one after the other, and prints or writes the results -> how many failed."""
     from mien.errors import ImageError
     from mien.recognition import draw, records
-    from mien.recognition.recognizer import Recognizer
     from mien.recognition.sources import read_named
 
-    recognizer = Recognizer(model, detector, threads)
     copies = _Copies(target, names) if target and target.kind in ("folder", "picture") else None
     results: list[dict[str, Any]] = []
     failed = 0

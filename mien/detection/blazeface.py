@@ -1,4 +1,4 @@
-"""BlazeFace full range (Bazarevsky et al., arXiv:1907.05047, as MediaPipe ships it), the detector that mien ships.
+"""BlazeFace full range (Bazarevsky et al., arXiv:1907.05047, as MediaPipe ships it).
 
 The network's input is 192 x 192 pixels. A single pass over the whole image misses small faces and is unsure of faces
 that fill the image or are cut off by its edge. The detector therefore searches several square regions: the whole image
@@ -101,14 +101,16 @@ class BlazeFace:
     Args:
         threads: CPU threads; None lets ONNX Runtime use every core.
         small_faces: Whether to search tiles as well.
+        min_score: The lowest score of a face, in [0, 1].
 
     Raises:
         WeightsError: The model file in the package is missing or damaged.
     """
 
-    def __init__(self, threads: int | None = None, small_faces: bool = True) -> None:
+    def __init__(self, threads: int | None = None, small_faces: bool = True, min_score: float = MIN_SCORE) -> None:
         self._session = open_session(MODEL, threads)
         self.small_faces = small_faces
+        self.min_score = min_score
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.detection.base.Detector`."""
@@ -147,7 +149,7 @@ class BlazeFace:
         image = Image.fromarray(image_rgb)
         values, scores = _concatenate([self._candidates(image, region, MIN_CANDIDATE_SCORE) for region in whole])
         large = values[:, 2] - values[:, 0] >= MIN_CONFIDENT_SIDE * max(image.size)
-        accepted = (scores >= MIN_SCORE) & large
+        accepted = (scores >= self.min_score) & large
         others = [self._candidates(image, region, MIN_CANDIDATE_SCORE) for region in parts]
         uncertain, _ = weighted_nms(*_concatenate([(values[~accepted], scores[~accepted]), *others]), NMS_IOU)
         zoomed = self._zoom_in(image, uncertain, values[accepted], MAX_ZOOMS)
@@ -184,7 +186,7 @@ class BlazeFace:
             x0, y0, x1, y1 = candidate[:4].tolist()
             side = ZOOM_SIDES * max(x1 - x0, y1 - y0)
             region = Region((x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side)
-            values, scores = self._candidates(image, region, MIN_SCORE)
+            values, scores = self._candidates(image, region, self.min_score)
             kept = np.full(len(values), True) if moved else iou(values, candidate) > NMS_IOU
             found.append((values[kept], scores[kept]))
         return found

@@ -1,12 +1,18 @@
-"""The detector `none`: every image is one face that was cropped beforehand."""
+"""The detectors `none` and `auto`: an image as one face that was cropped beforehand."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detection.base import Detection, check_rgb
+from mien.detection.base import Detection, Detector, check_rgb, detector_for_video
 from mien.types import Box
+
+MAX_CROP_SIDE_PX = 256
+"""The longer side of the largest image that `auto` may take as one cropped face, in pixels."""
+
+MAX_CROP_RATIO = 1.25
+"""The largest ratio of the sides of such an image."""
 
 
 class WholeImage:
@@ -15,5 +21,32 @@ class WholeImage:
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.detection.base.Detector`. The score is 1 and there are no landmarks."""
         check_rgb(image_rgb)
-        height, width, _ = image_rgb.shape
-        return (Detection(Box(0, 0, width, height), {}, 1.0),)
+        return (_whole(image_rgb, 1.0),)
+
+
+class WholeImageIfNoFace:
+    """Returns the faces of another detector, or the whole of a small square image in which it finds none.
+
+    Args:
+        detector: The other detector.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        """See `mien.detection.base.Detector`. The whole image has the score 0 and no landmarks."""
+        faces = self._detector(image_rgb)
+        shorter, longer = sorted(image_rgb.shape[:2])
+        if faces or longer > MAX_CROP_SIDE_PX or longer > MAX_CROP_RATIO * shorter:
+            return faces
+        return (_whole(image_rgb, 0.0),)
+
+    def for_video(self) -> Detector:
+        """Returns the other detector's version for a video, whose frames are never one cropped face."""
+        return detector_for_video(self._detector)
+
+
+def _whole(image_rgb: NDArray[np.uint8], score: float) -> Detection:
+    height, width, _ = image_rgb.shape
+    return Detection(Box(0, 0, width, height), {}, score)

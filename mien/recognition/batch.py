@@ -41,12 +41,20 @@ class FaceRecognizer:
         model: The name of a shipped model, or the path of an .onnx file that `mien export` wrote.
         detector: A name in `mien.detection.registry.DETECTORS`, or the path of a YuNet .onnx file.
         threads: CPU threads; 1 is the best if there are as many workers as cores.
+        min_score: See `Recognizer`.
+        thorough: See `Recognizer`.
     """
 
     def __init__(
-        self, model: str | Path = DEFAULT_MODEL, detector: str | Path = DEFAULT_DETECTOR, threads: int = 1
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        detector: str | Path = DEFAULT_DETECTOR,
+        threads: int = 1,
+        min_score: float | None = None,
+        thorough: bool = False,
     ) -> None:
         self.model, self.detector, self.threads = str(model), str(detector), threads
+        self.min_score, self.thorough = min_score, thorough
 
     @cached_property
     def recognizer(self) -> Recognizer:
@@ -56,7 +64,7 @@ class FaceRecognizer:
             WeightsError: The model or the detector is missing, damaged, or cannot be downloaded.
             ConfigError: There is no detector of that name.
         """
-        return Recognizer(self.model, self.detector, self.threads)
+        return Recognizer(self.model, self.detector, self.threads, self.min_score, self.thorough)
 
     @cached_property
     def schema(self) -> Any:
@@ -72,11 +80,13 @@ class FaceRecognizer:
         """Adds the content of model files, which other machines do not have."""
         names = {"model": self.model, "detector": self.detector}
         files = {key: Path(name).read_bytes() for key, name in names.items() if name.endswith(".onnx")}
-        return names | {"threads": self.threads, "files": files}
+        settings = {"threads": self.threads, "min_score": self.min_score, "thorough": self.thorough}
+        return names | settings | {"files": files}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.model, self.detector, self.threads = state["model"], state["detector"], state["threads"]
-        for key, content in state["files"].items():
+        files = state.pop("files")
+        self.__dict__.update(state)
+        for key, content in files.items():
             setattr(self, key, str(_local_copy(Path(state[key]), content)))
 
     def __call__(self, batch: Any) -> Any:
@@ -293,6 +303,8 @@ def manifest(pictures: PictureList, faces: FaceRecognizer) -> dict[str, Any]:
         "model_sha256": _sha256(find_model(faces.model)),
         "weights": faces.recognizer.model.digest,
         "detector": detector if detector in DETECTORS else _sha256(Path(detector)),
+        "min_score": faces.min_score,
+        "thorough": faces.thorough,
     }
 
 

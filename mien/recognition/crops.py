@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detection.base import Detection
-from mien.preprocess import crop
+from mien.detection.tilt import turn_deg
+from mien.preprocess import crop_turned
 from mien.recognition.photo import to_gray
 from mien.types import Face
 
@@ -32,11 +33,13 @@ def crop_faces(image_rgb: NDArray[np.uint8], faces: Sequence[Detection | Face]) 
 def crop_face(image: NDArray[np.uint8], face: Detection | Face) -> NDArray[np.uint8]:
     """Crops the square that `mien.detection.base.Detection` describes; outside the image, the edge pixels repeat.
 
+    A face that is tilted is turned upright around the centre of its square; see `mien.detection.tilt.turn_deg`.
+
     Args:
         image: (H, W) or (H, W, 3), values 0..255.
         face: A face in pixels of this image.
 
     Returns:
-        (side, side) or (side, side, 3), values 0..255.
+        (side, side) or (side, side, 3), values 0..255. A large face that is turned is reduced.
     """
-    return crop(image, face.box)
+    return crop_turned(image, face.box, turn_deg(face.landmarks))

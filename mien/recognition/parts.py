@@ -33,6 +33,8 @@ DIFFERENCES = {
     "pictures_per_part": "parts of another size",
     "model_sha256": "another model",
     "detector": "another detector",
+    "min_score": "another lowest score",
+    "thorough": "a search that is thorough or not",
     "mien": "another version of mien",
 }
 """Key of a manifest -> what differs if the values of a folder and a job differ."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mien.deprecation import warn_deprecated
 from mien.detection import DEFAULT_DETECTOR
 from mien.detection.base import Detection, Detector
-from mien.detection.registry import create_detector
+from mien.detection.registry import DetectorOptions, create_detector
 from mien.models.model import Model
 from mien.models.onnx_model import OnnxModel
 from mien.models.zoo import DEFAULT_MODEL
@@ -31,10 +31,13 @@ class Recognizer:
         detector: A name in `mien.detection.registry.DETECTORS`, the path of a YuNet .onnx file, or any object that
             implements `mien.detection.base.Detector`. `none` takes each picture as one cropped face.
         threads: CPU threads of the model and of the detector; None lets ONNX Runtime use every core.
+        min_score: The lowest score of a face, in [0, 1], for a detector given by name; None uses the detector's own. A
+            lower one finds more faces, and more things that are none.
+        thorough: Whether a detector given by name searches longer, for faces that are small or turned.
 
     Raises:
         WeightsError: The model or the detector is missing, damaged, or cannot be downloaded.
-        ConfigError: There is no detector of that name.
+        ConfigError: There is no detector of that name, or `min_score` is outside [0, 1].
     """
 
     def __init__(
@@ -42,9 +45,12 @@ class Recognizer:
         model: str | Path | Model = DEFAULT_MODEL,
         detector: str | Path | Detector = DEFAULT_DETECTOR,
         threads: int | None = None,
+        min_score: float | None = None,
+        thorough: bool = False,
     ) -> None:
+        options = DetectorOptions(threads, min_score, thorough)
         self.model = OnnxModel(model, threads) if isinstance(model, str | Path) else model
-        self.detector = create_detector(str(detector), threads) if isinstance(detector, str | Path) else detector
+        self.detector = create_detector(str(detector), options) if isinstance(detector, str | Path) else detector
 
     def __call__(self, picture: photo.Picture) -> tuple[Face, ...]:
         """Recognises the faces in a picture.

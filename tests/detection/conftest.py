@@ -21,8 +21,8 @@ def blazeface() -> BlazeFace:
 
 
 @pytest.fixture(scope="session")
-def yunet(yunet_file: Path) -> YuNet:
-    return YuNet(yunet_file, threads=1)
+def yunet() -> YuNet:
+    return YuNet(threads=1)
 
 
 @pytest.fixture(scope="session")

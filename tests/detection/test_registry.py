@@ -7,18 +7,18 @@ import pytest
 from numpy.typing import NDArray
 
 import mien.detection.base
-from mien.detection import DEFAULT_DETECTOR
+from mien.detection import DEFAULT_DETECTOR, yunet
 from mien.detection.base import Detection, detector_for_video
 from mien.detection.blazeface import MODEL, BlazeFace, BlazeFaceVideo
-from mien.detection.registry import DETECTORS, create_detector
+from mien.detection.registry import DETECTORS, DetectorOptions, create_detector
 from mien.detection.whole_image import WholeImage
-from mien.detection.yunet import YuNet
+from mien.detection.yunet import YuNet, YuNetVideo
 from mien.errors import ConfigError, ImageError, WeightsError
 
 
-def test_create_detector_by_name_or_path(yunet_file: Path) -> None:
-    assert isinstance(create_detector("blazeface", threads=1), BlazeFace)
-    assert isinstance(create_detector(str(yunet_file), threads=1), YuNet)
+def test_create_detector_by_name_or_path() -> None:
+    assert isinstance(create_detector("blazeface"), BlazeFace)
+    assert isinstance(create_detector(str(yunet.MODEL)), YuNet)
     assert isinstance(create_detector("none"), WholeImage)
 
 
@@ -29,7 +29,7 @@ def test_default_detector_is_registered() -> None:
 def test_create_detector_of_unknown_name_suggests_names() -> None:
     with pytest.raises(ConfigError, match=r"unknown detector blazface: did you mean blazeface\?"):
         create_detector("blazface")
-    with pytest.raises(ConfigError, match="known are blazeface, none, yunet"):
+    with pytest.raises(ConfigError, match="known are auto, blazeface, none, yunet"):
         create_detector("qqq")
 
 
@@ -51,11 +51,9 @@ def test_whole_image_is_one_face() -> None:
     [np.zeros((48, 48), np.uint8), np.zeros((48, 48, 4), np.uint8), np.zeros((0, 5, 3), np.uint8), np.zeros((4, 4, 3))],
     ids=["gray", "four channels", "no pixels", "floats"],
 )
-@pytest.mark.parametrize("name", ["blazeface", "yunet", "none"])
-def test_every_detector_rejects_what_is_not_rgb(
-    name: str, array: NDArray[np.uint8], yunet_file: Path, request: pytest.FixtureRequest
-) -> None:
-    detector = create_detector(str(yunet_file) if name == "yunet" else name, threads=1)
+@pytest.mark.parametrize("name", ["blazeface", "yunet", "auto", "none"])
+def test_every_detector_rejects_what_is_not_rgb(name: str, array: NDArray[np.uint8]) -> None:
+    detector = create_detector(name, DetectorOptions(threads=1))
     with pytest.raises(ImageError, match=r"expected an image of shape \(height, width, 3\) and type uint8"):
         detector(array)
 
@@ -79,3 +77,23 @@ def test_old_names_in_base_warn(name: str) -> None:
         assert getattr(mien.detection.base, name)
     with pytest.raises(AttributeError, match="has no attribute 'other'"):
         _ = mien.detection.base.other
+
+
+@pytest.mark.parametrize(("side", "taken"), [(48, True), (200, True), (400, False)])
+def test_auto_takes_a_small_square_image_without_a_face_as_one_face(side: int, taken: bool) -> None:
+    faces = create_detector("auto", DetectorOptions(threads=1))(np.full((side, side, 3), 90, np.uint8))
+    assert [(face.box.xyxy, face.score) for face in faces] == [((0, 0, side, side), 0.0)] * taken
+
+
+def test_auto_prefers_detected_faces_and_leaves_narrow_images(astronaut: NDArray[np.uint8]) -> None:
+    auto = create_detector("auto", DetectorOptions(threads=1))
+    (face,) = auto(np.ascontiguousarray(astronaut[:256, 100:356]))
+    assert face.score > 0.5
+    assert auto(np.zeros((48, 100, 3), np.uint8)) == ()
+    assert isinstance(detector_for_video(auto), YuNetVideo)
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1])
+def test_min_score_outside_its_range_is_refused(score: float) -> None:
+    with pytest.raises(ConfigError, match=r"must be 0 to 1, got"):
+        DetectorOptions(min_score=score)

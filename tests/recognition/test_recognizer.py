@@ -19,6 +19,7 @@ from PIL import Image
 
 from mien import pixels
 from mien.calibration import Calibration
+from mien.detection import yunet
 from mien.detection.base import Detection
 from mien.errors import ImageError, WeightsError
 from mien.labels import EXPRESSIONS
@@ -212,7 +213,7 @@ def test_each_picture_is_decoded_once(by_brightness: Path, tmp_path: Path, monke
     monkeypatch.setattr(pixels, "read", lambda source, *options: decoded.append(source) or read(source, *options))
     recognizer = Recognizer(by_brightness, FixedDetector([DARK]), threads=1)
     recognizer.recognize_batch(paths)
-    assert decoded == paths
+    assert [Path(str(source)) for source in decoded] == paths
     recognizer(photo.read(paths[0]))
     assert decoded == [*paths, paths[0]]
 
@@ -235,10 +236,10 @@ def test_recognizer_works_in_a_pool_of_spawned_processes() -> None:
 
 
 def test_pickled_recognizer_opens_its_files_from_any_folder(
-    by_brightness: Path, yunet_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    by_brightness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(by_brightness, tmp_path / "model.onnx")
-    shutil.copy(yunet_file, tmp_path / "yunet.onnx")
+    shutil.copy(yunet.MODEL, tmp_path / "yunet.onnx")
     monkeypatch.chdir(tmp_path)
     recognizer = Recognizer("model.onnx", "yunet.onnx", threads=1)
     pickled = pickle.dumps(recognizer)
@@ -250,7 +251,7 @@ def test_pickled_recognizer_opens_its_files_from_any_folder(
         pickle.loads(pickled)
 
 
-@pytest.mark.parametrize("detector", ["blazeface", "none"])
+@pytest.mark.parametrize("detector", ["yunet", "blazeface", "none"])
 def test_copies_of_a_recognizer_recognize_the_same(detector: str) -> None:
     recognizer = Recognizer("tiny", detector, threads=1)
     assert copy.deepcopy(recognizer)(ASTRONAUT) == recognizer(ASTRONAUT)
