@@ -39,6 +39,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "cost": results.cost,
     "short-training": results.short_training,
     "speed": results.speed,
+    "detection": results.detection,
     "literature": results.literature,
     **{f"card-{name}": partial(results.card, name) for name in results.SHIPPED},
     "cluster-cost": cluster.cost,
