@@ -15,8 +15,13 @@ demo: $(VENV)/.installed
 # Two processes of one thread each are faster than one of two. A file's tests stay in one process, with their fixtures.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: lint
-	$(PYTEST) -m "not (slow or training or browser or film or full_size)"
+# mypy runs beside the tests: it uses one core, and most of its time passes while these wait for files or processes.
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy & mypy=$$!; \
+	$(PYTEST) -m "not (slow or training or browser or film or full_size)"; tests=$$?; \
+	wait $$mypy && exit $$tests
 
 test: lint
 	$(PYTEST)

@@ -209,6 +209,7 @@ print(json.dumps({"n": len(dataset), "s": time.perf_counter() - start, "mb": use
 """
 
 
+@pytest.mark.slow
 def test_cached_real_data_loads_quickly_in_little_memory(
     real_dataset: FaceDataset, fer2013_real: Path, ferplus_real: Path, real_cache: Path
 ) -> None:

@@ -55,7 +55,7 @@ class NoisyModel:
         return (np.random.default_rng(0).random((len(images), 8, 8), np.float32),)
 
 
-def make_evaluation(classes=7, n=70):
+def make_evaluation(classes=7, n=28):
     names = tuple(f"class {k}" for k in range(classes))
     targets = np.arange(n) % classes
     images = np.random.default_rng(0).integers(0, 256, (n, 16, 16), np.uint8)
@@ -76,7 +76,7 @@ def test_run_computes_calibrated_predictions_and_their_metrics(evaluation):
 
 @pytest.mark.parametrize("classes", [2, 3, 8])
 def test_write_makes_every_file_for_other_numbers_of_classes(tmp_path, classes):
-    evaluation = make_evaluation(classes)
+    evaluation = make_evaluation(classes, 16)
     evaluation.write(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"predictions.parquet", "metrics.json"} | FIGURES
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -145,7 +145,7 @@ def test_published_predictions_give_the_same_row(evaluation, tmp_path):
 
 def test_row_holds_network_metrics_and_command(evaluation):
     row = evaluation.row("mine", "mien evaluate runs/mine")
-    assert (row.network, row.variant, row.seed, row.n) == ("resnet18_masking_reconstruction", "small", 0, 70)
+    assert (row.network, row.variant, row.seed, row.n) == ("resnet18_masking_reconstruction", "small", 0, 28)
     assert (row.config, row.split, row.view, row.command) == ("mine", "private", "single", "mien evaluate runs/mine")
     assert row.multiply_adds == registry.find(row.network, row.variant).multiply_adds
     assert row.accuracy_low < row.accuracy < row.accuracy_high
