@@ -67,7 +67,9 @@ def main() -> None:
     shutil.copyfile(arguments.run / "config.toml", ZOO / f"{name}.toml")
     shutil.copyfile(arguments.run / "log.csv", ZOO / f"{name}.csv")
     in_training = audit.audit(dataset).in_training()
-    command = f"python tools/release.py {name} {arguments.file.name} runs/{arguments.run.name}"
+    command = (
+        f"python tools/release.py {name} {arguments.file.name} runs/{arguments.run.name} --data {arguments.data.name}"
+    )
     for (split, view), evaluation in evaluations.items():
         accuracy = unseen.measure(name, evaluation.predictions, in_training)
         tables.add(RESULTS / "unseen.csv", unseen.row(accuracy, split, view, command))

@@ -215,6 +215,7 @@ def _present(dataset: FaceDataset) -> list[tuple[int, str]]:
 
 
 def _repeated(dataset: FaceDataset, pairs: Pairs) -> dict[str, dict[str, int]]:
+    """Returns split -> other split -> number of its faces with a copy in the other, or an earlier one in itself."""
     splits = dataset.splits
     both_ways = np.concatenate([[pairs.first, pairs.second], [pairs.second, pairs.first]], axis=1)
     table: dict[str, dict[str, int]] = {}
