@@ -150,7 +150,7 @@ class TrainingConfig(Section):
     epochs: int = Field(default=60, ge=1, le=MAX_EPOCHS)
     """Passes over the training split."""
     batch_size: int = Field(default=128, ge=2, le=100_000)
-    """Images per step and device."""
+    """Images per step in each process."""
     optimizer: Literal["sgd", "adamw", "radam"] = "sgd"
     """sgd (Nesterov momentum 0.9), adamw, or radam (Liu et al., ICLR 2020), which the base project uses."""
     learning_rate: float = Field(default=0.1, ge=1e-12, le=_MAX_FLOAT)
@@ -180,7 +180,10 @@ class TrainingConfig(Section):
     threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads; 0 uses all cores."""
     devices: int = Field(default=1, ge=1, le=1024)
-    """Number of GPUs; ignored on a machine without one."""
+    """Processes that train together on this machine, each on its own GPU, or all on the CPU where there is no GPU.
+
+    torchrun and srun set their number themselves.
+    """
 
 
 @dataclass(frozen=True, config=STRICT)

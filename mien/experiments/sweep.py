@@ -41,6 +41,7 @@ from mien.labels import EXPRESSIONS, SPLITS
 from mien.models.build import build_network, preprocessing_for
 from mien.models.torch_model import TorchModel
 from mien.training import run as runs
+from mien.training.processes import find_launcher
 from mien.types import Predictions
 
 VIEW = "single"
@@ -164,6 +165,8 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
         DataError: The data or the table cannot be read, or the table's rows are of other faces.
         TrainingError: Trials could not be trained, or diverged; all others were finished first.
     """
+    if launcher := find_launcher():
+        raise ConfigError(f"a sweep trains in one process at a time: start it without {launcher.name}")
     # These checks come before hours of training, and cover all trials that are left.
     left = [trial for trial in sweep.trials if not _is_finished(trial, sweep, table)]
     for config in {repr(trial.config.data): trial.config for trial in left}.values():

@@ -1,4 +1,8 @@
-"""Augmented training batches, determined by the seed, the epoch and the step alone, so that a run can be resumed."""
+"""Augmented training batches, determined by the seed, the epoch and the step alone, so that a run can be resumed.
+
+Several processes divide the images of each step among them. Which images these are, and how each is augmented, does not
+depend on the number of processes.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,7 @@ class Batches:
     Args:
         dataset: The training split.
         preprocessing: The network's preprocessing.
-        config: Batch size, targets, augmentation and seed.
+        config: Targets, augmentation and seed; and the batch size, the images of each step in one process.
         teacher: (faces, K) probabilities of each face, or teachers that predict each augmented image, or views of the
             faces that replace augmentation, or None.
         rank: Index of this process.
@@ -96,18 +100,17 @@ class Batches:
             self.views.digest if self.views else b"",
         )
         self.channels = preprocessing.channels
-        self.batch_size = config.training.batch_size
+        self.images_per_step = config.training.batch_size * world_size
         self.augment = config.augment
         self.seed = config.training.seed
-        self.rank = rank
-        self.world_size = world_size
+        self.share = slice(rank * config.training.batch_size, (rank + 1) * config.training.batch_size)
 
     def __len__(self) -> int:
         """Returns the number of steps per epoch; faces that do not fill a last batch are left out of the epoch."""
-        return len(self.images) // (self.batch_size * self.world_size)
+        return len(self.images) // self.images_per_step
 
     def epoch(self, epoch: int, first_step: int, device: torch.device) -> Iterator[Batch]:
-        """Yields the batches of an epoch.
+        """Yields this process's share of the batches of an epoch.
 
         Args:
             epoch: Index of the epoch, from 0.
@@ -115,23 +118,25 @@ class Batches:
             device: Device of the batches.
         """
         order = torch.randperm(len(self.images), generator=generator_for(self.seed, epoch))
-        steps = order[: len(self) * self.batch_size * self.world_size].view(len(self), self.world_size, -1)
+        steps = order[: len(self) * self.images_per_step].view(len(self), -1)
         faces, probabilities = self.images, self.teacher
         if self.views:
             faces, probabilities = self.views.of_epoch(self.faces, self.preprocessing, epoch, self.temperature)
         for step in range(first_step, len(self)):
-            rows = steps[step, self.rank]
-            generator = generator_for(self.seed, epoch, step, self.rank)
+            rows = steps[step]
             images = faces[rows].to(device)[:, None].float().div_(255)
             # Mixup and cutmix treat the teacher's probabilities as further columns of the targets.
             columns = [values[rows] for values in (self.distributions, probabilities) if values is not None]
             mixed = torch.cat(columns, dim=1).to(device)
-            if not self.views:
-                images, mixed = augment(images, mixed, self.augment, generator)
+            if self.views:
+                images, mixed = images[self.share], mixed[self.share]
+            else:
+                generator = generator_for(self.seed, epoch, step)
+                images, mixed = augment(images, mixed, self.augment, generator, self.share)
             distributions, *teacher = torch.split(mixed, self.distributions.shape[1], dim=1)
             if self.teachers:
                 teacher = [self.teachers(images)]
             images = images.expand(-1, self.channels, -1, -1)
             is_mixed = (self.augment.mixup or self.augment.cutmix) and not self.views
-            targets = distributions.argmax(dim=1) if is_mixed else self.targets[rows].to(device)
+            targets = distributions.argmax(dim=1) if is_mixed else self.targets[rows[self.share]].to(device)
             yield Batch(images, distributions, targets, *teacher)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,14 @@ class Meters:
     def __init__(self, sums: dict[str, float] | None = None) -> None:
         self.sums: dict[str, float] = dict.fromkeys(("images", "correct", *LOSS_COLUMNS, "seconds"), 0) | (sums or {})
 
-    def add(self, parts: LossParts, logits: Tensor, targets: Tensor, seconds: float) -> None:
+    def add(
+        self,
+        parts: LossParts,
+        logits: Tensor,
+        targets: Tensor,
+        seconds: float,
+        sum_processes: Callable[[list[float]], list[float]] = list,
+    ) -> None:
         """Adds one batch.
 
         Args:
@@ -36,13 +44,16 @@ class Meters:
             logits: (N, K).
             targets: (N,) class ids.
             seconds: Duration of the step.
+            sum_processes: Sums values over all processes that train together.
         """
         n = len(targets)
-        self.sums["images"] += n
-        self.sums["correct"] += int((logits.argmax(dim=1) == targets).sum())
+        own = [n, int((logits.argmax(dim=1) == targets).sum())]
+        images, correct, *losses = sum_processes([*own, *(getattr(parts, name).item() * n for name in LOSS_COLUMNS)])
+        self.sums["images"] += int(images)
+        self.sums["correct"] += int(correct)
         self.sums["seconds"] += seconds
-        for name in LOSS_COLUMNS:
-            self.sums[name] += getattr(parts, name).item() * n
+        for name, loss in zip(LOSS_COLUMNS, losses, strict=True):
+            self.sums[name] += loss
 
     def means(self) -> dict[str, float]:
         """Returns the columns of the log that describe the training split."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from mien import config as configs
 from mien.calibration import fit_calibration
-from mien.config import Config, TrainingConfig
+from mien.config import Config
 from mien.data.dataset import FaceDataset
 from mien.data.folds import without_fold
 from mien.errors import ConfigError, DataError, TrainingError, WeightsError, error_text
@@ -32,7 +35,9 @@ from mien.training.distill import Teachers, teacher_probabilities
 from mien.training.log import Log, Meters
 from mien.training.losses import LossParts, balanced_class_weights, total_loss
 from mien.training.optimization import make_optimizer, make_scheduler, moving_average
+from mien.training.processes import gather, launch, leave_unless_first, on_first, shared_errors
 from mien.training.state import config_differences, load_state, save_state
+from mien.training.synced_batch_norm import sync_batch_norms
 from mien.training.views import TeacherViews
 from mien.types import Predictions
 
@@ -43,11 +48,17 @@ CONFIG = "config.toml"
 class Trainer:
     """Trains one network and writes its checkpoints.
 
+    Several processes train together if each of them makes a trainer. They average their gradients, so that all have the
+    same weights, and process 0 alone writes and logs.
+
     Args:
         config: All settings.
         dataset: Faces with a training and a public split.
         folder: Folder of the checkpoints.
         log: Receives every step and epoch.
+        fabric: The processes; None starts those that the config asks for.
+        images_per_step: Images of each step in all processes together, a multiple of their number; None is
+            `training.batch_size` images in each process.
 
     Raises:
         ConfigError: The settings do not fit the machine or the data.
@@ -55,40 +66,62 @@ class Trainer:
         WeightsError: A teacher cannot be used.
     """
 
-    def __init__(self, config: Config, dataset: FaceDataset, folder: Path, log: Log) -> None:
+    def __init__(
+        self,
+        config: Config,
+        dataset: FaceDataset,
+        folder: Path,
+        log: Log,
+        fabric: Fabric | None = None,
+        images_per_step: int | None = None,
+    ) -> None:
         training = config.training
         keep_freed_memory()
         if training.threads:
             torch.set_num_threads(training.threads)
         self.config, self.folder, self.log = config, folder, log
-        self.fabric = _launch_fabric(training)
+        self.fabric = fabric or launch(training)
         torch.manual_seed(training.seed)
         self.network, self.preprocessing = build_network(config, len(dataset.classes))
         self.network.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.fabric.world_size > 1:
+            sync_batch_norms(self.network, self.fabric.device)
         self.averaged = AveragedModel(self.network, multi_avg_fn=moving_average(training.ema_decay), use_buffers=True)
         self.optimizer = make_optimizer(self.network, training)
-        self._setup_data(dataset)
+        self._setup_data(dataset, images_per_step)
         self.scheduler = make_scheduler(self.optimizer, training, len(self.batches))
         if training.compile and training.precision == "bf16-mixed" and self.fabric.device.type == "cpu":
             use_depthwise_operation(self.network)
-        compiled = cast(nn.Module, torch.compile(self.network)) if training.compile else self.network
-        self._fabric_network, self._fabric_optimizer = self.fabric.setup(compiled, self.optimizer)
         self.product_mode = product_mode(training, self.network, self.fabric.device)
         self.epoch = self.step = 0
         self.meters = Meters()
         self.best_accuracy, self.best_epoch = -1.0, 0
 
-    def _setup_data(self, dataset: FaceDataset) -> None:
-        loss, data = self.config.loss, self.config.data
+    @cached_property
+    def _connected(self) -> tuple[Any, Any]:
+        """The network and the optimizer that average their gradients over all processes.
+
+        Made at the first step: it waits for all processes, and gives all of them the weights of process 0.
+        """
+        decoder = getattr(self.network, "decoder", None)
+        if self.fabric.world_size > 1 and decoder is not None and not self.config.loss.reconstruction:
+            decoder.requires_grad_(False)  # no gradient comes, and the processes would wait for one
+        compiled = cast(nn.Module, torch.compile(self.network)) if self.config.training.compile else self.network
+        network, optimizer = self.fabric.setup(compiled, self.optimizer)
+        return network, optimizer
+
+    def _setup_data(self, dataset: FaceDataset, images_per_step: int | None) -> None:
+        loss, data, training = self.config.loss, self.config.data, self.config.training
         faces = without_fold(dataset.split("training"), data.folds, data.held_out)
         teacher = self._teacher(faces) if loss.distillation else None
-        self.batches = Batches(
-            faces, self.preprocessing, self.config, teacher, self.fabric.global_rank, self.fabric.world_size
-        )
+        rank, world_size = self.fabric.global_rank, self.fabric.world_size
+        share = images_per_step // world_size if images_per_step else training.batch_size
+        shared = replace(self.config, training=replace(training, batch_size=share))
+        self.batches = Batches(faces, self.preprocessing, shared, teacher, rank, world_size)
         if len(self.batches) == 0:
             raise ConfigError(
                 f"training.batch_size must be at most the {len(faces)} faces of the training split, got "
-                f"{self.config.training.batch_size}"
+                f"{share}" + (f" in each of {world_size} processes" if world_size > 1 else "")
             )
         if len(present := self.batches.targets.bincount().nonzero()) == 1:
             raise DataError(
@@ -112,6 +145,7 @@ class Trainer:
     @classmethod
     def for_single_steps(cls, config: Config, dataset: FaceDataset) -> Trainer:
         """Makes a trainer for calls of `train_step`, with the network in training mode; it shows and writes nothing."""
+        config = replace(config, training=replace(config.training, devices=1))
         trainer = cls(config, dataset, Path(), Log(Path(), config.training.epochs, Console(quiet=True)))
         trainer.network.train()
         return trainer
@@ -139,7 +173,7 @@ class Trainer:
         for batch in self.batches.epoch(self.epoch, self.step, self.fabric.device):
             parts, logits = self.train_step(batch)
             now = time.perf_counter()
-            self.meters.add(parts, logits, batch.targets, now - started)
+            self.meters.add(parts, logits, batch.targets, now - started, self._sum)
             started = now
             self.step += 1
             if self.fabric.is_global_zero:
@@ -159,16 +193,16 @@ class Trainer:
         # Dropout draws from the global random state. A seed made of the step's number need not be saved.
         torch.manual_seed(seed_for(self.config.training.seed, self.epoch, self.step, self.fabric.global_rank, 1))
         with self.product_mode:
-            outputs = self._fabric_network(self.preprocessing.normalise(batch.images))
-        if not outputs.logits.isfinite().all():
+            outputs = self._connected[0](self.preprocessing.normalise(batch.images))
+        if self._any(not outputs.logits.isfinite().all()):
             raise self._divergence_error()
         parts = total_loss(
             outputs, batch.images, batch.distributions, self.config.loss, self.class_weights, batch.teacher
         )
         with self.product_mode:
             self.fabric.backward(parts.total)
-        self._fabric_optimizer.step()
-        self._fabric_optimizer.zero_grad()
+        self._connected[1].step()
+        self._connected[1].zero_grad()
         self.averaged.update_parameters(self.network)
         if self.config.training.schedule == "one-cycle":
             self.scheduler.step()
@@ -176,13 +210,19 @@ class Trainer:
 
     @torch.inference_mode()
     def validate(self) -> Predictions:
-        """Predicts all faces of PublicTest with the averaged weights.
+        """Predicts all faces of PublicTest with the averaged weights; each process predicts its share of them.
 
         Raises:
             TrainingError: The logits are not finite.
         """
         self.averaged.eval()
-        logits = compute_logits(self.averaged, self.preprocessing, self.public.images)
+        rank, world_size = self.fabric.global_rank, self.fabric.world_size
+        own = compute_logits(self.averaged, self.preprocessing, self.public.images[rank::world_size])
+        logits = own
+        if world_size > 1:
+            logits = np.empty((len(self.public), own.shape[1]), np.float32)
+            for number, part in enumerate(gather(self.fabric, own)):
+                logits[number::world_size] = part
         if not np.isfinite(logits).all():
             raise self._divergence_error()
         return Predictions(self.public.index, logits, self.public.targets, self.public.classes)
@@ -211,6 +251,7 @@ class Trainer:
             "config": configs.to_dict(self.config),
             "classes": list(self.public.classes),
             "data": self.data_digest,
+            "images_per_step": self.batches.images_per_step,
             "epoch": self.epoch,
             "step": self.step,
             "meters": self.meters.sums,
@@ -245,20 +286,27 @@ class Trainer:
     def resume(self) -> None:
         """Restores the state from LAST, so that training continues exactly where it stopped.
 
+        Process 0 reads the file for all. Another number of processes than before continues in the same order of faces.
+
         Raises:
             WeightsError: LAST is missing or damaged.
             ConfigError: The run has another config, other faces or another teacher.
         """
-        state = load_state(self.folder / LAST)
-        try:
-            self._check_same_run(state)
-            self.load_state_dict(state)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise WeightsError(
-                f"{self.folder / LAST} is damaged or not the last checkpoint of a run ({error_text(error)}): restore "
-                "it from a backup, or train into another folder"
-            ) from None
-        if self.step == 0 and self.epoch == self.best_epoch > 0 and not self._best_is_current():
+        with shared_errors(self.fabric):
+            if len(set(gather(self.fabric, self.data_digest))) > 1:
+                raise ConfigError("all processes must read the same faces, but these differ: compare data.path")
+        state = on_first(self.fabric, lambda: load_state(self.folder / LAST))
+        with shared_errors(self.fabric):
+            try:
+                self._check_same_run(state)
+                self.load_state_dict(state)
+            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise WeightsError(
+                    f"{self.folder / LAST} is damaged or not the last checkpoint of a run ({error_text(error)}): "
+                    "restore it from a backup, or train into another folder"
+                ) from None
+        complete = self.step == 0 and self.epoch == self.best_epoch > 0
+        if complete and not on_first(self.fabric, self._best_is_current):
             self._save_best(self.validate())
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
@@ -277,6 +325,12 @@ class Trainer:
             raise ConfigError(
                 f"{self.folder} was trained with other faces or another teacher than the files of its config contain "
                 "now: restore the old files, or train into another folder"
+            )
+        images = images_per_step(state)
+        if images != self.batches.images_per_step:
+            raise ConfigError(
+                f"{self.folder} was trained with {images} images per step, and {self.fabric.world_size} processes now "
+                f"take {self.batches.images_per_step}: train into another folder"
             )
 
     def _save_best(self, public: Predictions) -> None:
@@ -299,6 +353,7 @@ class Trainer:
             return False
 
     def _divergence_error(self) -> TrainingError:
+        leave_unless_first(self.fabric)
         return TrainingError(
             f"training diverged in epoch {self.epoch + 1}, the logits are not finite: lower training.learning_rate, "
             f"now {self.config.training.learning_rate:g}, and train into another folder"
@@ -306,10 +361,18 @@ class Trainer:
 
     def _stop_requested(self, interrupt: Interrupt) -> bool:
         """Whether any process was asked to stop; if only one stopped, the others would wait for it forever."""
+        return self._any(interrupt.requested)
+
+    def _any(self, condition: bool | Tensor) -> bool:
+        """Whether a condition holds in any process."""
+        return self._sum([float(condition)])[0] > 0
+
+    def _sum(self, values: Sequence[float]) -> list[float]:
+        """Sums values over all processes."""
         if self.fabric.world_size == 1:
-            return interrupt.requested
-        requested = self.fabric.all_reduce(torch.tensor(float(interrupt.requested)), reduce_op="sum")
-        return bool(cast(Tensor, requested) > 0)
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.fabric.device)
+        return cast(Tensor, self.fabric.all_reduce(tensor, reduce_op="sum")).tolist()
 
     def _is_done(self) -> bool:
         training = self.config.training
@@ -317,20 +380,9 @@ class Trainer:
         return bool(self.epoch >= training.epochs or stalled)
 
 
-def _launch_fabric(training: TrainingConfig) -> Fabric:
-    if training.devices > max(torch.cuda.device_count(), 1):
-        raise ConfigError(
-            f"training.devices must be at most the number of GPUs of this machine, {torch.cuda.device_count()}, got "
-            f"{training.devices}"
-        )
-    if training.precision == "16-mixed" and not torch.cuda.is_available():
-        raise ConfigError("training.precision 16-mixed needs a GPU, but there is none: use bf16-mixed or 32-true")
-    fabric = Fabric(
-        accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        devices=training.devices,
-        precision=training.precision,
-        # A decoder whose loss has weight 0 takes no part in the backward pass.
-        strategy="ddp_find_unused_parameters_true" if training.devices > 1 else "auto",
-    )
-    fabric.launch()
-    return fabric
+def images_per_step(state: dict[str, Any]) -> int:
+    """Returns the images of each step in all processes together, of a run's state."""
+    if "images_per_step" in state:
+        return int(state["images_per_step"])
+    training = state["config"]["training"]  # a run of mien 0.1
+    return int(training["batch_size"] * training["devices"])

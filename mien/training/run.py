@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import tomli_w
@@ -15,19 +15,24 @@ from rich.console import Console
 from mien import config as configs
 from mien.config import Config
 from mien.data import FaceDataset, load_configured
-from mien.errors import ConfigError, TrainingError
+from mien.errors import ConfigError, TrainingError, WeightsError, error_text
 from mien.files import remove_temporary_files, write_text
 from mien.interrupt import Interrupt, interruptible
 from mien.models.build import preprocessing_for
 from mien.models.checkpoint import BEST, LAST
 from mien.networks import registry
 from mien.training.log import Log
-from mien.training.loop import CONFIG, Trainer
+from mien.training.loop import CONFIG, Trainer, images_per_step
+from mien.training.processes import launch, leave_unless_first, on_first, shared_errors
 from mien.training.start import load_initial_weights
+from mien.training.state import load_state
 
 
 def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
     """Trains a network, and writes its config, log and checkpoints into a folder.
+
+    Several processes train together if torchrun or srun started them, or if `training.devices` asks for them. Process 0
+    alone writes and prints; the others end when the training ends.
 
     Args:
         config: All settings.
@@ -45,21 +50,32 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
         WeightsError: The initial weights or a teacher cannot be used.
         TrainingError: The training diverged or the memory is too small.
     """
-    resumed = _check_folder(folder, resume)
-    dataset = load_configured(config.data, preprocessing_for(config).size, votes=config.loss.ferplus > 0)
-    for note in dataset.notes:
-        console.print(note, highlight=False, markup=False)
-    with Log(folder, config.training.epochs, console) as log, interruptible() as interrupt:
-        trainer = Trainer(config, dataset, folder, log)
-        if config.network.weights and not resumed:
-            _load_initial_weights(trainer, dataset)
-        folder.mkdir(parents=True, exist_ok=True)  # only now, so that a training that cannot start leaves no folder
-        with _sole_process(folder) if trainer.fabric.is_global_zero else nullcontext():
-            if _check_folder(folder, resume):  # again, for another process may have trained into it during the setup
-                trainer.resume()
-            elif trainer.fabric.is_global_zero:
-                write_text(folder / CONFIG, tomli_w.dumps(configs.to_dict(config)))
-            return _fit(trainer, interrupt)
+    fabric = launch(config.training)
+    if not fabric.is_global_zero:
+        console = Console(quiet=True)
+    resumed = on_first(fabric, lambda: _check_folder(folder, resume))
+    images = on_first(fabric, lambda: _saved_images_per_step(folder, fabric.world_size)) if resumed else None
+    with Log(folder, config.training.epochs, console) as log, interruptible() as interrupt, ExitStack() as stack:
+        with shared_errors(fabric):
+            dataset = load_configured(config.data, preprocessing_for(config).size, votes=config.loss.ferplus > 0)
+            for note in dataset.notes:
+                console.print(note, highlight=False, markup=False)
+            trainer = Trainer(config, dataset, folder, log, fabric, images)
+            if config.network.weights and not resumed:
+                _load_initial_weights(trainer, dataset)
+
+        def claim() -> bool:
+            folder.mkdir(parents=True, exist_ok=True)  # not before, so that a training that cannot start leaves none
+            stack.enter_context(_sole_process(folder))
+            return _check_folder(folder, resume)  # again, for another process may have trained into it during the setup
+
+        if on_first(fabric, claim):
+            trainer.resume()
+        elif fabric.is_global_zero:
+            write_text(folder / CONFIG, tomli_w.dumps(configs.to_dict(config)))
+        finished = _fit(trainer, interrupt)
+    leave_unless_first(fabric)
+    return finished
 
 
 def run_lock(folder: Path) -> FileLock:
@@ -95,6 +111,28 @@ def _check_folder(folder: Path, resume: bool) -> bool:
             f"remove {BEST} to train anew"
         )
     return False
+
+
+def _saved_images_per_step(folder: Path, world_size: int) -> int:
+    """Returns the images of each step of a run, which stay the same for any number of processes.
+
+    Raises:
+        ConfigError: So many processes cannot share them equally.
+        WeightsError: The run's last checkpoint is damaged.
+    """
+    try:
+        images = images_per_step(load_state(folder / LAST))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{folder / LAST} is damaged or not the last checkpoint of a run ({error_text(error)}): restore it from a "
+            "backup, or train into another folder"
+        ) from None
+    if images % world_size or images // world_size < 2:
+        raise ConfigError(
+            f"{folder} was trained with {images} images per step, which {world_size} processes cannot share equally, "
+            "at least 2 each: start another number of processes"
+        )
+    return images
 
 
 def _load_initial_weights(trainer: Trainer, dataset: FaceDataset) -> None:

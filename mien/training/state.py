@@ -12,6 +12,8 @@ from mien.models import checkpoint
 
 TENSORS = ("network", "averaged", "optimizer")
 """Entries of a state dict that hold tensors; all others hold JSON values."""
+IGNORED = {("data", "path"), ("training", "devices")}
+"""Settings that may differ when a run is resumed."""
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -50,13 +52,14 @@ def load_state(path: Path) -> dict[str, Any]:
 def config_differences(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
     """Returns a phrase for each setting that differs between a config and the one of a checkpoint.
 
-    data.path does not count: the faces themselves are compared, wherever they are stored.
+    data.path does not count: the faces themselves are compared, wherever they are stored. training.devices does not
+    either: the images of each step are compared, however many processes share them.
     """
     return [
         f"{section}.{key} is {shortened(repr(value))} and was {shortened(repr(old.get(section, {}).get(key)))}"
         for section, fields in new.items()
         for key, value in fields.items()
-        if old.get(section, {}).get(key) != value and (section, key) != ("data", "path")
+        if old.get(section, {}).get(key) != value and (section, key) not in IGNORED
     ]
 
 
