@@ -44,6 +44,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     **{f"card-{name}": partial(results.card, name) for name in results.SHIPPED},
     "cluster-cost": cluster.cost,
     "cluster-speed": cluster.speed,
+    "stages": cluster.stages,
     "demo": code.demo,
     "settings": code.settings,
     "files": code.files,

@@ -15,6 +15,8 @@ MEASURES = (
     "memory of one process",
 )
 """The rows of results/speed.csv that benchmarks/cluster.py prints, without PREFIX."""
+STAGED = ("photograph of 640 x 480", "photograph of 4000 x 3000", "frame of a film of 640 x 480")
+STAGES = ("decode", "detect", "crop", "classify")
 MACHINES = (1, 10, 100)
 CORES = 16
 """Cores of each machine of the computed cluster."""
@@ -48,6 +50,13 @@ def cost() -> str:
                 cells = [f"{hours:,.1f}", f"{hours * cores:,.0f}"]
             rows.append([f"{pictures:,}", str(machines), *cells])
     return table(["pictures", f"machines of {CORES} cores", "hours", "core-hours"], rows, right=range(4))
+
+
+def stages() -> str:
+    """The rows of results/speed.csv that benchmarks/stages.py prints: a column for each stage."""
+    measured = {row["measure"]: f"{float(row['value']):,.1f}" for row in read("speed.csv")}
+    rows = [[f"a {what}", *(measured.get(f"{what}, {stage}", NOT_MEASURED) for stage in STAGES)] for what in STAGED]
+    return table(["milliseconds, one thread", *STAGES], rows, right=range(1, len(STAGES) + 1))
 
 
 def _measured() -> dict[str, dict[str, str]]:
