@@ -15,7 +15,8 @@ from mien.cli.options import DetectorName, Model, console, echo
 from mien.detection import DEFAULT_DETECTOR
 
 if TYPE_CHECKING:
-    from mien.video.pipeline import VideoOutputs
+    from mien.video.many import RecognizerSettings, VideoJob
+    from mien.video.pipeline import VideoOutputs, VideoResult
     from mien.video.recognizer import VideoFrame, VideoRecognizer
     from mien.video.source import VideoSource
 
@@ -61,16 +62,34 @@ def video(
         int | None,
         typer.Option(min=1, help="CPU threads of the model, and as many of the detector; half of the cores for each."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Videos at the same time, each in a process with one thread; all cores by default."),
+    ] = None,
 ) -> None:
     """Recognise the expression on every face in a video, and track each face."""
-    from mien.errors import MienError
+    from mien.cores import usable_cores
+    from mien.video.many import RecognizerSettings
     from mien.video.pipeline import VideoOutputs
     from mien.video.recognizer import VideoRecognizer
     from mien.video.track import Smoothing
 
     others = VideoOutputs(None, csv, jsonl, parquet, report)
     jobs = list(_jobs(_video_names(sources), output, others))
-    recognizer = VideoRecognizer(model, detector, threads, detect_every, Smoothing(smooth))
+    smoothing = Smoothing(smooth)
+    workers = min(workers or (1 if threads else usable_cores()), len(jobs))
+    if workers > 1 and all(Path(name).is_file() for name, _ in jobs):  # cameras and standard input stay here
+        failed = _recognize_at_once(jobs, RecognizerSettings(model, detector, detect_every, smoothing), workers)
+    else:
+        failed = _recognize_in_turn(jobs, VideoRecognizer(model, detector, threads, detect_every, smoothing))
+    if failed:
+        raise typer.Exit(2)
+
+
+def _recognize_in_turn(jobs: "Sequence[VideoJob]", recognizer: "VideoRecognizer") -> bool:
+    """Recognises videos one after the other -> whether one of several failed; a single one raises its error."""
+    from mien.errors import MienError
+
     failed = False
     for name, outputs in jobs:
         if len(jobs) > 1:
@@ -82,8 +101,37 @@ def video(
                 raise
             echo(f"mien: {error}", err=True)
             failed = True
-    if failed:
-        raise typer.Exit(2)
+    return failed
+
+
+def _recognize_at_once(jobs: "Sequence[VideoJob]", settings: "RecognizerSettings", workers: int) -> bool:
+    """Recognises videos in several processes, and prints each when it is finished -> whether one failed."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from mien.video.many import recognize_videos
+    from mien.video.pipeline import VideoResult
+
+    terminal = console(errors=True)
+    columns = (BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
+    failed = False
+    try:
+        with Progress(*columns, console=terminal, disable=not terminal.is_terminal) as progress:
+            task = progress.add_task("", total=len(jobs))
+            for outcome in recognize_videos(jobs, settings, workers):
+                name, outputs = outcome.task
+                echo(f"{name}:")
+                error: object = outcome.error or outcome.result
+                if isinstance(outcome.result, VideoResult):
+                    _print_result(outcome.result, outputs)
+                    error = outcome.result.error
+                if error:
+                    echo(f"mien: {error}", err=True)
+                    failed = True
+                progress.advance(task)
+    except KeyboardInterrupt:
+        echo("stopped; the results up to there are kept", err=True)
+        raise typer.Exit(130) from None
+    return failed
 
 
 def _video_names(sources: Sequence[str]) -> list[str]:
@@ -137,20 +185,27 @@ def _recognize(name: str, outputs: "VideoOutputs", recognizer: "VideoRecognizer"
     """
     from mien.video.pipeline import recognize_video
     from mien.video.source import VideoSource
-    from mien.video.timeline import format_time, no_tracks_message, summary_table
+    from mien.video.timeline import format_time
 
     with VideoSource(name, sound=outputs.annotated is not None) as opened, _progress_bar(opened) as on_frame:
         result = recognize_video(opened, recognizer, outputs, on_frame)
+    _print_result(result, outputs)
+    if result.error:
+        raise result.error
+    if result.interrupted:
+        echo(f"stopped after {format_time(result.timeline.end_s)}; the results up to there are kept", err=True)
+        raise typer.Exit(130)
+
+
+def _print_result(result: "VideoResult", outputs: "VideoOutputs") -> None:
+    """Prints the summary of a video and the files that were written."""
+    from mien.video.timeline import no_tracks_message, summary_table
+
     timeline = result.timeline
     to_stderr = outputs.uses_standard_output
     console(errors=to_stderr).print(summary_table(timeline) if timeline.tracks else no_tracks_message(timeline))
     for path in result.files:
         echo(f"written: {path}", err=to_stderr)
-    if result.error:
-        raise result.error
-    if result.interrupted:
-        echo(f"stopped after {format_time(timeline.end_s)}; the results up to there are kept", err=True)
-        raise typer.Exit(130)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ R = TypeVar("R")
 
 ATTEMPTS = 3
 """How often a task is tried before it counts as failed."""
+GRACE_S = 10
+"""How long a process that is told to end may take."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,10 @@ class _Process:
         return message
 
     def stop(self) -> None:
-        """Ends it at once; what it was writing is not there, since files appear whole or not at all."""
+        """Ends it; it has GRACE_S to finish its files if it takes SIGTERM as a request to do so."""
         self.connection.close()
+        self._process.terminate()
+        self._process.join(GRACE_S)
         self._process.kill()
         self._process.join()
 
@@ -205,7 +209,8 @@ def _work(start: Callable[[], Callable[[T], Any]], connection: Connection) -> No
             task = connection.recv()
         except EOFError:
             return
-        connection.send(attempt(function, task))
+        with suppress(BrokenPipeError):  # the parent has closed its end; so the loop ends
+            connection.send(attempt(function, task))
 
 
 def _end_with_parent() -> None:

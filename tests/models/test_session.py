@@ -1,23 +1,23 @@
-"""Tests of opening ONNX files."""
+"""ONNX files are opened on the CPU, or with the execution providers of an environment variable."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
+import numpy as np
 import pytest
 
-from mien.errors import WeightsError
-from mien.models.session import open_session
+from mien.errors import ConfigError
+from mien.models.onnx_model import OnnxModel
+from mien.models.session import PROVIDERS_VARIABLE
+
+FACE = np.full((1, 48, 48), 128, np.uint8)
 
 
-def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"there is no model file .*none\.onnx"):
-        open_session(tmp_path / "none.onnx")
+def test_installed_provider_is_used_before_the_cpu(monkeypatch):
+    on_cpu = OnnxModel("tiny", threads=1)
+    assert on_cpu._session.get_providers() == ["CPUExecutionProvider"]
+    monkeypatch.setenv(PROVIDERS_VARIABLE, " CPUExecutionProvider ")
+    assert np.array_equal(OnnxModel("tiny", threads=1).logits(FACE), on_cpu.logits(FACE))
 
 
-def test_damaged_file_is_one_sentence(tmp_path: Path) -> None:
-    path = tmp_path / "damaged.onnx"
-    path.write_bytes(bytes(range(256)))
-    with pytest.raises(WeightsError, match=r"damaged\.onnx is damaged or is not an ONNX model") as caught:
-        open_session(path)
-    assert "\n" not in str(caught.value)
+def test_missing_provider_is_an_error_that_lists_the_installed_ones(monkeypatch):
+    monkeypatch.setenv(PROVIDERS_VARIABLE, "NoSuchExecutionProvider")
+    with pytest.raises(ConfigError, match=r"names NoSuchExecutionProvider, and the installed .* CPUExecutionProvider"):
+        OnnxModel("tiny", threads=1)

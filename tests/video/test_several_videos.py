@@ -18,14 +18,17 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return samples.write(tmp_path_factory.mktemp("short") / "short.mp4", samples.WALK[:5])
 
 
-def test_each_video_gets_a_table_and_a_report_also_after_a_bad_one(mien: Mien, short: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--threads=1", "--workers=2"])
+def test_each_video_gets_a_table_and_a_report_also_after_a_bad_one(
+    mien: Mien, short: Path, tmp_path: Path, option: str
+) -> None:
     films = tmp_path / "films"
     (films / "more").mkdir(parents=True)
     shutil.copy(short, films / "a.mp4")
     shutil.copy(short, films / "more" / "a.mp4")
     (films / "bad.mp4").write_bytes(b"not a video")
     (films / "notes.txt").write_bytes(b"not a video")
-    code, out, err = mien("video", films, short, "-o", tmp_path / "out", "--threads", 1, "--model", "tiny")
+    code, out, err = mien("video", films, short, "-o", tmp_path / "out", option, "--model", "tiny")
     assert code == 2
     assert err.startswith("mien: ")
     assert err.count("\n") == 1
@@ -68,3 +71,15 @@ def test_folder_without_a_video_is_an_error(mien: Mien, tmp_path: Path) -> None:
     code, _, err = mien("video", tmp_path, "-o", tmp_path / "out")
     assert code == 2
     assert "there is no video in the folder" in err
+
+
+def test_videos_in_two_processes_give_the_same_tables_as_one_after_the_other(
+    mien: Mien, short: Path, tmp_path: Path
+) -> None:
+    shutil.copy(short, tmp_path / "other.mp4")
+    for workers in (1, 2):
+        words = (short, tmp_path / "other.mp4", "-o", tmp_path / f"out-{workers}", "--threads", 1, "--model", "tiny")
+        code, _, err = mien("video", *words, "--workers", workers)
+        assert (code, err) == (0, "")
+    for name in ("short.csv", "other.csv"):
+        assert (tmp_path / "out-1" / name).read_bytes() == (tmp_path / "out-2" / name).read_bytes()
