@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import DetectorName, Model, console, echo
+from mien.cli.options import DetectorName, MinScore, Model, console, echo
 from mien.detection import DEFAULT_DETECTOR
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def video(
     ] = None,
     model: Model = "small",
     detector: DetectorName = DEFAULT_DETECTOR,
+    min_score: MinScore = None,
     detect_every: Annotated[
         int, typer.Option(metavar="N", help="Detect faces in every N-th frame, and interpolate in between; at least 1.")
     ] = 3,
@@ -79,9 +80,13 @@ def video(
     smoothing = Smoothing(smooth)
     workers = min(workers or (1 if threads else usable_cores()), len(jobs))
     if workers > 1 and all(Path(name).is_file() for name, _ in jobs):  # cameras and standard input stay here
-        failed = _recognize_at_once(jobs, RecognizerSettings(model, detector, detect_every, smoothing), workers)
+        failed = _recognize_at_once(
+            jobs, RecognizerSettings(model, detector, detect_every, smoothing, min_score), workers
+        )
     else:
-        failed = _recognize_in_turn(jobs, VideoRecognizer(model, detector, threads, detect_every, smoothing))
+        failed = _recognize_in_turn(
+            jobs, VideoRecognizer(model, detector, threads, detect_every, smoothing, min_score=min_score)
+        )
     if failed:
         raise typer.Exit(2)
 

@@ -15,6 +15,12 @@ MAX_CROP_RATIO = 1.25
 """The largest ratio of the sides of such an image."""
 
 
+def may_be_crop(width: int, height: int) -> bool:
+    """Returns whether an image of this size, in pixels, is so small and square that it may be one cropped face."""
+    shorter, longer = sorted((width, height))
+    return longer <= MAX_CROP_SIDE_PX and longer <= MAX_CROP_RATIO * shorter
+
+
 class WholeImage:
     """Returns one face that covers the whole image."""
 
@@ -37,10 +43,8 @@ class WholeImageIfNoFace:
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.detection.base.Detector`. The whole image has the score 0 and no landmarks."""
         faces = self._detector(image_rgb)
-        shorter, longer = sorted(image_rgb.shape[:2])
-        if faces or longer > MAX_CROP_SIDE_PX or longer > MAX_CROP_RATIO * shorter:
-            return faces
-        return (_whole(image_rgb, 0.0),)
+        height, width, _ = image_rgb.shape
+        return (_whole(image_rgb, 0.0),) if not faces and may_be_crop(width, height) else faces
 
     def for_video(self) -> Detector:
         """Returns the other detector's version for a video, whose frames are never one cropped face."""

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.deprecation import moved_names
+from mien.detection.whole_image import may_be_crop
 from mien.errors import require
 from mien.files import escape_controls, printable
 from mien.labels import class_colours
@@ -133,9 +134,10 @@ def to_table(records: Sequence[dict[str, Any]]) -> Table:
     for record in records:
         path = Text(escape_controls(record["path"]))
         if not record["faces"]:
-            table.add_row(path, "-", "", "no face", "")
+            is_small = may_be_crop(record["width"], record["height"])
+            table.add_row(path, "-", "", "no face", "one cropped face? --detector none" if is_small else "")
         for number, face in enumerate(record["faces"], start=1):
-            corners = " ".join(f"{value:.0f}" for value in face["box"])
+            corners = " ".join(f"{value:.0f}" for value in face["box"]) if face["score"] else "the whole picture"
             first, *others = sorted(face["probabilities"].items(), key=lambda item: -item[1])
             colour = class_colours(tuple(face["probabilities"]))[face["expression"]]
             name = Text(_percentage(*first), style=colour if face["uncertain"] else f"bold {colour}")

@@ -25,6 +25,7 @@ class RecognizerSettings:
     detector: str
     detect_every: int
     smoothing: Smoothing
+    min_score: float | None = None
 
 
 def recognize_videos(
@@ -52,7 +53,12 @@ class _VideoJobs:
     def __init__(self, settings: RecognizerSettings) -> None:
         one_thread = 1
         self._recognizer = VideoRecognizer(
-            settings.model, settings.detector, one_thread, settings.detect_every, settings.smoothing
+            settings.model,
+            settings.detector,
+            one_thread,
+            settings.detect_every,
+            settings.smoothing,
+            min_score=settings.min_score,
         )
 
     def __call__(self, job: VideoJob) -> VideoResult | MienError | OSError:

@@ -122,13 +122,14 @@ class VideoRecognizer:
 
     Args:
         model: See `Recognizer`.
-        detector: See `Recognizer`; it runs in a thread. A detector that supports video, such as BlazeFace, keeps its
-            state from frame to frame: BlazeFace may take up to 11 runs to find a new face that is narrower than a
-            twentieth of the frame or fills the frame.
+        detector: See `Recognizer`; it runs in a thread. A detector that supports video keeps its state from frame to
+            frame: BlazeFace may take up to 11 runs to find a new face that is narrower than a twentieth of the frame or
+            fills the frame.
         threads: CPU threads of the model, and as many of the detector; None uses half of the cores for each.
         detect_every: Frames from one run of the detector to the next, at least 1.
         smoothing: How expressions are smoothed over time.
         lost_s: How long a face can be out of sight and keep its track.
+        min_score: See `Recognizer`.
 
     Raises:
         WeightsError: The model or the detector is missing, damaged, or cannot be downloaded.
@@ -143,11 +144,12 @@ class VideoRecognizer:
         detect_every: int = DETECT_EVERY,
         smoothing: Smoothing = Smoothing(),  # noqa: B008  (frozen)
         lost_s: float = LOST_S,
+        min_score: float | None = None,
     ) -> None:
         if detect_every < 1:
             raise ConfigError(f"detect_every must be at least 1 (detect faces in every frame), got {detect_every}")
         threads = threads or max(1, usable_cores() // 2)
-        self.recognizer = Recognizer(model, detector, threads)
+        self.recognizer = Recognizer(model, detector, threads, min_score)
         self.detect_every = detect_every
         self.smoothing = smoothing
         self.lost_s = lost_s

@@ -123,3 +123,19 @@ def test_table_of_a_model_with_one_class() -> None:
 def test_old_names_are_deprecated(old: str, new: str) -> None:
     with pytest.warns(DeprecationWarning, match=rf"use mien\.recognition\.records\.{new}"):
         assert getattr(records, old) is getattr(records, new)
+
+
+def test_table_mentions_cropped_faces_where_a_small_square_picture_has_no_face() -> None:
+    console = Console(width=120, file=io.StringIO())
+    sizes = {"crop.png": (48, 48), "large.png": (480, 480), "strip.png": (48, 96)}
+    empty = [records.to_record(name, np.zeros((*size, 3), np.uint8), []) for name, size in sizes.items()]
+    console.print(records.to_table(empty))
+    hints = [line.split()[0] for line in console.file.getvalue().splitlines() if "--detector none" in line]  # type: ignore[attr-defined]
+    assert hints == ["crop.png"]
+
+
+def test_table_says_that_the_whole_picture_was_taken(record: dict[str, object]) -> None:
+    console = Console(width=120, file=io.StringIO())
+    (face, *_) = record["faces"]  # type: ignore[misc]
+    console.print(records.to_table([{**record, "faces": [{**face, "score": 0.0}]}]))
+    assert "the whole picture" in console.file.getvalue()  # type: ignore[attr-defined]
