@@ -2,10 +2,10 @@
 
     python benchmarks/service.py                                   # the cropped face of examples/astronaut.jpg
     python benchmarks/service.py --picture examples/astronaut.jpg  # the whole photograph
-    python benchmarks/service.py --compare                         # also compares workers, threads and batch sizes
+    python benchmarks/service.py --compare                         # also compares batch sizes
 
-The service and the clients run in one process each. Each round measures both ways one after the other, so that other
-load on the machine affects both. The work of the clients counts against the service.
+The service runs in a process and its workers, the clients in another process. Each round measures both ways one after
+the other, so that other load on the machine affects both. The work of the clients counts against the service.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ from PIL import Image
 
 from mien.cores import usable_cores
 from mien.data.pictures import find_pictures
+from mien.detection import DEFAULT_DETECTOR
+from mien.models.zoo import DEFAULT_MODEL
 from mien.recognition import batch
 from mien.recognition.parts import PictureList
 from mien.recognition.recognizer import Recognizer
-from mien.service.batching import Batcher, Picture
+from mien.service.batching import Batcher
+from mien.service.process import WorkerProcess
 from mien.service.settings import Limits
+from mien.service.worker import Picture, WorkerSetup, recognizer_factory
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 MARGIN = 0.25
@@ -108,22 +112,23 @@ def offline(encoded: bytes, pictures: int, workers: int) -> float:
 
 
 def compare(encoded: bytes, clients: int, pictures: int, rounds: int, cores: int) -> None:
-    """Prints the pictures per second for several ways to use the same cores, without HTTP."""
-    ways = ((cores, 1, 1), (cores, 1, 4), (cores, 1, 16), (1, cores, 4), (1, cores, 16))
-    rates: dict[tuple[int, int, int], list[float]] = {way: [] for way in ways}
+    """Prints the pictures per second for several batch sizes, without HTTP."""
+    rates: dict[int, list[float]] = {1: [], 4: [], 16: []}
     for _ in range(rounds):
-        for way in ways:
-            rates[way].append(batched(encoded, clients, pictures, *way))
-    for (workers, threads, most), measured in rates.items():
+        for most, measured in rates.items():
+            measured.append(batched(encoded, clients, pictures, cores, most))
+    for most, measured in rates.items():
         print(
-            f"workers {workers}, threads of each {threads}, batches up to {most}: "
-            f"median {statistics.median(measured):.1f} pictures/s, {min(measured):.1f} to {max(measured):.1f}"
+            f"{cores} workers, batches up to {most}: median {statistics.median(measured):.1f} pictures/s, "
+            f"{min(measured):.1f} to {max(measured):.1f}"
         )
 
 
-def batched(encoded: bytes, clients: int, pictures: int, workers: int, threads: int, most: int) -> float:
+def batched(encoded: bytes, clients: int, pictures: int, workers: int, most: int) -> float:
     """Measures the pictures per second of a batcher that always holds one picture per client."""
-    batcher = Batcher(Recognizer(threads=threads), Limits(), workers, most, 2, lambda batch_size: None)
+    limits = Limits()
+    setup = WorkerSetup(recognizer_factory(DEFAULT_MODEL, DEFAULT_DETECTOR), limits.pixels, 2**30)
+    batcher = Batcher(lambda: WorkerProcess(setup), limits, workers, 10**6, most, 2, lambda batch_size: None)
     left = iter(range(pictures))
     started = time.perf_counter()
     waiting = {batcher.submit([Picture("face", encoded)])[0] for _ in range(clients) if next(left, None) is not None}
@@ -155,7 +160,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=512, help="requests per round, at most 2,000")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=cores, help="workers of the service and of the offline batch")
-    parser.add_argument("--compare", action="store_true", help="also compare workers, threads and batch sizes")
+    parser.add_argument("--compare", action="store_true", help="also compare batch sizes")
     arguments = parser.parse_args()
     requests = min(arguments.requests, 2000)
     encoded = arguments.picture.read_bytes() if arguments.picture else crop_face(ASTRONAUT)

@@ -23,8 +23,14 @@ def serve(
     model: Model = "small",
     detector: DetectorName = DEFAULT_DETECTOR,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that recognise pictures; one per core by default.")
+        int | None, typer.Option(min=1, help="Processes that recognise pictures; one per core by default.")
     ] = None,
+    worker_pictures: Annotated[
+        int, typer.Option(min=1, help="Number of pictures after which a worker process is replaced.")
+    ] = 10_000,
+    worker_memory: Annotated[
+        int, typer.Option(min=256, help="Maximum memory of a worker process, in MiB; Linux only.")
+    ] = 1024,
     batch: Annotated[int, typer.Option(min=1, help="Maximum number of pictures that a worker takes at once.")] = 4,
     wait_ms: Annotated[float, typer.Option(min=0, help="Maximum wait for a full batch, in milliseconds.")] = 2,
     max_bytes: Annotated[int, typer.Option(min=1, help="Maximum size of a request or frame, in bytes.")] = 32 * 2**20,
@@ -47,6 +53,8 @@ def serve(
         token=token,
         open_to_all=no_token,
         workers=workers or usable_cores(),
+        worker_pictures=worker_pictures,
+        worker_bytes=worker_memory * 2**20,
         batch=batch,
         wait_ms=wait_ms,
         limits=service.Limits(max_bytes, max_pixels, max_pictures, queue, timeout),

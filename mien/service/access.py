@@ -5,8 +5,11 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import logging
+import re
+import secrets
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,6 +30,13 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 """Headers of every response. Browsers require the first two before they allow WebAssembly threads on the page."""
+
+FAILURE = "the service failed at this request; its log has the details under the request id {}"
+"""The error of status 500."""
+
+request_id: ContextVar[str] = ContextVar("request_id", default="none")
+"""Identifies the present request or WebSocket in the log and in the header X-Request-Id of its response."""
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 logger = logging.getLogger("mien")
 
@@ -94,12 +104,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 0
+        request_id.set(_request_id(Headers(scope=scope)))
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
                 status = message.get("status", 101)
-                MutableHeaders(raw=message.setdefault("headers", [])).update(HEADERS)
+                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                headers.update(HEADERS | {"X-Request-Id": request_id.get()})
             await send(message)
 
         try:
@@ -108,12 +120,18 @@ class Guard:
         except ClientDisconnect:  # the caller is gone, so there is no one to answer
             pass
         except Exception:
-            logger.exception("unexpected error at %s", scope["path"])
+            logger.exception("request %s: unexpected error at %s", request_id.get(), scope["path"])
             if scope["type"] == "http" and not status:
-                response = error_response(500, "the service failed at this request; its log has the details")
+                response = error_response(500, FAILURE.format(request_id.get()))
                 await response(scope, receive, send_with_headers)
         if scope["type"] == "http" and status:
             self._on_response(getattr(scope.get("route"), "path", "other"), status, time.perf_counter() - started)
+
+
+def _request_id(headers: Headers) -> str:
+    """Returns the id that a proxy has given to the request, if it is short and plain, or else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def hostname(authority: str) -> str:

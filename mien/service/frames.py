@@ -10,9 +10,9 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, WebSocket, WebSocketDisconnect
 
-from mien.service.batching import Picture
 from mien.service.state import ServiceState
 from mien.service.uploads import check_byte_count
+from mien.service.worker import Picture
 
 PATH = "/v1/frames"
 TRY_AGAIN_LATER = 1013

@@ -66,14 +66,14 @@ async def healthz() -> Response:
 
 @router.get("/readyz", response_model=schemas.State, responses={503: {"model": schemas.State}})
 async def readyz(request: Request) -> Response:
-    """Whether the service accepts pictures: 503 while the queue is full, the workers are stuck, or it shuts down."""
+    """Whether the service accepts pictures: 503 while the queue is full, no worker can start, or it shuts down."""
     state = _state(request)
     if state.is_closing:
         return JSONResponse({"status": "shutting down"}, 503)
     if state.batcher.is_full:
         return JSONResponse({"status": "the queue is full"}, 503)
-    if state.batcher.is_stuck:
-        return JSONResponse({"status": "the workers are stuck"}, 503)
+    if state.batcher.is_broken:
+        return JSONResponse({"status": "no worker process can start"}, 503)
     return JSONResponse({"status": "ready"})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mien.service.batching import FORMATS
+from mien.service.worker import FORMATS
 
 
 class _Schema(BaseModel):
@@ -136,6 +136,7 @@ ERRORS = {
     413: "The size of the request or its number of pictures is over a limit.",
     415: "The media type is neither multipart/form-data nor application/json.",
     422: "There is no picture, or the only picture cannot be read.",
+    500: "The service failed at this request; the error has the request id under which its log has the details.",
     503: "Too many pictures are waiting, or the service is shutting down; Retry-After says when to try again.",
     504: "The request exceeded its time limit.",
 }

@@ -12,6 +12,9 @@ from mien.errors import ConfigError, shortened
 from mien.models.zoo import DEFAULT_MODEL
 from mien.service.access import is_loopback
 
+MIN_WORKER_BYTES = 2**28
+"""Least memory limit of a worker process; half of it is taken before the first picture."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -58,7 +61,9 @@ class Settings:
         port: The port to listen on; 0 takes a free one.
         token: The token that calls to /v1 must carry, one or more visible ASCII characters; None needs no token.
         open_to_all: Allows an address that other machines reach without a token.
-        workers: Number of threads that recognise pictures.
+        workers: Number of processes that recognise pictures.
+        worker_pictures: Number of pictures after which a worker process is replaced, which frees what it has leaked.
+        worker_bytes: Maximum memory of a worker process, bytes; a picture that needs more fails. Linux only.
         batch: Maximum number of pictures that a worker recognises at once.
         wait_ms: Maximum time that a worker waits for more pictures, milliseconds.
         limits: Limits on what callers may send.
@@ -74,6 +79,8 @@ class Settings:
     token: str | None = None
     open_to_all: bool = False
     workers: int = field(default_factory=usable_cores)
+    worker_pictures: int = 10_000
+    worker_bytes: int = 2**30
     batch: int = 4
     wait_ms: float = 2.0
     limits: Limits = field(default_factory=Limits)
@@ -81,6 +88,12 @@ class Settings:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ConfigError(f"workers must be 1 or more, got {self.workers}")
+        if self.worker_pictures < 1:
+            raise ConfigError(f"worker_pictures must be 1 picture or more, got {self.worker_pictures}")
+        if self.worker_bytes < MIN_WORKER_BYTES:
+            raise ConfigError(
+                f"worker_bytes must be {MIN_WORKER_BYTES:,} or more, which the networks need, got {self.worker_bytes:,}"
+            )
         if self.batch < 1:
             raise ConfigError(f"batch must be 1 picture or more, got {self.batch}")
         if not self.wait_ms >= 0:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,10 +18,14 @@ from mien.detection import blazeface
 from mien.errors import ImageError
 from mien.export.page import describe_models
 from mien.models.zoo import find_model, shipped_models
-from mien.recognition.recognizer import Recognizer
-from mien.service.batching import Batcher, Picture, QueueFullError
+from mien.service.access import FAILURE, request_id
+from mien.service.batching import Batcher, QueueFullError, RecognitionError
 from mien.service.metrics import Metrics
+from mien.service.process import WorkerProcess
 from mien.service.settings import Settings
+from mien.service.worker import Picture, WorkerSetup, recognizer_factory
+
+logger = logging.getLogger("mien")
 
 
 class ServiceState:
@@ -41,10 +47,14 @@ class ServiceState:
         self.settings = settings
         self.metrics = Metrics()
         self.model_name = find_model(settings.model).stem
+        setup = WorkerSetup(
+            recognizer_factory(settings.model, settings.detector), settings.limits.pixels, settings.worker_bytes
+        )
         self.batcher = Batcher(
-            Recognizer(settings.model, settings.detector, threads=1),
+            functools.partial(WorkerProcess, setup),
             settings.limits,
             settings.workers,
+            settings.worker_pictures,
             settings.batch,
             settings.wait_ms,
             self.metrics.batches.observe,
@@ -105,7 +115,7 @@ class ServiceState:
         """Returns the answer to each picture: its record, or its name and error if it cannot be read.
 
         Raises:
-            HTTPException: The queue is full, or the only picture cannot be read.
+            HTTPException: The queue is full, the only picture cannot be read, or a worker failed at a picture.
         """
         try:
             futures = self.batcher.submit(pictures)
@@ -116,6 +126,9 @@ class ServiceState:
         for picture, result in zip(pictures, results, strict=True):
             if isinstance(result, ImageError):
                 result = {"name": picture.name, "error": str(result)}
+            elif isinstance(result, RecognitionError):
+                logger.error("request %s: %s", request_id.get(), result)
+                raise HTTPException(500, FAILURE.format(request_id.get()))
             elif isinstance(result, BaseException):
                 raise result
             answers.append(result)

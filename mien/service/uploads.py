@@ -12,8 +12,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from mien.errors import ImageError, shortened
 from mien.recognition.data_uri import decode_text
-from mien.service.batching import Picture
 from mien.service.settings import Limits
+from mien.service.worker import Picture
 
 MAX_JSON_VALUES = 10_000
 """Maximum number of values in a JSON body. A parsed value takes some hundred bytes of memory, a small one takes only a

@@ -1,8 +1,8 @@
 """Clients of a running service, requests, and helpers for the tests of the service."""
 
+import functools
 import io
 import struct
-import threading
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +14,9 @@ from websockets.sync.client import connect
 
 from mien.recognition import photo, records
 from mien.recognition.recognizer import Recognizer
-from mien.service import Limits, Settings, create_app
+from mien.service import Limits, Settings, create_app, state
 from tests.hosting import run
+from tests.service.recognizers import Hold, held_recognizer
 from tests.waiting import LONG_S
 
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
@@ -69,6 +70,16 @@ def astronaut_record():
     return {"name": "astronaut.jpg", **{key: record[key] for key in ("width", "height", "faces")}}
 
 
+@pytest.fixture
+def hold(tmp_path, monkeypatch):
+    """Lets a test hold the workers of the services that it creates."""
+    factory = functools.partial(functools.partial, held_recognizer, tmp_path)
+    monkeypatch.setattr(state, "recognizer_factory", factory)
+    hold = Hold(tmp_path)
+    yield hold
+    hold.end()
+
+
 def form(*pictures):
     """The arguments of a form with one file per (name, bytes)."""
     return {"files": [("pictures", picture) for picture in pictures]}
@@ -98,20 +109,6 @@ def png_header(width, height):
 
 def websocket(client, path="/v1/frames", **options):
     return connect(f"ws://127.0.0.1:{client.base_url.port}{path}", open_timeout=LONG_S, **options)
-
-
-class PausedRecognizer:
-    """Replaces the recogniser of an application: sets `started` at the first batch and answers after `resume`."""
-
-    def __init__(self, app):
-        recognizer = app.state.service.batcher._recognizer
-        self._recognize_batch, recognizer.recognize_batch = recognizer.recognize_batch, self
-        self.started, self.resume = threading.Event(), threading.Event()
-
-    def __call__(self, images_rgb):
-        self.started.set()
-        self.resume.wait(2 * LONG_S)
-        return self._recognize_batch(images_rgb)
 
 
 def sent_in_halves(body, between):

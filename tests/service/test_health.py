@@ -1,9 +1,9 @@
 """The routes /healthz and /readyz."""
 
 from mien.service import Limits, Settings, create_app
-from mien.service.batching import Picture
-from tests.service.conftest import PICTURE, PausedRecognizer, running
-from tests.waiting import LONG_S, until
+from mien.service.worker import Picture
+from tests.service.conftest import PICTURE, running
+from tests.waiting import until
 
 
 def test_idle_service_is_alive_and_ready(client):
@@ -12,16 +12,17 @@ def test_idle_service_is_alive_and_ready(client):
     assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
 
 
-def test_service_with_a_full_queue_is_not_ready():
+def test_service_with_a_full_queue_is_not_ready(hold):
     app = create_app(Settings(limits=Limits(pictures=1, queue=1), workers=1, batch=1))
-    batcher, paused = app.state.service.batcher, PausedRecognizer(app)
+    batcher = app.state.service.batcher
+    hold.begin()
     with running(app) as client:
         batcher.submit([Picture("with the worker", PICTURE)])
-        assert paused.started.wait(LONG_S)
+        until(lambda: hold.is_reached, "the worker to have the first picture")
         batcher.submit([Picture("in the queue", PICTURE)])
         answer = client.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, {"status": "the queue is full"})
-        paused.resume.set()
+        hold.end()
         until(lambda: client.get("/readyz").status_code == 200, "the queue to be empty")
 
 

@@ -1,14 +1,12 @@
 """Many callers, slow callers, and requests over the time limit."""
 
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mien.service import Limits, Settings, create_app
 from tests.service.conftest import (
-    PausedRecognizer,
     assert_error,
     astronaut_form,
     client_of,
@@ -21,19 +19,19 @@ from tests.service.conftest import (
 from tests.waiting import LONG_S, until
 
 
-def test_concurrent_requests_are_batched_and_correct():
+def test_concurrent_requests_are_batched_and_correct(hold):
     sides = [200 + 8 * number for number in range(8)]
     app = create_app(Settings(workers=1, limits=Limits(seconds=5 * LONG_S)))
     with running(app) as client, ThreadPoolExecutor(32) as pool:
         alone = {side: client.post("/v1/recognize", **form(("face.webp", resized(side)))).json() for side in sides}
         before = read_metrics(client)
-        paused = PausedRecognizer(app)
+        hold.begin()
         first, *others = [form(("face.webp", resized(side))) for side in sides * 4]
         answers = [pool.submit(client.post, "/v1/recognize", **first)]
-        assert paused.started.wait(LONG_S)
+        until(lambda: hold.is_reached, "the worker to have the first picture")
         answers += [pool.submit(client.post, "/v1/recognize", **each) for each in others]
         until(lambda: read_metrics(client)["mien_queue_pictures"] == 31, "all other pictures to be in the queue")
-        paused.resume.set()
+        hold.end()
         answers = [answer.result() for answer in answers]
         after = read_metrics(client)
     assert {answer.status_code for answer in answers} == {200}
@@ -49,15 +47,15 @@ def test_concurrent_requests_are_batched_and_correct():
     )  # the first alone, then 8 batches of 4
 
 
-def test_overload_gets_503_and_retry_after():
+def test_overload_gets_503_and_retry_after(hold):
     limits = Limits(pictures=1, queue=4, seconds=5 * LONG_S)
     app = create_app(Settings(limits=limits, workers=1, batch=1))
-    paused = PausedRecognizer(app)
+    hold.begin()
     with running(app) as client, ThreadPoolExecutor(24) as pool:
         waiting = [pool.submit(client.post, "/v1/recognize", **astronaut_form()) for _ in range(24)]
         # Four wait and one is with the worker, if the worker took it before all others came.
         until(lambda: sum(answer.done() for answer in waiting) >= 19, "all other requests to be rejected")
-        paused.resume.set()
+        hold.end()
         answers = [answer.result() for answer in waiting]
         rejected = [answer for answer in answers if answer.status_code != 200]
         assert len(rejected) in (19, 20)
@@ -83,9 +81,9 @@ def test_unfinished_requests_count_as_active():
         assert client.post("/v1/recognize", **astronaut_form()).status_code == 200
 
 
-def test_slow_request_gets_504():
+def test_slow_request_gets_504(hold):
     app = create_app(Settings(limits=Limits(seconds=0.02), workers=1))
-    paused = PausedRecognizer(app)
+    hold.begin()
     with running(app) as client:
         assert_error(client.post("/v1/recognize", **astronaut_form()), 504, "0.02 s")
         name = 'mien_requests_total{route="/v1/recognize",status="504"}'
@@ -95,25 +93,3 @@ def test_slow_request_gets_504():
 
         assert_error(client.post("/v1/recognize", **sent_in_halves(b"{}", wait_for_answer)), 504, "0.02 s")
         assert client.get("/healthz").status_code == 200
-        paused.resume.set()
-
-
-def test_stuck_workers_make_it_unready_and_do_not_block_shutdown():
-    app = create_app(Settings(limits=Limits(seconds=0.2), workers=1))
-    paused = PausedRecognizer(app)
-
-    def is_stuck():
-        assert_error(
-            client.post("/v1/recognize", **astronaut_form()), 504, "0.2 s"
-        )  # the worker may not have started yet
-        return client.get("/readyz").status_code != 200
-
-    with running(app) as client:
-        assert client.get("/readyz").status_code == 200
-        until(is_stuck, "the worker to be stuck")
-        answer = client.get("/readyz")
-        assert (answer.status_code, answer.json()) == (503, {"status": "the workers are stuck"})
-        assert client.get("/healthz").status_code == 200
-        stopped_s = time.monotonic()
-    assert time.monotonic() - stopped_s < 10
-    paused.resume.set()
