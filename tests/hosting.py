@@ -1,9 +1,15 @@
-"""Serves an application on a free port of this machine, for tests that call it over HTTP."""
+"""Serves an application on a free port of this machine, in this process or in its own, for tests that call it."""
 
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 
@@ -32,3 +38,22 @@ def run(app: FastAPI, port: int = 0) -> Host:
         assert not thread.is_alive(), "the server does not stop"
 
     return Host(f"http://127.0.0.1:{port}/", stop)
+
+
+@contextmanager
+def serve_process(*options, **environment):
+    """Runs `mien serve` in its own process and yields the process and a client."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mien", "serve", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+    try:
+        url = re.search(r"http://\S+?(?=,)", process.stdout.readline())[0]
+        with httpx.Client(base_url=url, timeout=LONG_S) as client:
+            yield process, client
+    finally:
+        process.kill()
+        process.communicate()

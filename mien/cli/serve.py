@@ -33,13 +33,28 @@ def serve(
     ] = 1024,
     batch: Annotated[int, typer.Option(min=1, help="Maximum number of pictures that a worker takes at once.")] = 4,
     wait_ms: Annotated[float, typer.Option(min=0, help="Maximum wait for a full batch, in milliseconds.")] = 2,
-    max_bytes: Annotated[int, typer.Option(min=1, help="Maximum size of a request or frame, in bytes.")] = 32 * 2**20,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Maximum size of a request, in bytes.")] = 32 * 2**20,
     max_pixels: Annotated[int, typer.Option(min=1, help="Maximum number of pixels in a picture.")] = 25_000_000,
     max_pictures: Annotated[int, typer.Option(min=1, help="Maximum number of pictures in a request.")] = 16,
     queue: Annotated[
         int, typer.Option(min=1, help="Maximum number of waiting pictures; further requests get status 503.")
     ] = 64,
     timeout: Annotated[float, typer.Option(help="Maximum duration of a request, in seconds; above 0.")] = 30,
+    max_frame_bytes: Annotated[int, typer.Option(min=1, help="Maximum size of a WebSocket frame, in bytes.")] = 8
+    * 2**20,
+    max_held_bytes: Annotated[
+        int, typer.Option(min=1, help="Maximum size of all unanswered requests together, in bytes.")
+    ] = 256 * 2**20,
+    max_connections: Annotated[int, typer.Option(min=1, help="Maximum number of open connections.")] = 512,
+    max_caller_connections: Annotated[
+        int, typer.Option(min=1, help="Maximum number of open connections from one address.")
+    ] = 128,
+    header_timeout: Annotated[
+        float, typer.Option(help="Maximum time for the headers of a request, in seconds; above 0.")
+    ] = 10,
+    idle_timeout: Annotated[
+        float, typer.Option(help="Maximum time between two frames of a WebSocket, in seconds; above 0.")
+    ] = 60,
 ) -> None:
     """Start a web page and an HTTP service that recognises pictures for other programs."""
     from mien import service
@@ -57,7 +72,19 @@ def serve(
         worker_bytes=worker_memory * 2**20,
         batch=batch,
         wait_ms=wait_ms,
-        limits=service.Limits(max_bytes, max_pixels, max_pictures, queue, timeout),
+        limits=service.Limits(
+            request_bytes=max_bytes,
+            pixels=max_pixels,
+            pictures=max_pictures,
+            queue=queue,
+            seconds=timeout,
+            frame_bytes=max_frame_bytes,
+            held_bytes=max_held_bytes,
+            connections=max_connections,
+            caller_connections=max_caller_connections,
+            header_seconds=header_timeout,
+            idle_seconds=idle_timeout,
+        ),
     )
     service.serve(settings, lambda url: typer.echo(f"serving {url}, API at {url}/docs; press Ctrl-C to stop"))
 

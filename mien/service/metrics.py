@@ -33,6 +33,17 @@ class Metrics:
         self.active_requests = prometheus.Gauge(
             "mien_in_work", "Requests and frames that are accepted but not answered yet", registry=self.registry
         )
+        self.connections = prometheus.Gauge(
+            "mien_connections", "Open connections, of mien serve only", registry=self.registry
+        )
+        self.held_bytes = prometheus.Gauge(
+            "mien_held_bytes", "Bytes of bodies and frames that are not answered yet", registry=self.registry
+        )
+        self.memory = prometheus.Gauge(
+            "mien_memory_bytes",
+            "Resident memory of the service and its workers; pages that they share count once; Linux only",
+            registry=self.registry,
+        )
         self.batches = prometheus.Histogram(
             "mien_batch_pictures", "Pictures per batch", buckets=(1, 2, 4, 8, 16, 32), registry=self.registry
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 from mien import errors
 from mien.errors import MienError
+from mien.service.memory import MMAP_THRESHOLD_BYTES, TRIM_THRESHOLD_BYTES
 from mien.service.worker import Picture, WorkerSetup
 
 PIPE_BYTES = 2**20
@@ -22,11 +23,10 @@ EXIT_S = 5.0
 """Longest wait for a worker to end after its pipe is closed, seconds."""
 _ALLOCATOR = {
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(2**24),
+    "MALLOC_MMAP_THRESHOLD_": str(MMAP_THRESHOLD_BYTES),
+    "MALLOC_TRIM_THRESHOLD_": str(TRIM_THRESHOLD_BYTES),
 }
-"""glibc returns freed blocks of this size, of decoded photographs that is, to the system at once. By default it raises
-the threshold to the largest block that was ever freed, and keeps blocks below it."""
+"""Settings of glibc with which a worker returns the memory of a photograph as soon as it is recognised."""
 
 
 class WorkerDiedError(MienError):

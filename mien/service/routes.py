@@ -30,8 +30,8 @@ async def recognize(request: Request) -> Response:
     If one of several pictures cannot be read, its entry holds an error instead of faces.
     """
     state = _state(request)
-    with state.accept_request():
-        pictures = await read_pictures(request, state.settings.limits)
+    with state.accept_request() as hold:
+        pictures = await read_pictures(request, state.settings.limits, hold)
         return JSONResponse({"model": state.model_name, "pictures": await state.recognize(pictures)})
 
 

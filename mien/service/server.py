@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 
 from mien.errors import ConfigError, error_text, shortened
 from mien.service.app import create_app
+from mien.service.connections import ACCEPTED_AT_ONCE, Connections, LimitedHttp, LimitedWebSocket
+from mien.service.memory import return_freed_memory
 from mien.service.settings import Settings
 from mien.service.state import ServiceState
 
@@ -28,13 +32,19 @@ def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
         ConfigError: The address cannot be bound, or the detector is unknown.
         WeightsError: The model or the detector is missing or damaged.
     """
+    return_freed_memory()
     listener = _bind(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     app = create_app(settings)
+    connections = Connections(settings.limits)
+    app.state.service.metrics.connections.set_function(lambda: len(connections))
     config = uvicorn.Config(
         app,
         log_level="warning",  # at lower levels uvicorn logs WebSocket addresses, which may hold the token
-        ws_max_size=2 * settings.limits.request_bytes,  # frames up to this size get an error instead of a disconnect
+        http=cast(Any, functools.partial(LimitedHttp, connections=connections)),
+        ws=cast(Any, functools.partial(LimitedWebSocket, connections=connections)),
+        ws_max_size=min(settings.limits.frame_bytes, settings.limits.request_bytes),
+        backlog=ACCEPTED_AT_ONCE,
         ws_per_message_deflate=False,  # pictures are compressed already
         timeout_graceful_shutdown=math.ceil(settings.limits.seconds),
         server_header=False,

@@ -21,12 +21,22 @@ class Limits:
     """Limits on what callers may send. A request over a limit is answered with an error.
 
     Attributes:
-        request_bytes: Maximum size of a request's body, or of one WebSocket frame, bytes.
+        request_bytes: Maximum size of a request's body, bytes.
         pixels: Maximum width times height of a picture. A worker holds as many decoded pictures as its batch has, with
             three bytes per pixel.
         pictures: Maximum number of pictures in one request.
         queue: Maximum number of pictures that wait for a worker; at least `pictures`.
-        seconds: Maximum duration of a request, from its first byte to its answer.
+        seconds: Maximum duration of a request, from its first byte to its answer, and for which a caller may leave an
+            answer unread.
+        frame_bytes: Maximum size of one WebSocket frame, bytes; `request_bytes` if that is less. Each open WebSocket
+            may hold one in memory.
+        held_bytes: Maximum size of the bodies and frames of all requests that are not answered yet, bytes; at least
+            `request_bytes`.
+        connections: Maximum number of open connections; fewer where the process may open fewer files.
+        caller_connections: Maximum number of open connections from one address.
+        header_seconds: Maximum time from the opening of a connection, or the end of a response, to the end of the
+            headers of the next request.
+        idle_seconds: Maximum time for which a WebSocket may send no frame.
 
     Raises:
         ConfigError: A limit is not above 0 and finite, or the queue is shorter than one request.
@@ -37,6 +47,12 @@ class Limits:
     pictures: int = 16
     queue: int = 64
     seconds: float = 30.0
+    frame_bytes: int = 8 * 2**20
+    held_bytes: int = 256 * 2**20
+    connections: int = 512
+    caller_connections: int = 128
+    header_seconds: float = 10.0
+    idle_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         for limit in fields(self):

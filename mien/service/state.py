@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +21,14 @@ from mien.export.page import describe_models
 from mien.models.zoo import find_model, shipped_models
 from mien.service.access import FAILURE, request_id
 from mien.service.batching import Batcher, QueueFullError, RecognitionError
+from mien.service.memory import memory_bytes
 from mien.service.metrics import Metrics
 from mien.service.process import WorkerProcess
 from mien.service.settings import Settings
 from mien.service.worker import Picture, WorkerSetup, recognizer_factory
+
+MIN_IDLE_S = 3.0
+"""A WebSocket that has sent no frame for so long gives its place to a new one if there are too many, seconds."""
 
 logger = logging.getLogger("mien")
 
@@ -38,6 +43,7 @@ class ServiceState:
         model_name: Name of the model that recognises.
         active_requests: Number of requests and frames that are accepted but not answered yet.
         open_sockets: Number of open WebSockets.
+        held_bytes: Size of the bodies and frames that are in memory for active requests, bytes.
         max_active: Maximum of `active_requests` and of `open_sockets`: as many as pictures fit in the queue and in the
             batches of all workers.
         is_closing: Whether the service is shutting down and rejects new requests.
@@ -60,8 +66,11 @@ class ServiceState:
             self.metrics.batches.observe,
         )
         self.metrics.queue_length.set_function(lambda: self.batcher.queue_length)
+        self.metrics.held_bytes.set_function(lambda: self.held_bytes)
+        self.metrics.memory.set_function(lambda: memory_bytes((os.getpid(), *self.batcher.worker_pids)))
         self.metrics.active_requests.set_function(lambda: self.active_requests)
-        self.active_requests = self.open_sockets = 0
+        self.active_requests = self.open_sockets = self.held_bytes = 0
+        self._idle_sockets: dict[anyio.CancelScope, float] = {}
         self.max_active = settings.limits.queue + settings.workers * settings.batch
         self.is_closing = False
 
@@ -82,8 +91,12 @@ class ServiceState:
         return {"default": self.model_name, "models": [model | {"file": f"/{model['file']}"} for model in models]}
 
     @contextmanager
-    def accept_request(self) -> Iterator[None]:
+    def accept_request(self) -> Iterator[Callable[[int], None]]:
         """Counts a request or frame as active while the block runs, and cancels the block at the time limit.
+
+        Yields:
+            A function that adds to the bytes that the request holds in memory until the block ends. It raises an
+            HTTPException if the requests of all callers would hold too many.
 
         Raises:
             HTTPException: The service is shutting down or overloaded, or the time limit is reached.
@@ -92,15 +105,24 @@ class ServiceState:
             raise HTTPException(503, "the service is shutting down: try again in a second", {"Retry-After": "1"})
         if self.batcher.is_full or self.active_requests >= self.max_active:  # checked before its pictures fill memory
             raise _overloaded(f"{self.active_requests} requests are active already: try again in a second")
-        seconds = self.settings.limits.seconds
+        limits, held = self.settings.limits, 0
+
+        def hold(count: int) -> None:
+            nonlocal held
+            if self.held_bytes + count > max(limits.held_bytes, limits.request_bytes):
+                raise _overloaded(f"other requests hold {self.held_bytes:,} bytes already: try again in a second")
+            held += count
+            self.held_bytes += count
+
         self.active_requests += 1
         try:
-            with anyio.fail_after(seconds):
-                yield
+            with anyio.fail_after(limits.seconds):
+                yield hold
         except TimeoutError:
-            raise HTTPException(504, f"the request exceeded its limit of {seconds:g} s: send less") from None
+            raise HTTPException(504, f"the request exceeded its limit of {limits.seconds:g} s: send less") from None
         finally:
             self.active_requests -= 1
+            self.held_bytes -= held
 
     @contextmanager
     def open_socket(self) -> Iterator[None]:
@@ -110,6 +132,29 @@ class ServiceState:
             yield
         finally:
             self.open_sockets -= 1
+
+    @contextmanager
+    def idle_socket(self, seconds: float) -> Iterator[anyio.CancelScope]:
+        """Counts a WebSocket as idle while the block runs, and cancels the block after some seconds.
+
+        Yields:
+            The scope of the block. It is cancelled early by `close_idle_socket`.
+        """
+        with anyio.CancelScope(deadline=anyio.current_time() + seconds) as scope:
+            self._idle_sockets[scope] = anyio.current_time()
+            try:
+                yield scope
+            finally:
+                del self._idle_sockets[scope]
+
+    def close_idle_socket(self) -> bool:
+        """Ends the wait of the WebSocket that has been idle longest; returns whether one was idle for MIN_IDLE_S."""
+        waiting = {scope: since_s for scope, since_s in self._idle_sockets.items() if not scope.cancel_called}
+        scope = min(waiting, key=waiting.__getitem__, default=None)
+        if scope is None or anyio.current_time() - waiting[scope] < MIN_IDLE_S:
+            return False
+        scope.cancel()
+        return True
 
     async def recognize(self, pictures: Sequence[Picture]) -> list[dict[str, Any]]:
         """Returns the answer to each picture: its record, or its name and error if it cannot be read.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import anyio
 from fastapi import HTTPException, Request
@@ -20,13 +20,18 @@ MAX_JSON_VALUES = 10_000
 few bytes of the body, so that the limit on the body's size alone would not protect the memory."""
 
 
-async def read_pictures(request: Request, limits: Limits) -> list[Picture]:
+async def read_pictures(request: Request, limits: Limits, hold: Callable[[int], None]) -> list[Picture]:
     """Reads the pictures of a request.
+
+    Args:
+        request: The request.
+        limits: Limits on what callers may send.
+        hold: Called with the size of each piece of the body that is kept; see `ServiceState.accept_request`.
 
     Raises:
         HTTPException: The body has an unknown media type, is damaged, holds no picture, or is over a limit.
     """
-    body = _read_body(request, limits.request_bytes)
+    body = _read_body(request, limits.request_bytes, hold)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
         pictures = await _read_form(request, body)
@@ -60,7 +65,7 @@ def _check_picture_count(count: int, limit: int) -> None:
         raise HTTPException(413, f"a request may have {limit} pictures, got {count}; send several requests")
 
 
-async def _read_body(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+async def _read_body(request: Request, limit: int, hold: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
     """Yields the chunks of the body and stops with an error at the limit."""
     declared = request.headers.get("content-length", "")
     check_byte_count(int(declared) if declared.isdecimal() else 0, limit, "a request")
@@ -68,6 +73,7 @@ async def _read_body(request: Request, limit: int) -> AsyncGenerator[bytes, None
     async for chunk in request.stream():
         received += len(chunk)
         check_byte_count(received, limit, "a request")
+        hold(len(chunk))
         yield chunk
 
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -20,6 +19,7 @@ from typer.main import get_command
 from mien import cli
 from mien.service import Limits, Settings
 from tests.cli.conftest import assert_sentence
+from tests.hosting import serve_process
 from tests.service.conftest import (
     PICTURE,
     TOKEN,
@@ -31,25 +31,6 @@ from tests.service.conftest import (
     websocket,
 )
 from tests.waiting import LONG_S, until
-
-
-@contextmanager
-def serve_process(*options, **environment):
-    """Runs `mien serve` in its own process and yields the process and a client."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mien", "serve", "--port", "0", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-    )
-    try:
-        url = re.search(r"http://\S+?(?=,)", process.stdout.readline())[0]
-        with httpx.Client(base_url=url, timeout=LONG_S) as client:
-            yield process, client
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
