@@ -14,6 +14,7 @@ Importing mien is fast: each name is imported when it is first used, and nothing
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from mien.types import Expression as Expression
     from mien.types import Face as Face
     from mien.video.recognizer import VideoRecognizer as VideoRecognizer
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""ONNX Runtime reads this when it is imported. Otherwise it reports its use to Microsoft, and writes an identifier of
+the machine into the user's cache; set the variable to 0 to allow that."""
 
 __version__ = "0.1.0"
 

@@ -1,6 +1,7 @@
 """Imports between rooms go downwards only, without cycles, and recognition does not import torch."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Set
@@ -173,6 +174,15 @@ def test_import_and_recognition_give_no_warning():
     code = f"import mien; mien.__version__; assert mien.Recognizer(threads=1)({str(ASTRONAUT)!r})"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_recognition_leaves_nothing_in_the_home_folder(tmp_path):
+    """ONNX Runtime writes an identifier of the machine unless mien forbids it."""
+    home = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"} | home
+    code = f"import mien; assert mien.Recognizer(threads=1)({str(ASTRONAUT)!r})"
+    subprocess.run([sys.executable, "-B", "-c", code], env=environment, check=True)
+    assert not list(tmp_path.rglob("*"))
 
 
 def imported_modules(path: Path, modules: Set[str]) -> set[str]:

@@ -1,5 +1,6 @@
 """mien serve and mien camera: the HTTP service and its web page."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,8 +15,17 @@ def serve(
     token: Annotated[
         str | None,
         typer.Option(
-            envvar="MIEN_TOKEN", help="Token that callers must send; an environment variable hides it from other users."
+            envvar="MIEN_TOKEN",
+            help="Token that callers must send; other users see it in the list of processes, unless it comes from the "
+            "environment variable or from --token-file.",
         ),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with further tokens, one per line; # begins a comment.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin of a site whose pages may call, such as https://app.example; repeatable."),
     ] = None,
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Allow calls from other machines without a token.")
@@ -59,6 +69,7 @@ def serve(
     """Start a web page and an HTTP service that recognises pictures for other programs."""
     from mien import service
     from mien.cores import usable_cores
+    from mien.service.settings import read_tokens
 
     settings = service.Settings(
         model=model,
@@ -66,6 +77,8 @@ def serve(
         host=host,
         port=port,
         token=token,
+        more_tokens=read_tokens(token_file) if token_file else (),
+        allowed_origins=tuple(allow_origin or ()),
         open_to_all=no_token,
         workers=workers or usable_cores(),
         worker_pictures=worker_pictures,

@@ -27,7 +27,10 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "frame-ancestors 'none'",  # the page's own policy is in its HTML, which cannot say this
+    "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
 }
 """Headers of every response. Browsers require the first two before they allow WebAssembly threads on the page."""
 
@@ -48,13 +51,15 @@ class Access:
     Attributes:
         hosts: Allowed host names, in lower case; None allows all. Without this check, a web page could point its own
             domain name at 127.0.0.1 and read the service's responses (DNS rebinding).
-        token: The token of protected paths; None protects none.
-        protected_paths: Prefixes of the paths that need the token.
+        tokens: The tokens of protected paths, one of which a call must carry; empty protects none.
+        protected_paths: Prefixes of the paths that need a token.
+        origins: Origins of other sites whose pages may call, such as https://app.example.
     """
 
     hosts: frozenset[str] | None
-    token: str | None
+    tokens: tuple[str, ...]
     protected_paths: tuple[str, ...]
+    origins: tuple[str, ...] = ()
 
     def check(self, scope: Scope) -> Response | None:
         """Returns the error response for a call that breaks a rule, or None for an allowed call."""
@@ -65,10 +70,15 @@ class Access:
             expected = ", ".join(sorted(self.hosts))
             return error_response(421, f"the Host header must be one of {expected}, got {shortened(host) or 'none'}")
         origin = headers.get("origin")
-        if origin is not None and not _is_same_site(origin.partition("//")[2], called_host):
-            return error_response(403, f"pages of {shortened(origin)} may not call this service; use its own page")
+        is_allowed = origin is None or origin in self.origins or _is_same_site(origin.partition("//")[2], called_host)
+        if not is_allowed:
+            return error_response(
+                403,
+                f"pages of {shortened(origin)} may not call this service; use its own page, or start it with "
+                "--allow-origin",
+            )
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if self.token and path.startswith(self.protected_paths) and not self._has_token(scope, headers):
+        if self.tokens and path.startswith(self.protected_paths) and not self._has_token(scope, headers):
             return error_response(
                 401,
                 "the token of this service is missing or wrong: send it in the header Authorization: Bearer TOKEN",
@@ -82,7 +92,8 @@ class Access:
             token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         elif scheme.lower() != "bearer":
             return False
-        return hmac.compare_digest(token.strip().encode(), (self.token or "").encode())
+        # All are compared, so that the time does not depend on which one matches.
+        return sum(hmac.compare_digest(token.strip().encode(), each.encode()) for each in self.tokens) > 0
 
 
 class Guard:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 import mien
 from mien.errors import shortened
@@ -57,6 +59,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.mount("/", RevalidatedFiles(directory=PAGE, html=True))
     app.add_exception_handler(HTTPException, _handle_http_exception)
     app.add_middleware(Guard, access=_access(state), on_response=state.metrics.count_response)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type", "X-Request-Id"),
+            expose_headers=("Retry-After", "X-Request-Id"),
+        )
+    _limit_pictures_in_schema(app, settings.limits.pictures)
     return app
 
 
@@ -65,7 +76,21 @@ def _access(state: ServiceState) -> Access:
     settings = state.settings
     is_shipped = find_model(settings.model) == shipped_models().get(state.model_name)
     own_model = () if is_shipped else (f"/models/{state.model_name}.onnx",)
-    return Access(allowed_hosts(settings.host), settings.token, ("/v1/", *own_model))
+    return Access(allowed_hosts(settings.host), settings.tokens, ("/v1/", *own_model), settings.allowed_origins)
+
+
+def _limit_pictures_in_schema(app: FastAPI, max_pictures: int) -> None:
+    """Adds the maximum number of pictures to the OpenAPI document."""
+    create_document = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = create_document()
+        body = document["paths"]["/v1/recognize"]["post"]["requestBody"]
+        for content in body["content"].values():
+            content["schema"]["properties"]["pictures"] |= {"minItems": 1, "maxItems": max_pictures}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 async def _handle_http_exception(request: Request, error: Exception) -> Response:

@@ -12,6 +12,9 @@ from mien.service.responses import RevalidatedFiles
 from mien.service.state import ServiceState
 from mien.service.uploads import read_pictures
 
+ALLOWED = "OPTIONS, POST"
+"""The methods of /v1/recognize."""
+
 router = APIRouter()
 
 
@@ -38,7 +41,13 @@ async def recognize(request: Request) -> Response:
 @router.api_route("/v1/recognize", methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 async def reject_other_methods() -> None:
     """Answers 405. Without this route, the page's static files would match the path and answer 404."""
-    raise HTTPException(405, headers={"Allow": "POST"})
+    raise HTTPException(405, headers={"Allow": ALLOWED})
+
+
+@router.options("/v1/recognize", include_in_schema=False)
+async def options() -> Response:
+    """Answers which methods the path accepts."""
+    return Response(status_code=204, headers={"Allow": ALLOWED})
 
 
 @router.get("/v1/models", response_model=schemas.Models)

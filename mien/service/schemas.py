@@ -156,7 +156,9 @@ REQUEST_BODY: dict[str, Any] = {
             "schema": {
                 "type": "object",
                 "required": ["pictures"],
-                "properties": {"pictures": {"type": "array", "items": {"type": "string", "format": "byte"}}},
+                "properties": {
+                    "pictures": {"type": "array", "items": {"type": "string", "format": "byte", "minLength": 1}}
+                },
             },
             "example": {
                 "pictures": [

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from mien.cores import usable_cores
 from mien.detection import DEFAULT_DETECTOR
-from mien.errors import ConfigError, shortened
+from mien.errors import ConfigError, error_text, shortened, shortened_path
 from mien.models.zoo import DEFAULT_MODEL
 from mien.service.access import is_loopback
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s*]+")
 MIN_WORKER_BYTES = 2**28
 """Least memory limit of a worker process; half of it is taken before the first picture."""
 
@@ -76,6 +78,8 @@ class Settings:
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         token: The token that calls to /v1 must carry, one or more visible ASCII characters; None needs no token.
+        more_tokens: Further tokens, each as good as the first, so that each caller can have its own.
+        allowed_origins: Origins of other sites whose pages may call the service, such as https://app.example.
         open_to_all: Allows an address that other machines reach without a token.
         workers: Number of processes that recognise pictures.
         worker_pictures: Number of pictures after which a worker process is replaced, which frees what it has leaked.
@@ -93,6 +97,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = None
+    more_tokens: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
     open_to_all: bool = False
     workers: int = field(default_factory=usable_cores)
     worker_pictures: int = 10_000
@@ -114,10 +120,38 @@ class Settings:
             raise ConfigError(f"batch must be 1 picture or more, got {self.batch}")
         if not self.wait_ms >= 0:
             raise ConfigError(f"wait_ms must be 0 or more, got {self.wait_ms:g}")
-        if self.token is not None and not (self.token and all("!" <= letter <= "~" for letter in self.token)):
+        given = self.more_tokens if self.token is None else (self.token, *self.more_tokens)
+        if not all(token and all("!" <= letter <= "~" for letter in token) for token in given):
             raise ConfigError("a token must be one or more visible ASCII characters without spaces")
-        if not (self.token or self.open_to_all or is_loopback(self.host)):
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    "an allowed origin must be a scheme and a host, such as https://app.example, got "
+                    f"{shortened(origin)}"
+                )
+        if not (self.tokens or self.open_to_all or is_loopback(self.host)):
             raise ConfigError(
                 f"other machines can reach a service at {shortened(self.host)}: set a token in MIEN_TOKEN or with "
-                "--token, or allow calls without one with --no-token"
+                "--token-file, or allow calls without one with --no-token"
             )
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All tokens, one of which calls to /v1 must carry; empty if no token is needed."""
+        return tuple(token for token in (self.token, *self.more_tokens) if token)
+
+
+def read_tokens(path: Path) -> tuple[str, ...]:
+    """Reads a file with one token per line; empty lines and lines that begin with # are left out.
+
+    Raises:
+        ConfigError: The file cannot be read, or has no token.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the token file {shortened_path(path)} cannot be read: {error_text(error)}") from None
+    tokens = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    if not tokens:
+        raise ConfigError(f"the token file {shortened_path(path)} has no token; write one on a line of its own")
+    return tokens

@@ -5,9 +5,11 @@ import json
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from mien.errors import ConfigError
 from mien.service import Settings, create_app
 from mien.service import app as app_module
 from mien.service.access import HEADERS, allowed_hosts
+from mien.service.settings import read_tokens
 from tests.service.conftest import PICTURE, TOKEN, assert_error, astronaut_form, client_of, running, websocket
 
 
@@ -95,3 +97,53 @@ def test_every_response_has_the_isolation_headers(monkeypatch, tmp_path):
         others = [client.get(path) for path in ("/v1/models", "/healthz", "/metrics", "/docs", "/models/small.onnx")]
         for answer in (page, wasm, failed, missing, wrong_method, *others):
             assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+
+
+def test_several_tokens_are_accepted(tmp_path):
+    file = tmp_path / "tokens"
+    file.write_text("# callers\nfirst-caller\n\n  second-caller  \n")
+    with client_of(token="open-sesame", more_tokens=read_tokens(file), workers=1) as client:
+        for token, status in (
+            ("open-sesame", 200),
+            ("first-caller", 200),
+            ("second-caller", 200),
+            ("# callers", 401),
+            ("", 401),
+        ):
+            answer = client.get("/v1/models", headers={"Authorization": f"Bearer {token}"})
+            assert answer.status_code == status, token
+
+
+@pytest.mark.parametrize("content", [None, b"", b"# none\n", b"\xff\xfe"])
+def test_token_file_without_a_token_raises_config_error(tmp_path, content):
+    file = tmp_path / "tokens"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"the token file .*tokens (cannot be read|has no token)"):
+        read_tokens(file)
+
+
+def test_pages_of_an_allowed_origin_may_call():
+    origin, other = "https://app.example", "https://evil.example"
+    with client_of(allowed_origins=(origin,), token="open-sesame", workers=1) as client:
+        preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        asked = client.options("/v1/recognize", headers=preflight | {"Origin": origin})
+        assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (200, origin)
+        answer = client.post("/v1/recognize", **astronaut_form(), headers=TOKEN | {"Origin": origin})
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, origin)
+        refused = client.post("/v1/recognize", **astronaut_form(), headers={"Origin": origin})
+        assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, origin)
+        with websocket(client, origin=origin, additional_headers=TOKEN) as frames:
+            frames.send(PICTURE)
+            assert json.loads(frames.recv())["faces"]
+        answer = client.post("/v1/recognize", **astronaut_form(), headers=TOKEN | {"Origin": other})
+        assert_error(answer, 403, other, "--allow-origin")
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        asked = client.options("/v1/recognize", headers=preflight | {"Origin": other})
+        assert "Access-Control-Allow-Origin" not in asked.headers
+
+
+@pytest.mark.parametrize("origin", ["app.example", "https://app.example/", "*", "https://*", "https://a b", ""])
+def test_bad_allowed_origin_raises_config_error(origin):
+    with pytest.raises(ConfigError, match="must be a scheme and a host"):
+        Settings(allowed_origins=(origin,))

@@ -156,4 +156,13 @@ def test_body_over_the_limit_closes_the_connection(limited_client):
 def test_other_method_gets_405_and_allow_header(client, method):
     answer = client.request(method, "/v1/recognize")
     assert_error(answer, 405, f"/v1/recognize does not accept {method}")
-    assert answer.headers["Allow"] == "POST"
+    assert answer.headers["Allow"] == "OPTIONS, POST"
+
+
+def test_options_names_the_allowed_methods(client):
+    answer = client.options("/v1/recognize")
+    assert (answer.status_code, answer.headers["Allow"]) == (204, "OPTIONS, POST")
+
+
+def test_empty_base64_gets_422(client):
+    assert_error(client.post("/v1/recognize", json={"pictures": [""]}), 422, "picture 1 is empty")
