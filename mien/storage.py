@@ -76,6 +76,8 @@ def file_system_of(url: str) -> tuple[Any, str]:
         MissingExtraError: fsspec, or its package for that kind of URL, is not installed.
     """
     core = require("fsspec.core", "cluster")
+    if url.lower().startswith("s3://"):
+        require("s3fs", "cluster")
     try:
         file_system, inner = core.url_to_fs(url)
     except ImportError as error:

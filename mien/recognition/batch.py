@@ -201,11 +201,13 @@ def recognize_to_file(
         on_progress: Called with the counts of all parts that are finished.
 
     Raises:
-        ConfigError: The folder of parts belongs to another job or to someone else, or another process is writing there.
+        ConfigError: The file or the folder of parts belongs to someone else, the folder belongs to another job, or
+            another process is writing there.
         DataError: A part of an interrupted call is damaged.
         OSError: The disk is full or the folder is not writable; finished parts are kept.
         MissingExtraError: pyarrow or filelock is not installed.
     """
+    _check_output(output)
     about = manifest(pictures, faces)
     folder = PartsFolder(LocalFolder(parts_folder(output)), about)
     with _sole_process(folder, output):
@@ -315,6 +317,25 @@ def parts_folder(output: Path) -> Path:
 
 def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _check_output(output: Path) -> None:
+    """Checks that no file of someone else would be replaced.
+
+    Raises:
+        ConfigError: The output exists and mien did not write it.
+    """
+    parquet = require("pyarrow.parquet", "batch")
+    if not output.is_file():
+        return
+    try:
+        metadata = parquet.read_metadata(output).metadata or {}
+    except (OSError, ValueError):  # it is no Parquet file; pyarrow's errors are of these two
+        metadata = {}
+    if parts.METADATA_KEY.encode() not in metadata:
+        raise ConfigError(
+            f"{shortened_path(output)} exists and mien did not write it: move it away, or choose another output"
+        )
 
 
 @contextmanager

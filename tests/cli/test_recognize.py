@@ -77,6 +77,28 @@ def test_folder_is_recognized_into_one_parquet_file(mien, unreadable_picture, fa
     assert "--csv" in err
 
 
+def test_list_of_pictures_is_recognized_into_parquet(mien, faceless_picture, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{ASTRONAUT}\n{faceless_picture}\n")
+    code, out, _ = mien("recognize", tmp_path / "list.txt", "-o", tmp_path / "faces.parquet", "--workers", 1)
+    assert (code, out) == (0, f"written: {tmp_path / 'faces.parquet'}, 2 pictures\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-o", "faces.parquet", "--on", "ray"], ["with --on the output is a folder of Parquet files"]),
+        (["--on", "ray"], ["give it by -o"]),
+        (["-o", "faces", "--on", "nowhere"], ["--on must be ray, ray://HOST:PORT or HOST:PORT, got nowhere"]),
+        (["-o", "memory://faces", "--gpus", "1"], ["--gpus is for workers of a cluster"]),
+        (["-o", "nothing://faces"], ["nothing://faces cannot be opened: Protocol not known"]),
+    ],
+)
+def test_wrong_option_of_a_cluster_gives_one_sentence(mien, options, words):
+    code, out, err = mien("recognize", ASTRONAUT, *options)
+    assert (code, out) == (2, "")
+    assert_sentence(err, *words)
+
+
 def test_copies_of_pictures_with_the_same_name_are_numbered(mien, faceless_picture, tmp_path):
     other = tmp_path / "elsewhere" / faceless_picture.name
     other.parent.mkdir()

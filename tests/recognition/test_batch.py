@@ -181,6 +181,26 @@ def test_foreign_folder_named_like_the_parts_is_refused_and_kept(folder):
     assert list(thesis.parent.iterdir()) == [thesis]
 
 
+@pytest.mark.parametrize("parquet_file", [True, False])
+def test_output_that_mien_did_not_write_is_refused_and_kept(folder, parquet_file):
+    output = folder.parent / "faces.parquet"
+    if parquet_file:
+        parquet.write_table(pyarrow.table({"path": ["a.jpg"]}), output)
+    else:
+        output.write_text("years of work")
+    before = output.read_bytes()
+    with pytest.raises(ConfigError, match=r"faces\.parquet exists and mien did not write it"):
+        recognize(folder)
+    assert output.read_bytes() == before
+    assert not batch.parts_folder(output).exists()
+
+
+def test_output_of_an_earlier_job_is_replaced(folder):
+    recognize(folder)
+    shutil.copy(ASTRONAUT, folder / "new.jpg")
+    assert parquet.read_table(recognize(folder)).num_rows == 11
+
+
 def test_damaged_part_and_manifest_are_errors(folder):
     parts = batch.parts_folder(folder.parent / "faces.parquet")
     faces, pictures = FaceRecognizer(), list_of(folder)

@@ -268,13 +268,6 @@ def test_a_million_paths_are_planned_in_little_memory(cluster, tmp_path):
     assert sum(parquet.read_metadata(path).num_rows for path in (tmp_path / "faces").glob("part-*")) == 10**6
 
 
-def test_no_cluster_at_the_address_is_a_sentence():
-    process = mien(ASTRONAUT, "-o", "faces", "--on", "nowhere")
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (2, "")
-    assert err.startswith("mien: --on must be ray, ray://HOST:PORT or HOST:PORT, got nowhere")
-
-
 def test_ray_data_maps_batches_of_paths_to_faces(driver, folder, expected):
     import ray.data
 

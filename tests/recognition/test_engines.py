@@ -2,13 +2,16 @@
 
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
 
-from mien.recognition.batch import FaceRecognizer
+from mien.recognition.batch import FaceRecognizer, recognize_to_folder
+from mien.recognition.parts import PictureList
+from mien.recognition.workers import in_processes
 
 pytestmark = pytest.mark.slow
 
@@ -61,3 +64,13 @@ def test_dask_maps_paths_to_faces(listed):
     pytest.importorskip("dask.dataframe", reason="Dask is needed: pip install 'dask[dataframe]'")
     with dask.config.set(scheduler="synchronous"):
         check(run_example("map_partitions", dask=dask).compute())
+
+
+def test_parts_are_one_table_for_polars_and_duckdb(listed):
+    polars = pytest.importorskip("polars", reason="Polars is needed: pip install polars")
+    duckdb = pytest.importorskip("duckdb", reason="DuckDB is needed: pip install duckdb")
+    pictures = PictureList(pd.read_parquet("list.parquet")["path"], 2)
+    recognize_to_folder(pictures, "faces", FaceRecognizer(), partial(in_processes, workers=1), lambda counts: None)
+    check(pd.read_parquet("faces"))
+    check(polars.read_parquet("faces/*.parquet").to_pandas())
+    check(duckdb.sql("from 'faces/*.parquet'").df())
