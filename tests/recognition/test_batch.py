@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mien import pixels
 from mien.data.pictures import find_pictures
 from mien.errors import ConfigError, DataError
 from mien.labels import EXPRESSIONS
+from mien.models.zoo import find_model
 from mien.recognition import batch
 from mien.recognition.batch import FaceRecognizer, PartRecognizer, recognize_to_file
 from mien.recognition.parts import MANIFEST, Counts, PartsFolder, PictureList
@@ -255,6 +257,18 @@ def test_batch_of_paths_becomes_faces_in_the_same_form(form, columns, folder):
     assert "notes.jpg cannot be read" in rows["error"][1]
     empty = faces(form({"path": []}))
     assert list(columns(empty)) == COLUMNS
+
+
+def test_model_file_travels_with_the_recognizer(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    shutil.copy(find_model("tiny"), tmp_path / "my.onnx")
+    pickled = pickle.dumps(FaceRecognizer(tmp_path / "my.onnx"))
+    assert pickle.loads(pickled).model == str(tmp_path / "my.onnx")  # on the same machine, the file itself
+    (tmp_path / "my.onnx").unlink()
+    faces = pickle.loads(pickled)
+    assert Path(faces.model).parent == tmp_path / "temporary"
+    assert faces.table([str(ASTRONAUT)])["expression"].to_pylist() == ["happy"]
 
 
 def test_batch_with_the_content_of_files_is_not_read_again():

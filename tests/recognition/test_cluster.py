@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+import mien as package
 from mien.data import picture_lists
 from mien.errors import ConfigError, MienError
 from mien.recognition import batch
@@ -184,6 +185,13 @@ def test_killed_worker_costs_its_task_alone(driver, tmp_path):
 def test_worker_that_cannot_start_is_an_error(driver):
     with pytest.raises(MienError, match="a worker cannot start: unknown model smal"):
         list(on_ray(partial(batch.PartRecognizer, FaceRecognizer("smal"), None), range(2), 1))
+
+
+def test_worker_with_another_version_is_an_error(driver, monkeypatch):
+    installed = package.__version__
+    monkeypatch.setattr(package, "__version__", "9.9")
+    with pytest.raises(ConfigError, match=f"must have mien 9.9, as this machine has, got {installed}"):
+        list(on_ray(worker_functions.process_of_each, range(2), 1))
 
 
 def test_pictures_in_s3_become_a_dataset_in_s3_that_other_jobs_cannot_use(driver, s3, folder, expected):
