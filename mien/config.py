@@ -46,6 +46,9 @@ class DataConfig(Section):
     """Number of parts that the training faces are divided into, at least 2; 0 trains on all faces."""
     held_out: int = Field(default=0, ge=0, le=99)
     """The part that is left out of training, 0 to data.folds - 1."""
+    hold_out: float = Field(default=0.0, ge=0, le=0.5)
+    """Fraction of the training faces of each class that is taken for choosing the best epoch, if the data has only
+    training and test faces; 0 takes none. The draw is the same in every run."""
     classes: tuple[str, ...] = Field(default=(), strict=False)
     """Class names in the order of the network's outputs; faces of other classes are left out. Empty takes the classes
     of the data in their own order. If the data numbers its classes, the first name is that of number 0."""

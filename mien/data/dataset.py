@@ -73,7 +73,8 @@ class FaceDataset:
         if not rows.size:
             present = [split for i, split in enumerate(SPLITS) if (self.splits == i).any()]
             splits = f"only {', '.join(present)}" if present else "no faces at all"
-            raise DataError(f"the data has no {name} split, it has {splits}; add one")
+            hint = ", or set data.hold_out to take a fraction of the training faces" if name == "public" else ""
+            raise DataError(f"the data has no {name} split, it has {splits}; add one{hint}")
         if rows.size == rows[-1] - rows[0] + 1:  # consecutive rows, as in FER2013: a view instead of a copy
             return self.take(slice(rows[0], rows[-1] + 1))
         return self.take(rows)

@@ -34,7 +34,8 @@ _SPLIT_IDS = {usage: SPLITS.index(split) for usage, split in USAGES.items()}
 def read(path: Path) -> FaceDataset:
     """Reads `fer2013.csv`, `icml_face_data.csv`, or an archive (.tar.gz, .tgz, .tar, .zip) that holds one of them.
 
-    The column `emotion` holds FER2013's class ids 0 to 6, or the names of other classes.
+    The column `emotion` holds FER2013's class ids 0 to 6, or the names of other classes. Without the column `Usage`, as
+    in Kaggle's `train.csv`, all faces are training faces.
 
     Raises:
         DataError: The file is damaged, or a row is not in the published format. The message names the file and the row;
@@ -93,22 +94,26 @@ def check_splits(dataset: FaceDataset) -> None:
             )
 
 
-def _columns(header: list[str], name: str) -> tuple[int, int, int]:
-    """Finds the columns emotion, pixels and Usage; `icml_face_data.csv` has another order and spaces in its header."""
+def _columns(header: list[str], name: str) -> tuple[int, ...]:
+    """Finds the columns emotion, pixels and, if there is one, Usage.
+
+    `icml_face_data.csv` has another order and spaces in its header.
+    """
     names = [column.strip().lower() for column in header]
     try:
-        return names.index("emotion"), names.index("pixels"), names.index("usage")
+        columns = names.index("emotion"), names.index("pixels")
     except ValueError:
         got = shortened(", ".join(header)) if header else "an empty file"
         raise DataError(f"{name} must have the columns emotion, pixels and Usage, got {got}") from None
+    return (*columns, names.index("usage")) if "usage" in names else columns
 
 
-def _cells(row: list[str], columns: tuple[int, int, int], where: str) -> tuple[str, str, str]:
-    """Returns a row's emotion, pixels and Usage."""
+def _cells(row: list[str], columns: tuple[int, ...], where: str) -> tuple[str, str, str]:
+    """Returns a row's emotion, pixels and Usage, which is Training where there is no such column."""
     if len(row) <= max(columns):
         raise DataError(f"expected {max(columns) + 1} columns, got {len(row)} in {where}; is the file cut off?")
-    emotion, pixels, usage = (row[column].strip() for column in columns)
-    return emotion, pixels, usage
+    emotion, pixels, *usage = (row[column].strip() for column in columns)
+    return emotion, pixels, usage[0] if usage else "Training"
 
 
 def _label(emotion: str, labels: list[str], where: str) -> str:

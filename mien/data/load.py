@@ -17,6 +17,7 @@ from platformdirs import user_cache_path
 
 from mien.data import fer2013, folders, parquet
 from mien.data import ferplus as ferplus_votes
+from mien.data import hold_out as holding_out
 from mien.data.archive import ARCHIVE_SUFFIXES, CSV_NAMES
 from mien.data.classes import LabelOptions, apply_options
 from mien.data.dataset import FaceDataset
@@ -49,6 +50,7 @@ def load(
     size: int = 48,
     cache: bool = True,
     options: LabelOptions | None = None,
+    hold_out: float = 0.0,
 ) -> FaceDataset:
     """Reads labelled faces in any known format.
 
@@ -60,6 +62,7 @@ def load(
             it can use. FER2013's CSV format is always 48.
         cache: Whether to keep a copy in the user's cache folder, and to read that copy while the source is unchanged.
         options: How labels become classes; by default the classes are those of the data.
+        hold_out: Fraction of the training faces that is taken for choosing; see `mien.data.hold_out`. 0 takes none.
 
     Raises:
         DataError: The data cannot be read; the message says why, and names the file and the row.
@@ -80,7 +83,10 @@ def load(
     dataset = apply_options(dataset, options)
     if dataset.classes == EXPRESSIONS:
         fer2013.check_splits(dataset)
-    return dataset
+    if data_format in ("archive", "csv") and not dataset.splits.any():
+        note = f"{source.name} has training faces alone; data.hold_out takes some of them for choosing"
+        dataset = replace(dataset, notes=(*dataset.notes, note))
+    return holding_out.hold_out(dataset, hold_out) if hold_out else dataset
 
 
 def load_configured(data: DataConfig, size: int, votes: bool = False) -> FaceDataset:
@@ -96,7 +102,9 @@ def load_configured(data: DataConfig, size: int, votes: bool = False) -> FaceDat
         MissingExtraError: The data is Parquet and pyarrow is not installed.
     """
     options = LabelOptions(data.classes, data.merge, data.numbering, data.labels)
-    return load(data.path, data.ferplus if votes or data.labels else None, size, options=options)
+    return load(
+        data.path, data.ferplus if votes or data.labels else None, size, options=options, hold_out=data.hold_out
+    )
 
 
 def _detect_format(source: Path) -> tuple[str, Path]:

@@ -39,4 +39,6 @@ def load_faces(model: Model, path: str | Path | None = None, settings: Mapping[s
     table = trained | dict(settings or {})
     options = LabelOptions.from_settings(table, model.classes)
     ferplus = table.get("ferplus") if options.labels else None
-    return load(path or table["path"], ferplus, model.preprocessing.size, options=options)
+    return load(
+        path or table["path"], ferplus, model.preprocessing.size, options=options, hold_out=table.get("hold_out", 0.0)
+    )

@@ -287,6 +287,7 @@ class Trainer:
         """Restores the state from LAST, so that training continues exactly where it stopped.
 
         Process 0 reads the file for all. Another number of processes than before continues in the same order of faces.
+        The config may have more epochs than the run, if its schedule is plateau.
 
         Raises:
             WeightsError: LAST is missing or damaged.
@@ -310,7 +311,12 @@ class Trainer:
             self._save_best(self.validate())
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
-        old = configs.to_dict(configs.from_dict(state["config"]))
+        old_config = configs.from_dict(state["config"])
+        if self.config.training.schedule == "plateau" and self.config.training.epochs > old_config.training.epochs:
+            # The learning rate of this schedule does not depend on the number of epochs.
+            training = replace(old_config.training, epochs=self.config.training.epochs)
+            old_config = replace(old_config, training=training)
+        old = configs.to_dict(old_config)
         if differences := config_differences(configs.to_dict(self.config), old):
             raise ConfigError(
                 f"{self.folder} was trained with another config: {'; '.join(differences)}; resume with the run's own "

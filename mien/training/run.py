@@ -71,7 +71,7 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
 
         if on_first(fabric, claim):
             trainer.resume()
-        elif fabric.is_global_zero:
+        if fabric.is_global_zero:  # a resumed run may have more epochs
             write_text(folder / CONFIG, tomli_w.dumps(configs.to_dict(config)))
         finished = _fit(trainer, interrupt)
     leave_unless_first(fabric)

@@ -143,7 +143,7 @@ def test_wrong_row_in_an_archive_is_named_with_its_member(fer2013_csv: Path) -> 
     assert "got 9 in row 2 of fer2013.tar.gz:fer2013/fer2013.csv" in sentence
 
 
-@pytest.mark.parametrize("header", ["emotion,pixels", "pixels,Usage", "a,b,c", GOOD])
+@pytest.mark.parametrize("header", ["emotion,Usage", "pixels,Usage", "a,b,c", GOOD])
 def test_missing_column(fer2013_csv: Path, header: str) -> None:
     fer2013_csv.write_text(f"{header}\n0,{GOOD}\n")
     sentence = error_of(fer2013_csv)

@@ -140,6 +140,29 @@ def test_last_and_best_hold_the_averaged_weights(tmp_path):
     assert TorchModel.load(tmp_path / "run" / BEST).log_row["epoch"] == trainer.best_epoch
 
 
+def test_plateau_run_resumes_with_more_epochs_like_a_longer_run(tmp_path):
+    training = replace(CONFIG.training, schedule="plateau", epochs=2)
+    assert trainer_in(tmp_path / "run", replace(CONFIG, training=training)).fit(Interrupt())
+    longer = replace(CONFIG, training=replace(training, epochs=3))
+    resumed = trainer_in(tmp_path / "run", longer)
+    resumed.resume()
+    assert resumed.fit(Interrupt())
+    whole = trainer_in(tmp_path / "whole", longer)
+    assert whole.fit(Interrupt())
+    weights = whole.network.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in resumed.network.state_dict().items())
+    assert [row["epoch"] for row in resumed.log.rows] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("schedule", "epochs"), [("one-cycle", 4), ("plateau", 1)])
+def test_resume_with_more_epochs_of_one_cycle_or_with_fewer_raises(tmp_path, schedule, epochs):
+    config = replace(CONFIG, training=replace(CONFIG.training, schedule=schedule))
+    trainer_in(tmp_path / "run", config).fit(StopAfter(1))
+    other = replace(config, training=replace(config.training, epochs=epochs))
+    with pytest.raises(ConfigError, match=rf"training\.epochs is {epochs} and was 3"):
+        trainer_in(tmp_path / "run", other).resume()
+
+
 def test_resume_with_another_config_raises(tmp_path):
     trainer_in(tmp_path / "run").fit(StopAfter(1))
     other = replace(CONFIG, training=replace(CONFIG.training, learning_rate=0.5))
