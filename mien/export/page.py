@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mien.detection import blazeface
+from mien.detection import face_check, yunet
 from mien.errors import ConfigError, shortened
 from mien.files import replaced, write_text
 from mien.labels import class_colours
@@ -95,8 +95,9 @@ def write(folder: Path, models: Mapping[str, Path]) -> int:
     """
     model_list = describe_models(models)
     files = {path.relative_to(PAGE): path for path in PAGE.rglob("*") if path.is_file()}
-    for path in (blazeface.MODEL, blazeface.MODEL.with_name("LICENSE-blazeface")):
-        files[Path("models") / path.name] = path
+    for path in (yunet.MODEL, face_check.MODEL):
+        for file in (path, path.with_name(f"LICENSE-{path.stem}")):
+            files[Path("models") / file.name] = file
     files |= {Path("models") / f"{name}.onnx": path for name, path in models.items()}
     for name, path in sorted(files.items()):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ export class BrowserEngine {
   static async open(model, host, threads) {
     const engine = new BrowserEngine();
     const classifier = host.url(model.file);
-    const detector = new URL("blazeface_full_range.onnx", classifier).href;
+    const detector = ["yunet.onnx", "centerface.onnx"].map((file) => new URL(file, classifier).href);
     const task = { task: "open", name: model.name, classifier, detector, headers: host.headers, threads };
     const { maskCount } = await engine.#send(task).catch(({ message }) => {
       engine.close(); // otherwise each failed attempt would leave a worker behind

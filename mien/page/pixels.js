@@ -11,6 +11,7 @@ import { upright } from "./orientation.js";
 
 const PRECISION_BITS = 22; // 32 - 8 bits of a value - 2 bits of headroom, as in Pillow's Resample.c
 
+const MAX_TURNED_SIDE = 224; // pixels; larger faces are reduced before they are turned
 const MAX_PIXELS = 179e6; // Pillow's limit
 const BAND_PIXELS = 4e6; // pixels per drawing step: on an iPhone, a canvas above 16.7 million pixels is black
 
@@ -151,9 +152,16 @@ function resizeColumns({ width, channels, data }, weights) {
  *
  * @param {Pixels} image RGB.
  * @param {Box} box It may extend beyond the image, whose border pixels are repeated there.
+ * @param {number} [angleDeg] Degrees counterclockwise by which the square is turned around its centre.
  * @returns {Pixels}
  */
-export function cropGray(image, [x0, y0, x1, y1]) {
+export function cropGray(image, [x0, y0, x1, y1], angleDeg = 0) {
+  if (angleDeg) {
+    const half = Math.max(x1 - x0, y1 - y0) / 2;
+    const [x, y, wide] = [(x0 + x1) / 2, (y0 + y1) / 2, half * 1.5];
+    const surroundings = cropGray(image, [x - wide, y - wide, x + wide, y + wide]);
+    return cropTurned(surroundings, { side: 2 * half, angleDeg, maxSide: MAX_TURNED_SIDE });
+  }
   const side = Math.max(1, round(Math.max(x1 - x0, y1 - y0)));
   const left = round((x0 + x1 - side) / 2);
   const top = round((y0 + y1 - side) / 2);
@@ -168,6 +176,98 @@ export function cropGray(image, [x0, y0, x1, y1]) {
     }
   }
   return { width: side, height: side, channels: 1, data };
+}
+
+/**
+ * Crops a rectangle.
+ *
+ * @param {Pixels} image
+ * @param {Box} box It may extend beyond the image; its edges are rounded.
+ * @param {boolean} repeat Whether the pixels at the image's border are repeated outside it; else it is black there.
+ * @returns {Pixels}
+ */
+export function crop(image, box, repeat) {
+  const [left, top, right, bottom] = box.map(round);
+  const { channels } = image;
+  const [width, height] = [Math.max(1, right - left), Math.max(1, bottom - top)];
+  const data = new Uint8Array(width * height * channels);
+  for (let row = 0, to = 0; row < height; row++) {
+    const y = Math.min(Math.max(top + row, 0), image.height - 1);
+    for (let column = 0; column < width; column++, to += channels) {
+      const x = Math.min(Math.max(left + column, 0), image.width - 1);
+      if (!repeat && (x !== left + column || y !== top + row)) continue;
+      const from = (y * image.width + x) * channels;
+      for (let channel = 0; channel < channels; channel++) data[to + channel] = image.data[from + channel];
+    }
+  }
+  return { width, height, channels, data };
+}
+
+/**
+ * Turns an image around its centre like Pillow's `rotate` with its bilinear filter; the corners become black.
+ *
+ * @param {Pixels} image
+ * @param {number} angleDeg Degrees counterclockwise.
+ * @returns {Pixels}
+ */
+export function rotate(image, angleDeg) {
+  const { width, height, channels } = image;
+  const [cos, sin] = [Math.cos((angleDeg * Math.PI) / 180), Math.sin((angleDeg * Math.PI) / 180)];
+  const data = new Uint8Array(image.data.length);
+  for (let row = 0, to = 0; row < height; row++) {
+    for (let column = 0; column < width; column++, to += channels) {
+      const [dx, dy] = [column + 0.5 - width / 2, row + 0.5 - height / 2];
+      const x = width / 2 + dx * cos - dy * sin;
+      const y = height / 2 + dx * sin + dy * cos;
+      if (x < 0 || y < 0 || x >= width || y >= height) continue;
+      const [left, top] = [Math.floor(x - 0.5), Math.floor(y - 0.5)];
+      const [fx, fy] = [x - 0.5 - left, y - 0.5 - top];
+      const columns = [Math.max(left, 0), Math.min(left + 1, width - 1)];
+      const rows = [Math.max(top, 0) * width, Math.min(top + 1, height - 1) * width];
+      for (let channel = 0; channel < channels; channel++) {
+        /** @type {(i: number, j: number) => number} */
+        const at = (i, j) => image.data[(rows[j] + columns[i]) * channels + channel];
+        const upper = at(0, 0) + (at(1, 0) - at(0, 0)) * fx;
+        const lower = at(0, 1) + (at(1, 1) - at(0, 1)) * fx;
+        data[to + channel] = Math.floor(upper + (lower - upper) * fy + 0.5);
+      }
+    }
+  }
+  return { width, height, channels, data };
+}
+
+/**
+ * Turns an image by a quarter counterclockwise.
+ *
+ * @param {Pixels} image
+ * @returns {Pixels}
+ */
+export function quarterTurn({ width, height, channels, data }) {
+  const turned = new Uint8Array(data.length);
+  for (let row = 0, to = 0; row < width; row++) {
+    for (let column = 0; column < height; column++, to += channels) {
+      const from = (column * width + width - 1 - row) * channels;
+      for (let channel = 0; channel < channels; channel++) turned[to + channel] = data[from + channel];
+    }
+  }
+  return { width: height, height: width, channels, data: turned };
+}
+
+/**
+ * Turns the square in the middle of an image upright, like `mien.preprocess.crop_turned`.
+ *
+ * @param {Pixels} surroundings A square at least `side` times the square root of 2 wide.
+ * @param {{side: number, angleDeg: number, maxSide: number}} options The side of the square, in pixels; degrees
+ *   counterclockwise; and the longest side of the result.
+ * @returns {Pixels}
+ */
+export function cropTurned(surroundings, { side, angleDeg, maxSide }) {
+  const factor = Math.max(1, Math.ceil(side / maxSide));
+  const size = Math.max(1, round(surroundings.width / factor));
+  const scaled = factor > 1 ? resize(surroundings, size, size) : surroundings;
+  const turned = rotate(scaled, angleDeg);
+  const half = side / factor / 2;
+  return crop(turned, [size / 2 - half, size / 2 - half, size / 2 + half, size / 2 + half], true);
 }
 
 /**

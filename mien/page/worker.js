@@ -5,12 +5,13 @@
  * It answers each message {id, task, ...} with {id, result} or {id, error}, in order.
  */
 
-import { BlazeFaceVideo, detect } from "./blazeface.js";
 import { Classifier } from "./classifier.js";
 import { PageError, sentenceOf } from "./errors.js";
 import { readMetadata } from "./metadata.js";
 import { cropGray, decode, readPixels } from "./pixels.js";
+import { turnDeg } from "./tilt.js";
 import * as ort from "./vendor/ort.wasm.min.mjs";
+import { YuNetVideo, detect } from "./yunet.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 
@@ -20,29 +21,36 @@ const threads = Math.min(navigator.hardwareConcurrency - 1, MAX_THREADS); // lea
 ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.max(threads, 1) : 1;
 ort.env.logLevel = "error"; // its warnings do not concern the user
 
-/** @type {{classifier: Classifier, runDetector: import("./blazeface.js").Run}} */
+/** @type {{classifier: Classifier, detector: import("./yunet.js").Networks}} */
 let models;
-/** The detector for the frames of the camera or a video. @type {BlazeFaceVideo} */
+/** The detector for the frames of the camera or a video. @type {YuNetVideo} */
 let videoDetector;
 
 /**
  * Loads the model and the face detector.
  *
- * @param {{name: string, classifier: string, detector: string, headers: Record<string, string>, threads?: number}} task
+ * @typedef {object} OpenTask
+ * @property {string} name
+ * @property {string} classifier The address of the model.
+ * @property {string[]} detector The addresses of YuNet and CenterFace.
+ * @property {Record<string, string>} headers
+ * @property {number} [threads]
+ *
+ * @param {OpenTask} task
  */
 async function open({ name, classifier, detector, headers, threads }) {
   if (threads) ort.env.wasm.numThreads = threads;
   // The larger file is downloaded while WebAssembly is compiled for the smaller one.
-  const [session, file] = await Promise.all([
-    fetchFile(detector, headers).then((bytes) => createSession(bytes, "of the face detector")),
+  const [file, yunet, centerface] = await Promise.all([
     fetchFile(classifier, headers),
+    ...detector.map(async (url) => runOf(await createSession(await fetchFile(url, headers), "of the face detector"))),
   ]);
   const metadata = readMetadata(file, name);
   models = {
     classifier: new Classifier(ort, await createSession(file, name), metadata),
-    runDetector: (images, shape) => session.run({ images: new ort.Tensor("float32", images, shape) }),
+    detector: { yunet, centerface },
   };
-  videoDetector = new BlazeFaceVideo(models.runDetector);
+  videoDetector = new YuNetVideo(models.detector);
   return { maskCount: models.classifier.maskNames.length };
 }
 
@@ -59,12 +67,20 @@ async function createSession(file, name) {
   }
 }
 
+/**
+ * @param {any} session
+ * @returns {import("./face_check.js").Run}
+ */
+function runOf(session) {
+  return (images, shape) => session.run({ [session.inputNames[0]]: new ort.Tensor("float32", images, shape) });
+}
+
 /** @param {{picture: Blob, name: string}} task */
 async function recognisePicture({ picture, name }) {
   const bitmap = await decode(picture, name);
   try {
     const image = readPixels(bitmap);
-    return await classify(image, await detect(models.runDetector, image));
+    return await classify(image, await detect(models.detector, image));
   } finally {
     bitmap.close();
   }
@@ -72,20 +88,20 @@ async function recognisePicture({ picture, name }) {
 
 /** @param {{frame: ImageBitmap, first: boolean}} task */
 async function recogniseFrame({ frame, first }) {
-  if (first) videoDetector = new BlazeFaceVideo(models.runDetector);
+  if (first) videoDetector = new YuNetVideo(models.detector);
   const image = readPixels(frame);
   return { ...(await classify(image, await videoDetector.detect(image))), frame };
 }
 
 /**
  * @param {import("./types.js").Pixels} image
- * @param {import("./blazeface.js").Detection[]} detections
+ * @param {import("./yunet.js").Detection[]} detections
  * @returns {Promise<Answer>}
  */
 async function classify(image, detections) {
   const sorted = detections.sort((a, b) => a.box[0] - b.box[0]);
   const started = performance.now();
-  const results = await models.classifier.classify(sorted.map(({ box }) => cropGray(image, box)));
+  const results = await models.classifier.classify(sorted.map(({ box, landmarks }) => cropGray(image, box, turnDeg(landmarks))));
   return {
     width: image.width,
     height: image.height,

@@ -59,7 +59,7 @@ def models(request: Request) -> Response:
 @router.head("/models/{file}", include_in_schema=False)
 @router.get("/models/{file}", response_class=Response, responses={404: {"model": schemas.Refused}})
 def model_file(request: Request, file: str) -> Response:
-    """A model as an ONNX file, or the face detector, `blazeface_full_range.onnx`."""
+    """A model as an ONNX file, or the face detector, `yunet.onnx` and `centerface.onnx`."""
     model_files = _state(request).model_files
     path = model_files.get(file)
     if path is None:

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 from fastapi import HTTPException
 
-from mien.detection import blazeface
+from mien.detection import face_check, yunet
 from mien.errors import ImageError
 from mien.export.page import describe_models
 from mien.models.zoo import find_model, shipped_models
@@ -82,7 +82,8 @@ class ServiceState:
     @cached_property
     def model_files(self) -> dict[str, Path]:
         """All model files that a browser may fetch, including the detector: file name -> file."""
-        return {f"{name}.onnx": path for name, path in self.models.items()} | {blazeface.MODEL.name: blazeface.MODEL}
+        detector = {path.name: path for path in (yunet.MODEL, face_check.MODEL)}
+        return {f"{name}.onnx": path for name, path in self.models.items()} | detector
 
     @cached_property
     def model_list(self) -> dict[str, Any]:

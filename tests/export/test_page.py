@@ -70,6 +70,9 @@ def test_page_command_writes_page_models_and_detector(mien: Mien, masked: Path, 
     assert f"written: {tmp_path / 'page'}" in out
     written = {str(path.relative_to(tmp_path / "page")) for path in (tmp_path / "page").rglob("*") if path.is_file()}
     own = {str(path.relative_to(page_folder.PAGE)) for path in page_folder.PAGE.rglob("*") if path.is_file()}
-    models = {f"models/{name}" for name in ("masked.onnx", "blazeface_full_range.onnx", "LICENSE-blazeface")}
+    models = {
+        f"models/{name}"
+        for name in ("masked.onnx", "yunet.onnx", "LICENSE-yunet", "centerface.onnx", "LICENSE-centerface")
+    }
     assert written == own | models | {"models.json"}
     assert 'content="models.json"' in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")

@@ -45,11 +45,12 @@ def video_frame(number: int) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def picture_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Four faces in one picture, and the astronaut as PNG, as JPEG and as a rotated JPEG with an EXIF orientation."""
+    """Four faces in one picture, and the astronaut as PNG, as JPEG, tilted, and as a JPEG with an EXIF orientation."""
     folder = tmp_path_factory.mktemp("pictures")
     astronaut = Image.fromarray(skimage.data.astronaut())
     astronaut.save(folder / "lossless.png")
     astronaut.save(folder / "lossy.jpg", quality=85)
+    astronaut.rotate(40, Image.Resampling.BICUBIC, expand=True).save(folder / "tilted.png")
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees clockwise
     astronaut.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", quality=95, exif=exif)

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from mien.detection.blazeface import BlazeFace, BlazeFaceVideo
+from mien.detection.tilt import turn_deg
+from mien.detection.yunet import YuNet
 from mien.labels import EXPRESSIONS
 from mien.models.onnx_model import OnnxModel
 from mien.preprocess import crop
@@ -30,14 +31,16 @@ def test_both_engines_give_the_faces_that_python_finds(
     choose_pictures(page, picture_files)
     recognizer = Recognizer(threads=1)
     expected = {path.name: recognizer(path) for path in picture_files}
-    assert [len(faces) for faces in expected.values()] == [4, 1, 1, 1]
+    assert [len(faces) for faces in expected.values()] == [4, 1, 1, 1, 1]
     expect(page.locator("#strip .done")).to_have_count(len(picture_files))
     rows = download_rows(page)
     assert [row["path"] for row in rows] == [name for name, faces in expected.items() for _ in faces]
     for row, face in zip(rows, (face for faces in expected.values() for face in faces), strict=True):
         values = [float(row[name]) for name in EXPRESSIONS]
-        assert values == pytest.approx(list(face.expression.probabilities.values()), abs=0.01), row["path"]
-        assert [float(row[name]) for name in ("x0", "y0", "x1", "y1")] == pytest.approx(face.box.xyxy, abs=1)
+        is_turned = turn_deg(face.landmarks) != 0  # cropped and rounded in other steps than in Python
+        difference, distance_px = (0.05, 2) if is_turned else (0.01, 1)
+        assert values == pytest.approx(list(face.expression.probabilities.values()), abs=difference), row["path"]
+        assert [float(row[name]) for name in ("x0", "y0", "x1", "y1")] == pytest.approx(face.box.xyxy, abs=distance_px)
         assert row["expression"] == face.expression.name
         assert row["uncertain"] == str(face.expression.uncertain).lower()
 
@@ -131,7 +134,7 @@ def test_frames_give_the_faces_and_masks_that_python_finds(
         }""",
         to_base64(picture_files[0]),
     )
-    detector = BlazeFaceVideo(BlazeFace(threads=1))
+    detector = YuNet(threads=1).for_video()
     image_rgb = photo.read(picture_files[0])
     for answer in answers:
         expected = sorted(detector(image_rgb), key=lambda each: each.box.x0)

@@ -28,7 +28,7 @@ def test_every_request_has_the_token(page: Page, service: str) -> None:
     expect(page.locator("#speed")).to_contain_text("round trip")
     choose_pictures(page, [ASTRONAUT])
     expect(page.locator("#csv")).to_be_enabled()
-    for path in ("v1/models", "models/small.onnx", "models/blazeface_full_range.onnx", "v1/recognize"):
+    for path in ("v1/models", "models/small.onnx", "models/yunet.onnx", "models/centerface.onnx", "v1/recognize"):
         assert tokens[f"{service}{path}"] == "Bearer secret"
     assert sockets == [f"{service.replace('http', 'ws')}v1/frames?token=secret"]
     assert not any("secret" in url for url in tokens)

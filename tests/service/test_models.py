@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from mien.detection.blazeface import MODEL
+from mien.detection import face_check, yunet
 from mien.labels import EXPRESSIONS, class_colours
 from mien.models.onnx_model import OnnxModel
 from mien.models.zoo import shipped_models
@@ -27,7 +27,7 @@ def test_models_lists_the_settings_of_each_model(client):
 
 
 def test_model_files_are_served_with_revalidation(client):
-    for path in (MODEL, *shipped_models().values()):
+    for path in (yunet.MODEL, face_check.MODEL, *shipped_models().values()):
         answer = client.get(f"/models/{path.name}")
         assert hashlib.sha256(answer.content).digest() == hashlib.sha256(path.read_bytes()).digest()
         assert answer.headers["Cache-Control"] == "no-cache"

@@ -1,0 +1,342 @@
+/**
+ * YuNet with a second look: the counterpart of `mien/detection/yunet.py`, which explains each constant and each step. A
+ * test compares the faces that both find.
+ */
+
+import { iou, toFer2013Square, weightedNms } from "./boxes.js";
+import { check } from "./face_check.js";
+import { crop, cropTurned, quarterTurn, resize, round } from "./pixels.js";
+import { isLevel } from "./tilt.js";
+
+/** @typedef {import("./types.js").Pixels} Pixels */
+/** @typedef {import("./types.js").Box} Box */
+/** @typedef {import("./face_check.js").Run} Run */
+/** @typedef {import("./boxes.js").Candidate & {angleDeg: number}} Candidate A candidate and the turn that levels it. */
+/** @typedef {{box: Box, landmarks: Record<string, [number, number]>, score: number}} Detection */
+/** @typedef {{yunet: Run, centerface: Run}} Networks */
+
+const LANDMARKS = ["right_eye", "left_eye", "nose", "mouth_right", "mouth_left"];
+const STRIDES = [8, 16, 32];
+const MAX_INPUT_SIDE = 1280;
+const MARGIN = -0.03;
+const LIFT = 0;
+const MIN_CANDIDATE_SCORE = 0.5;
+const MIN_SCORE = 0.5;
+const NMS_IOU = 0.3;
+const CERTAIN_SCORE = 0.9;
+const TURNED_SIDE = 192;
+const MIN_TURNED_CANDIDATE_SCORE = 0.6;
+const MIN_TILTED_SCORE = 0.05;
+const MIN_TURN_RATIO = 0.9;
+const MIN_TURNED_SCORE = 0.75;
+const CROWD_SIDE = 24;
+const CROWD_FACES = 4;
+const REFINED_WIDTH = 2.5;
+const MAX_REFINED_SIDE = 640;
+const TILE_OVERLAP = 64;
+const CHECKED_IOU = 0.5;
+const FRAMES_PER_CHECK = 10;
+
+/**
+ * Finds the faces in one image, in descending order of score.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} image RGB.
+ * @returns {Promise<Detection[]>}
+ */
+export async function detect(networks, image) {
+  const candidates = await uprightCandidates(networks, image);
+  const faces = await checkAll(networks, image, candidates);
+  const isCertain = faces.some((face, i) => Math.min(face.score, candidates[i].score) >= CERTAIN_SCORE);
+  return detections(networks, image, bestOf(isCertain ? faces : [...faces, ...(await turnedFaces(networks, image))]));
+}
+
+/** YuNet for the frames of one video, in order. */
+export class YuNetVideo {
+  /** @type {(Candidate & {age: number})[]} */
+  #previous = [];
+
+  /** @param {Networks} networks */
+  constructor(networks) {
+    this.networks = networks;
+  }
+
+  /**
+   * @param {Pixels} image RGB.
+   * @returns {Promise<Detection[]>}
+   */
+  async detect(image) {
+    const current = [];
+    for (const candidate of await findCandidates(this.networks, image)) {
+      const overlaps = this.#previous.map(({ values }) => iou(values, candidate.values));
+      const same = this.#previous[overlaps.indexOf(Math.max(...overlaps))];
+      const age = same && Math.max(...overlaps) > CHECKED_IOU ? (same.age + 1) % FRAMES_PER_CHECK : 0;
+      const checked = age ? { ...same, values: candidate.values } : await checkOne(this.networks, image, candidate);
+      current.push({ ...checked, age });
+    }
+    this.#previous = current;
+    return detections(this.networks, image, [...current].sort((a, b) => b.score - a.score));
+  }
+}
+
+/**
+ * Looks at candidates a second time: replaces their scores, and turns those that are tilted.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} image
+ * @param {Candidate[]} candidates
+ */
+async function checkAll(networks, image, candidates) {
+  const checked = [];
+  for (const candidate of candidates) checked.push(await checkOne(networks, image, candidate));
+  return checked;
+}
+
+/**
+ * @param {Networks} networks
+ * @param {Pixels} image
+ * @param {Candidate} candidate
+ * @returns {Promise<Candidate>}
+ */
+async function checkOne({ centerface }, image, { values, angleDeg }) {
+  const first = await check(centerface, image, values, angleDeg);
+  if (first.score >= MIN_TILTED_SCORE && !isLevel(first.tiltDeg - angleDeg)) {
+    const upright = await check(centerface, image, values, first.tiltDeg);
+    if (upright.score >= MIN_TURN_RATIO * first.score) {
+      return { values, score: upright.score, angleDeg: upright.tiltDeg };
+    }
+  }
+  return { values, score: first.score, angleDeg };
+}
+
+/**
+ * Keeps the candidates that are faces, and frames tilted ones as if they were upright.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} image
+ * @param {Candidate[]} checked Best first.
+ */
+async function detections(networks, image, checked) {
+  const faces = [];
+  for (const face of checked) if (face.score >= MIN_SCORE) faces.push(await refined(networks, image, face));
+  return faces;
+}
+
+/**
+ * Searches a tilted face again in an upright view.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} image
+ * @param {Candidate} face
+ * @returns {Promise<Detection>}
+ */
+async function refined(networks, image, { values, score, angleDeg }) {
+  if (isLevel(angleDeg)) return toDetection(values, score);
+  const [x, y] = [(values[0] + values[2]) / 2, (values[1] + values[3]) / 2];
+  const side = values[2] - values[0];
+  const half = (side * REFINED_WIDTH) / 2;
+  const view = cropTurned(crop(image, [x - half * 1.5, y - half * 1.5, x + half * 1.5, y + half * 1.5], true), {
+    side: 2 * half,
+    angleDeg,
+    maxSide: MAX_REFINED_SIDE,
+  });
+  const scale = (2 * half) / view.width;
+  // Relative to the middle of the view, in pixels of the image.
+  const found = (await findCandidates(networks, view)).map((each) =>
+    each.values.map((value) => (value - view.width / 2) * scale),
+  );
+  const middle = [-side / 2, -side / 2, side / 2, side / 2];
+  const best = found.sort((a, b) => iou(b, middle) - iou(a, middle))[0];
+  const framed = best && iou(best, middle) >= NMS_IOU ? best : null;
+  const own = [...middle, ...values.slice(4).map((value, i) => value - (i % 2 ? y : x))];
+  const upright = framed ?? own;
+  const [cos, sin] = [Math.cos((angleDeg * Math.PI) / 180), Math.sin((angleDeg * Math.PI) / 180)];
+  /** @type {(px: number, py: number) => [number, number]} */
+  const turnBack = (px, py) => [x + px * cos - py * sin, y + px * sin + py * cos]; // y points down
+  const [cx, cy] = turnBack((upright[0] + upright[2]) / 2, (upright[1] + upright[3]) / 2);
+  const halfSide = (upright[2] - upright[0]) / 2;
+  const turned = [cx - halfSide, cy - halfSide, cx + halfSide, cy + halfSide];
+  for (let i = 4; i < upright.length; i += 2) turned.push(...turnBack(upright[i], upright[i + 1]));
+  return toDetection(turned, score);
+}
+
+/**
+ * @param {number[]} values
+ * @param {number} score
+ * @returns {Detection}
+ */
+function toDetection(values, score) {
+  return {
+    box: [values[0], values[1], values[2], values[3]],
+    landmarks: Object.fromEntries(LANDMARKS.map((name, i) => [name, [values[4 + 2 * i], values[5 + 2 * i]]])),
+    score,
+  };
+}
+
+/**
+ * Searches the whole image, and the parts of a large image at twice the scale where they may hold more.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} image
+ */
+async function uprightCandidates(networks, image) {
+  const whole = await findCandidates(networks, image);
+  const longer = Math.max(image.width, image.height);
+  const small = whole.filter(({ values }) => ((values[2] - values[0]) * MAX_INPUT_SIDE) / longer < CROWD_SIDE);
+  if (longer <= MAX_INPUT_SIDE || small.length < CROWD_FACES) return whole;
+  const found = [...whole];
+  for (const [x0, y0, x1, y1] of tiles(image.width, image.height)) {
+    for (const each of await findCandidates(networks, crop(image, [x0, y0, x1, y1], true))) {
+      found.push({ ...each, values: each.values.map((value, i) => value + (i % 2 ? y0 : x0)) });
+    }
+  }
+  return bestOf(found);
+}
+
+/**
+ * Searches copies of the image turned by one, two and three quarters, and checks what is found.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} image
+ */
+async function turnedFaces(networks, image) {
+  const scale = Math.min(1, TURNED_SIDE / Math.max(image.width, image.height));
+  const size = [Math.max(1, round(image.width * scale)), Math.max(1, round(image.height * scale))];
+  const copies = [];
+  for (let i = 0, copy = resize(image, size[0], size[1]); i < 3; i++) copies.push((copy = quarterTurn(copy)));
+  // Side by side, the copies take the network one run.
+  const starts = copies.reduce((all, copy) => [...all, all[all.length - 1] + copy.width], [0]);
+  const canvas = { width: starts[3], height: Math.max(...size), channels: /** @type {3} */ (3), data: new Uint8Array() };
+  canvas.data = new Uint8Array(canvas.width * canvas.height * 3);
+  copies.forEach((copy, i) => {
+    for (let row = 0; row < copy.height; row++) {
+      const from = copy.data.subarray(row * copy.width * 3, (row + 1) * copy.width * 3);
+      canvas.data.set(from, (row * canvas.width + starts[i]) * 3);
+    }
+  });
+  const faces = [];
+  for (const { values, score } of await findCandidates(networks, canvas, Math.max(canvas.width, canvas.height))) {
+    if (score < MIN_TURNED_CANDIDATE_SCORE) continue;
+    const centre = (values[0] + values[2]) / 2;
+    const turns = centre >= starts[2] ? 3 : centre >= starts[1] ? 2 : 1;
+    const shifted = values.map((value, i) => (i % 2 ? value : value - starts[turns - 1]));
+    const back = turnBackQuarters(shifted, turns, size[0], size[1]);
+    const inImage = back.map((value, i) => value * (i % 2 ? image.height / size[1] : image.width / size[0]));
+    const face = await checkOne(networks, image, { values: inImage, score, angleDeg: 90 * turns });
+    if (face.score >= MIN_TURNED_SCORE) faces.push(face);
+  }
+  return faces;
+}
+
+/**
+ * Maps a candidate in a copy that was turned counterclockwise to the image itself.
+ *
+ * @param {number[]} values
+ * @param {number} turns 1, 2 or 3 quarters.
+ * @param {number} width Of the image, in pixels.
+ * @param {number} height Likewise.
+ */
+function turnBackQuarters(values, turns, width, height) {
+  const points = [];
+  for (let i = 0; i < values.length; i += 2) {
+    const [x, y] = [values[i], values[i + 1]];
+    points.push(...(turns === 1 ? [width - y, x] : turns === 2 ? [width - x, height - y] : [y, height - x]));
+  }
+  const [ax, ay, bx, by] = points;
+  return [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by), ...points.slice(4)];
+}
+
+/**
+ * Returns the parts of a large image that are searched one by one: half as long as the image, and overlapping.
+ *
+ * @param {number} width
+ * @param {number} height
+ * @returns {Box[]}
+ */
+function tiles(width, height) {
+  const half = Math.ceil(Math.max(width, height) / 2);
+  const side = half + round((TILE_OVERLAP * half) / MAX_INPUT_SIDE);
+  const [columns, rows] = [width, height].map((length) => (length > side ? [0, length - side] : [0]));
+  return rows.flatMap((y0) =>
+    columns.map((x0) => /** @type {Box} */ ([x0, y0, Math.min(width, x0 + side), Math.min(height, y0 + side)])),
+  );
+}
+
+/**
+ * Keeps the best of the candidates that overlap, best first.
+ *
+ * @param {Candidate[]} found
+ */
+function bestOf(found) {
+  /** @type {Candidate[]} */
+  const kept = [];
+  for (const candidate of [...found].sort((a, b) => b.score - a.score)) {
+    if (kept.every(({ values }) => iou(values, candidate.values) <= NMS_IOU)) kept.push(candidate);
+  }
+  return kept;
+}
+
+/**
+ * Runs the network on an image, which is downscaled to `maxSide` pixels if it is larger.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} image
+ * @param {number} [maxSide]
+ * @returns {Promise<Candidate[]>}
+ */
+async function findCandidates({ yunet }, image, maxSide = MAX_INPUT_SIDE) {
+  const scale = Math.min(1, maxSide / Math.max(image.width, image.height));
+  const [columns, rows] = [Math.max(1, round(image.width * scale)), Math.max(1, round(image.height * scale))];
+  const scaled = scale < 1 ? resize(image, columns, rows) : image;
+  const last = STRIDES[STRIDES.length - 1];
+  const [width, height] = [Math.ceil(columns / last) * last, Math.ceil(rows / last) * last];
+  const outputs = await yunet(toInput(scaled, width, height), [1, 3, height, width]);
+  const candidates = STRIDES.flatMap((stride) => decode(outputs, stride, width / stride));
+  return weightedNms(candidates, NMS_IOU).map(({ values, score }) => {
+    const inImage = values.map((value, i) => value * (i % 2 ? image.height / rows : image.width / columns));
+    const [x0, y0, x1, y1, ...points] = inImage;
+    return { values: [...toFer2013Square([x0, y0, x1, y1], MARGIN, LIFT), ...points], score, angleDeg: 0 };
+  });
+}
+
+/**
+ * Converts an image to the network's input: BGR, 0..255, black up to the padded size.
+ *
+ * @param {Pixels} image
+ * @param {number} width
+ * @param {number} height
+ */
+function toInput(image, width, height) {
+  const images = new Float32Array(3 * width * height);
+  for (let row = 0, from = 0; row < image.height; row++) {
+    for (let column = 0, to = row * width; column < image.width; column++, to++, from += 3) {
+      images[to] = image.data[from + 2];
+      images[width * height + to] = image.data[from + 1];
+      images[2 * width * height + to] = image.data[from];
+    }
+  }
+  return images;
+}
+
+/**
+ * Decodes the cells of one output to candidates in pixels of the input.
+ *
+ * @param {Record<string, {data: Float32Array}>} outputs
+ * @param {number} stride
+ * @param {number} columns Cells per row.
+ */
+function decode(outputs, stride, columns) {
+  const [classes, objects, boxes, points] = ["cls", "obj", "bbox", "kps"].map((kind) => outputs[`${kind}_${stride}`].data);
+  const candidates = [];
+  for (let i = 0; i < classes.length; i++) {
+    if (classes[i] * objects[i] < MIN_CANDIDATE_SCORE ** 2) continue;
+    const score = Math.sqrt(Math.min(classes[i], 1) * Math.min(objects[i], 1));
+    const corner = [i % columns, Math.floor(i / columns)];
+    const [x, y] = [corner[0] + boxes[4 * i], corner[1] + boxes[4 * i + 1]];
+    const [halfWidth, halfHeight] = [Math.exp(boxes[4 * i + 2]) / 2, Math.exp(boxes[4 * i + 3]) / 2];
+    const values = [x - halfWidth, y - halfHeight, x + halfWidth, y + halfHeight];
+    for (let j = 0; j < 10; j++) values.push(points[10 * i + j] + corner[j % 2]);
+    candidates.push({ values: values.map((value) => value * stride), score });
+  }
+  return candidates;
+}
