@@ -87,7 +87,7 @@ def error_text(error: BaseException) -> str:
 def near(name: str, known: Iterable[str]) -> str:
     """Returns the end of a message about an unknown name: the most similar known names, or the first MAX_NAMES."""
     names = sorted(known)
-    close = difflib.get_close_matches(name[:MAX_LETTERS], names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name[:MAX_LETTERS], names, n=3, cutoff=0.55)
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"known are {', '.join(names[:MAX_NAMES])}{', ...' if len(names) > MAX_NAMES else ''}"

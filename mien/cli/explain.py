@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.options import DetectorName, Threads
+from mien.cli.options import DetectorName, Threads, echo
 from mien.detection import DEFAULT_DETECTOR
 
 
@@ -32,6 +32,6 @@ def explain(
     explanations = explain(picture, model, detector, method, threads)
     output.mkdir(parents=True, exist_ok=True)
     for path in write(explanations, output, picture.name):
-        typer.echo(f"written: {path}")
+        echo(f"written: {path}")
     if not explanations:
-        typer.echo(f"{picture}: no face was found, so there is nothing to explain")
+        echo(f"{picture}: no face was found, so there is nothing to explain")
