@@ -11,6 +11,7 @@ import tomli_w
 import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
+from torch import distributed
 
 from mien import config as configs
 from mien.config import Config
@@ -74,6 +75,8 @@ def train(config: Config, folder: Path, resume: bool, console: Console) -> bool:
         if fabric.is_global_zero:  # a resumed run may have more epochs
             write_text(folder / CONFIG, tomli_w.dumps(configs.to_dict(config)))
         finished = _fit(trainer, interrupt)
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
     leave_unless_first(fabric)
     return finished
 

@@ -314,14 +314,15 @@ def test_signal_to_torchrun_stops_all_processes_and_saves(tmp_path, config):
 @pytest.mark.slow
 def test_two_machines_train_together(tmp_path, config):
     """Two agents of torchrun on one machine, each with two processes, as on two machines of two GPUs."""
-    run, alone, port = tmp_path / "run", tmp_path / "alone", free_port()
+    runs, alone, port = [tmp_path / "one", tmp_path / "other"], tmp_path / "alone", free_port()
     agent = ["--nnodes", "2", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
-    agent += ["--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1"]
-    command = [*TORCHRUN, *agent, "-m", "--", *train(config, run, "--set", "training.batch_size=2")]
-    agents = [start(command), start(command)]
+    agent += ["--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1", "-m", "--"]
+    options = ["--set", "training.batch_size=2"]
+    agents = [start([*TORCHRUN, *agent, *train(config, run, *options)]) for run in runs]
     outputs = [each.communicate(timeout=600) for each in agents]
     assert [each.returncode for each in agents] == [0, 0], outputs
     assert sum(output.count("done: ") for output, _ in outputs) == 1
+    [run] = [run for run in runs if run.exists()]  # only the machine of process 0 needs the folder of the run
     output_of([*PYTHON, *train(config, alone, "--set", "training.batch_size=8")])
     assert_same_training(run, alone, 2e-4)
 
