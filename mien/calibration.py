@@ -16,6 +16,8 @@ COVERAGE = 0.8
 """Default fraction of faces that should be certain."""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 """Bounds of the temperatures; if every prediction is right, for example, no finite temperature is the best."""
+MAX_STORED = 1e12
+"""Largest temperature and number of faces that a file may hold."""
 MIN_FACES = 300
 """Fewest faces to which two temperatures are fitted; fewer faces get one, since two would overfit."""
 
@@ -54,8 +56,8 @@ class Calibration:
 
     def __post_init__(self) -> None:
         fractions = (self.uncertain_below, self.coverage, self.accuracy)
-        positive = self.temperature > 0 and self.temperature_unsure > 0
-        if not (positive and all(0 <= fraction <= 1 for fraction in fractions) and self.faces >= 0):
+        positive = 0 < self.temperature <= MAX_STORED and 0 < self.temperature_unsure <= MAX_STORED
+        if not (positive and all(0 <= fraction <= 1 for fraction in fractions) and 0 <= self.faces <= MAX_STORED):
             raise ValueError(f"a calibration needs temperatures above 0 and fractions in 0..1, got {self}")
 
     @classmethod

@@ -19,6 +19,8 @@ MAX_BATCH_SIZE = 256
 """Most faces in one inference batch."""
 MAX_BATCH_PIXELS = 48 * 224 * 224
 """Most pixels in one inference batch: those of a training batch of 48 faces of 224x224 pixels."""
+MAX_STATISTIC = 1e6
+"""Largest mean and standard deviation of pixel values, which are in [0, 1]."""
 MAX_SIDE_PX = 4096
 """Largest side of a crop at full resolution, pixels; without a limit, a picture of 30,000 x 1 would take a gigabyte."""
 MAX_TURNED_SIDE_PX = 224
@@ -45,7 +47,8 @@ class Preprocessing:
     std: float = 0.2551
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.size, int) and self.size > 0 and self.channels in (1, 3) and self.std > 0):
+        usual = abs(self.mean) <= MAX_STATISTIC and 0 < self.std <= MAX_STATISTIC  # false for nan
+        if not (type(self.size) is int and 0 < self.size <= MAX_SIDE_PX and self.channels in (1, 3) and usual):
             raise ValueError(f"preprocessing needs a whole size above 0, 1 or 3 channels and a std above 0, got {self}")
 
     @property

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mien.errors import WeightsError, error_text
 from mien.files import replaced
+from mien.models.stored import check_stored
 from mien.parsing import parse_json
 
 FORMAT = "mien-checkpoint-1"
@@ -68,6 +69,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise WeightsError(f"{path} is damaged: its {FORMAT} is not JSON ({error})") from None
     if not isinstance(state, dict):
         raise WeightsError(f"{path} is damaged: its {FORMAT} is not a JSON object")
+    check_stored(state, f"the {FORMAT} of {path}")
     return tensors, state
 
 

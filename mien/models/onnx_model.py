@@ -12,6 +12,7 @@ from mien.calibration import Calibration
 from mien.deprecation import moved_names
 from mien.errors import WeightsError, require, shortened
 from mien.models.session import open_session
+from mien.models.stored import check_stored
 from mien.models.zoo import DEFAULT_MODEL, find_model
 from mien.parsing import parse_json
 from mien.preprocess import Preprocessing
@@ -142,13 +143,7 @@ def _parse_metadata(stored: str | None, path: Path) -> dict[str, Any]:
         )
     if missing := {"format", "network", "classes", "preprocessing"} - metadata.keys():
         raise WeightsError(f"the {METADATA_KEY} metadata of {path} lacks {', '.join(sorted(missing))}: export it again")
-    classes = metadata["classes"]
-    valid = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
-    if not valid or len(set(classes)) < len(classes):
-        raise WeightsError(
-            f"the {METADATA_KEY} metadata of {path} must list one or more distinct class names, got "
-            f"{shortened(classes)}: export it again"
-        )
+    check_stored(metadata, f"the {METADATA_KEY} metadata of {path}")
     return metadata
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import onnxruntime
 
 from mien.errors import ConfigError, WeightsError, error_text, shortened
+from mien.models.onnx_check import check_graph
 
 PROVIDERS_VARIABLE = "MIEN_PROVIDERS"
 """The environment variable with ONNX Runtime's execution providers, separated by commas, to be tried before the CPU."""
 _ERRORS_ONLY = 3
+_SHIPPED = Path(__file__).parent / "zoo"
 
 
 class _Session(onnxruntime.InferenceSession):  # type: ignore[misc]  # ONNX Runtime has no types
@@ -34,11 +36,13 @@ def open_session(path: Path, threads: int | None = None) -> onnxruntime.Inferenc
         threads: CPU threads of one run; None lets ONNX Runtime use all cores.
 
     Raises:
-        WeightsError: The file is missing or is not an ONNX model.
+        WeightsError: The file is missing, is not an ONNX model, or could not be a network of mien.
         ConfigError: The environment variable PROVIDERS_VARIABLE names a provider that is not installed.
     """
     if not path.is_file():
         raise WeightsError(f"there is no model file {path}: check the path")
+    if _SHIPPED not in path.parents:  # the files that ship with mien are as trusted as its code
+        _check(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = _ERRORS_ONLY  # the warnings are about graph optimization, not about the user's data
@@ -67,3 +71,21 @@ def _providers() -> list[str]:
                 f"{', '.join(installed)}: install the package of ONNX Runtime for it, such as onnxruntime-gpu"
             )
     return [*dict.fromkeys([*names, "CPUExecutionProvider"])]
+
+
+def _check(path: Path) -> None:
+    """Checks a file's graph before ONNX Runtime, which would compute whatever it asks for.
+
+    Raises:
+        WeightsError: The file is no ONNX model, or its graph could not be a network of mien.
+    """
+    try:
+        check_graph(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error_text(error)}; check its permissions") from None
+    except ValueError as error:
+        if str(error):
+            raise WeightsError(
+                f"{path} is not opened, since its graph {error}: use a file that mien export wrote"
+            ) from None
+        raise WeightsError(f"{path} is damaged or is not an ONNX model: download or export it again") from None

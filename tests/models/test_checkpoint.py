@@ -83,3 +83,39 @@ def test_torch_model_names_a_checkpoint_without_classes(tmp_path):
     checkpoint.save(path, {"a": torch.zeros(1)}, {"config": {}})
     with pytest.raises(WeightsError, match="is damaged: it has no classes"):
         TorchModel.load(path)
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ({"epoch": "x"}, "epoch in .* must be a whole number, got 'x'"),
+        ({"epoch": -1}, "epoch in .* must be a whole number, got -1"),
+        ({"epoch": True}, "epoch in .* must be a whole number, got True"),
+        ({"step": 10**400}, "step in .* must be a whole number, got 1000"),
+        ({"best_epoch": 1.5}, "best_epoch in .* must be a whole number"),
+        ({"best_accuracy": [1]}, "best_accuracy in .* must be a number"),
+        ({"classes": {}}, "classes in .* must be a list of one or more distinct class names, got {}"),
+        ({"classes": [1, 2]}, "classes in .* must be a list of one or more distinct class names"),
+        ({"config": None}, "config in .* must be an object, got None"),
+        ({"log": [[1]]}, "log in .* must be a list of objects of numbers"),
+        ({"row": {"epoch": None}}, "row in .* must be an object of numbers"),
+        ({"meters": 3}, "meters in .* must be an object of numbers, got 3"),
+        ({"learning_rates": ["fast"]}, "learning_rates in .* must be a list of numbers"),
+        ({"scheduler": []}, "scheduler in .* must be an object"),
+        ({"data": ["x" * 999]}, "data in .* must be a text, got ['xxx"),
+    ],
+)
+def test_state_of_another_type_is_named(stored, words, tmp_path):
+    path = tmp_path / "damaged.safetensors"
+    checkpoint.save(path, {"a": torch.zeros(1)}, stored)
+    with pytest.raises(WeightsError) as caught:
+        checkpoint.load(path)
+    for part in words.split(" .* "):
+        assert part in str(caught.value)
+
+
+def test_state_nested_too_deep_raises(tmp_path):
+    path = tmp_path / "damaged.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path, {checkpoint.FORMAT: "[" * 100_000})
+    with pytest.raises(WeightsError, match="it has more than the 16 levels of nesting allowed"):
+        checkpoint.load(path)
