@@ -220,6 +220,7 @@ def _reshape(shapes: _Shapes, node: Node) -> list[Shape]:
     sizes = [shape[axis] if size == 0 else size for axis, size in enumerate(shapes.integers(node, 1, "shape") or [])]
     if -1 in sizes:
         sizes[sizes.index(-1)] = math.prod(shape) // math.prod(size for size in sizes if size != -1)
+    _pass_values(shapes, node)
     return [tuple(sizes)]
 
 

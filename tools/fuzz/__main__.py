@@ -16,6 +16,7 @@ import random
 import shlex
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def main() -> None:
     """Runs all kinds and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=10_000, help="number of inputs of all kinds together")
+    parser.add_argument("--minutes", type=float, default=1e9, help="time after which no further input is tried")
     parser.add_argument("--seed", type=int, default=1, help="seed of the damage")
     parser.add_argument("--kinds", nargs="+", choices=SHARES, default=list(SHARES), help="kinds of input")
     parser.add_argument("--results", type=Path, default=Path("results/reliability.csv"), help="the table")
@@ -84,7 +86,8 @@ def main() -> None:
         rows = []
         for kind in options.kinds:
             count = round(options.inputs * SHARES[kind] / total)
-            rows.append(fuzz(kind, count, options.seed, Path(work), options.faults))
+            until = time.monotonic() + 60 * options.minutes * SHARES[kind] / total
+            rows.append(fuzz(kind, count, options.seed, Path(work), until, options.faults))
             print(rows[-1], flush=True)
             if not options.dry:
                 from mien.evaluation import tables
@@ -93,14 +96,17 @@ def main() -> None:
     sys.exit(any(row.tracebacks + row.crashes + row.wrong_exit_codes + row.over_memory + row.over_time for row in rows))
 
 
-def fuzz(kind: str, count: int, seed: int, work: Path, faults_file: Path | None) -> FuzzRow:
-    """Runs the inputs of one kind."""
+def fuzz(kind: str, count: int, seed: int, work: Path, until: float, faults_file: Path | None) -> FuzzRow:
+    """Runs the inputs of one kind, until a time of the monotonic clock."""
     from harness import run
 
     folder = work / kind
     folder.mkdir()
     faults, read, largest, slowest = Counter[str](), 0, 0.0, 0.0
     for number, case in enumerate(importlib.import_module(kind).cases(folder, count, random.Random(f"{kind} {seed}"))):
+        if time.monotonic() > until:
+            count = number
+            break
         outcome = run(case, work)
         faults.update(outcome.faults)
         read += outcome.code == 0

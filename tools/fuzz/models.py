@@ -166,13 +166,13 @@ def cases(folder: Path, count: int, r: random.Random) -> Iterator[Case]:
         return Case(f"evaluate {name}", command("evaluate", path, *options))
 
     def contents() -> Iterator[Case]:
-        hand = [*(("onnx", *each) for each in graphs(good["onnx"])), *(("best", *each) for each in checkpoints(good["best"])),
-                *(("last", *each) for each in checkpoints(good["last"]))]  # fmt: skip
-        r.shuffle(hand)  # so that a short run meets each kind
+        hand = {"onnx": graphs(good["onnx"])} | {name: checkpoints(good[name]) for name in ("best", "last")}
         while True:
-            form, name, content = hand.pop() if hand and r.random() < 0.6 else ("", "", b"")
-            if not form:
-                form = r.choice(list(good))
+            form = r.choice(list(good))
+            made = next(hand[form], None) if r.random() < 0.6 else None
+            if made:
+                name, content = made
+            else:
                 name, content = mutate.damaged(good[form], r, r.choice(list(good.values())))
                 if form != "onnx" and r.random() < 0.5:
                     name, content = "header", mutate.flip(good[form], r, 3, 2000)
