@@ -20,8 +20,6 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
-from mien.installation import install_command
-
 MAX_LETTERS = 80
 """Most characters of a person's value that a message repeats."""
 MAX_NAMES = 40
@@ -73,6 +71,8 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        from mien.installation import install_command  # its imports would slow down every command
+
         package = (error.name or module).partition(".")[0]
         raise MissingExtraError(
             f"this needs the package {package}, which is not installed: {install_command(extra)}"

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli import archive
 from mien.cli.options import (
     AsJson,
     DetectorName,
@@ -70,6 +69,7 @@ def recognize(
     gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker on a cluster, such as 0.25.")] = 0,
 ) -> None:
     """Recognise the expression on every face in photographs."""
+    from mien.cli import archive
     from mien.errors import ConfigError
     from mien.recognition.batch import FaceRecognizer
     from mien.recognition.outputs import Output
