@@ -49,7 +49,7 @@ def test_clone_is_named_by_its_folder(clone: Path) -> None:
 
 def test_copy_without_metadata_is_named_like_on_the_index(clone: Path) -> None:
     (clone / "pyproject.toml").unlink()
-    code = f"import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p] + [{str(clone)!r}]\n{CODE}"
+    code = f"import sys; sys.path[:] = [{str(clone)!r}] + [p for p in sys.path if 'site-packages' not in p]\n{CODE}"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1].endswith("pip install 'mien[video]'")
 

@@ -63,7 +63,7 @@ def recognize(folder: Path, *arguments: object, encoding: str = "utf-8:strict") 
         [*command, "--model", "tiny", "--threads", "1"],
         cwd=folder,
         capture_output=True,
-        env=os.environ | environment,
+        env={key: value for key, value in os.environ.items() if key != "COLUMNS"} | environment,
         check=False,
         timeout=LONG_S,
     )
