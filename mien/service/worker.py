@@ -87,7 +87,10 @@ def main() -> None:
 
     try:
         setup: WorkerSetup = pickle.load(batches)
+        from mien.models.session import return_freed_memory
+
         _limit_memory(setup.memory_bytes)
+        return_freed_memory()
         recognizer = setup.create_recognizer()
         from mien.recognition import photo, records  # noqa: F401 - not while the first picture waits
 
