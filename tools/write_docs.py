@@ -33,6 +33,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "uncertain": results.uncertain,
     "robustness": results.robustness,
     "corruptions": results.corruptions,
+    "reliability": results.reliability,
     "ideas-private": partial(results.ideas, "private"),
     "ideas-public": partial(results.ideas, "public"),
     "parameters": results.parameters,

@@ -136,6 +136,19 @@ def corruptions() -> str:
     return table(["corruption", *"12345"], rows, right=range(1, 6))
 
 
+def reliability() -> str:
+    """What came of damaged and hostile inputs, by kind."""
+    faults = ("tracebacks", "crashes", "wrong_exit_codes", "over_memory", "over_time", "temporary_files")
+    path = RESULTS / "reliability.csv"
+    if not path.exists():
+        return "Not measured yet."
+    measured = list(read(path.name))
+    rows = [[row["kind"], f"{int(row['inputs']):,}", *(row[fault] for fault in faults)] for row in measured]
+    total = [sum(int(row[column]) for row in measured) for column in ("inputs", *faults)]
+    head = ["kind", "inputs", *("tracebacks", "crashes", "wrong exit codes", "over 1 GiB", "over 20 s", "files left")]
+    return table(head, [*rows, ["all", *(f"{number:,}" for number in total)]], right=range(1, 8))
+
+
 def ideas(split: str) -> str:
     """The sweep of the ideas of the paper, compared with the plain network."""
     from mien.experiments import sweep

@@ -86,8 +86,8 @@ def main() -> None:
         rows = []
         for kind in options.kinds:
             count = round(options.inputs * SHARES[kind] / total)
-            until = time.monotonic() + 60 * options.minutes * SHARES[kind] / total
-            rows.append(fuzz(kind, count, options.seed, Path(work), until, options.faults))
+            limit_s = 60 * options.minutes * SHARES[kind] / total
+            rows.append(fuzz(kind, count, options.seed, Path(work), limit_s, options.faults))
             print(rows[-1], flush=True)
             if not options.dry:
                 from mien.evaluation import tables
@@ -96,15 +96,16 @@ def main() -> None:
     sys.exit(any(row.tracebacks + row.crashes + row.wrong_exit_codes + row.over_memory + row.over_time for row in rows))
 
 
-def fuzz(kind: str, count: int, seed: int, work: Path, until: float, faults_file: Path | None) -> FuzzRow:
-    """Runs the inputs of one kind, until a time of the monotonic clock."""
+def fuzz(kind: str, count: int, seed: int, work: Path, limit_s: float, faults_file: Path | None) -> FuzzRow:
+    """Runs the inputs of one kind, for a limited time after the first was made."""
     from harness import run
 
     folder = work / kind
     folder.mkdir()
-    faults, read, largest, slowest = Counter[str](), 0, 0.0, 0.0
+    faults, read, largest, slowest, started = Counter[str](), 0, 0.0, 0.0, 0.0
     for number, case in enumerate(importlib.import_module(kind).cases(folder, count, random.Random(f"{kind} {seed}"))):
-        if time.monotonic() > until:
+        started = started or time.monotonic()
+        if time.monotonic() - started > limit_s:
             count = number
             break
         outcome = run(case, work)
