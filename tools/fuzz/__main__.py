@@ -13,12 +13,11 @@ import importlib
 import json
 import os
 import random
-import shlex
 import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 SHARES = {"pictures": 0.4, "models": 0.2, "datasets": 0.2, "configs": 0.15, "videos": 0.05}
@@ -57,7 +56,7 @@ class FuzzRow:
     largest_mib: int
     slowest_s: float
     seed: int
-    command: str
+    command: str = ""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -87,13 +86,22 @@ def main() -> None:
         for kind in options.kinds:
             count = round(options.inputs * SHARES[kind] / total)
             limit_s = 60 * options.minutes * SHARES[kind] / total
-            rows.append(fuzz(kind, count, options.seed, Path(work), limit_s, options.faults))
+            row = fuzz(kind, count, options.seed, Path(work), limit_s, options.faults)
+            rows.append(replace(row, command=_command(options)))
             print(rows[-1], flush=True)
             if not options.dry:
                 from mien.evaluation import tables
 
                 tables.add(options.results, *rows)
     sys.exit(any(row.tracebacks + row.crashes + row.wrong_exit_codes + row.over_memory + row.over_time for row in rows))
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Returns the command without the paths of this machine."""
+    words = [f"--inputs {options.inputs}", f"--seed {options.seed}"]
+    if options.minutes < 1e9:
+        words.append(f"--minutes {options.minutes:g}")
+    return " ".join(["python tools/fuzz", *words])
 
 
 def fuzz(kind: str, count: int, seed: int, work: Path, limit_s: float, faults_file: Path | None) -> FuzzRow:
@@ -121,7 +129,6 @@ def fuzz(kind: str, count: int, seed: int, work: Path, limit_s: float, faults_fi
     return FuzzRow(
         kind, count, read, faults["traceback"], faults["crash"], faults["exit code"] + faults["no sentence"],
         faults["memory"], faults["time"], faults["temporary file"], round(largest), slowest, seed,
-        f"python tools/fuzz {shlex.join(sys.argv[1:])}".strip(),
     )  # fmt: skip
 
 
