@@ -17,6 +17,8 @@ ACCEPTED_AT_ONCE = 64
 """Most connections that are accepted before any of them is counted (asyncio accepts as many as the backlog)."""
 RESERVED_FILES = 2 * ACCEPTED_AT_ONCE
 """Open files that the service needs for other things than connections, and for those accepted at once."""
+REFUSED_S = 1.0
+"""Time for which a refused connection stays open, so that the caller can read why, seconds."""
 MIN_IDLE_S = 1.0
 """A connection is not closed for others before it has been idle for so long, seconds."""
 _INVALID_TEXT = 1007
@@ -93,6 +95,7 @@ class LimitedHttp(Connection, H11Protocol):
         super().__init__(**arguments)
         self.connections_of_service = connections
         self._header_timer: asyncio.TimerHandle | None = None
+        self._is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
@@ -100,8 +103,7 @@ class LimitedHttp(Connection, H11Protocol):
         if self.connections_of_service.add(self, self.client[0] if self.client else ""):
             self._update()
         else:
-            transport.write(_REFUSAL)
-            transport.close()
+            self._refuse()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -112,6 +114,8 @@ class LimitedHttp(Connection, H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        if self._is_refused:
+            return
         super().data_received(data)
         self._update()
 
@@ -135,6 +139,17 @@ class LimitedHttp(Connection, H11Protocol):
         """See asyncio.Protocol."""
         super().resume_writing()
         self.end_writing_limit()
+
+    def _refuse(self) -> None:
+        """Answers that there is no room, and closes the connection once the caller has had time to read that.
+
+        A connection that is closed while the caller's request is unread would be reset, and the answer lost.
+        """
+        self._is_refused = True
+        self.transport.write(_REFUSAL)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._header_timer = self.loop.call_later(REFUSED_S, self.transport.abort)
 
     def _update(self) -> None:
         """Notes whether the connection is idle, and limits the time for the headers of its next request."""

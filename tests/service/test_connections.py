@@ -87,8 +87,11 @@ def test_connections_that_are_all_at_work_get_503_for_one_more():
         for _ in range(3):
             stack.enter_context(connect(client, HALF_BODY))
         until(lambda: read_metrics(client)["mien_in_work"] == 3, "three requests to be accepted beside this client")
-        newcomer = stack.enter_context(connect(client, HALF_BODY))
+        newcomer = stack.enter_context(connect(client))
+        time.sleep(0.3)  # the refusal is on its way before the request is
+        newcomer.sendall(HALF_BODY)
         answer = newcomer.recv(4096)
+        assert newcomer.recv(4096) == b""
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {
             "error": "too many connections are open: try again in a second"
