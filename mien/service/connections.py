@@ -28,8 +28,9 @@ _INVALID_TEXT = 1007
 class Connections:
     """All connections of the service, how long each has been idle, and their limits.
 
-    A connection is idle while no request of it is being answered. If a limit is reached, the connection that has been
-    idle longest is closed to make room: of the same caller for the limit of a caller, of all callers for the other.
+    A connection is idle while no request or frame of it is being answered. If a limit is reached, the connection that
+    has been idle longest is closed to make room: of the same caller for the limit of a caller, of all callers for the
+    other.
 
     Args:
         limits: `connections`, `caller_connections`, `header_seconds` and `seconds` apply here.
@@ -184,6 +185,12 @@ class LimitedWebSocket(Connection, WebSocketsSansIOProtocol):
         """See asyncio.Protocol."""
         super().connection_made(transport)
         self.connections_of_service.add(self, self.client[0] if self.client else "")
+        self.idle_since_s = time.monotonic()
+
+    async def send(self, message: Any) -> None:
+        """See WebSocketsSansIOProtocol; the caller has its answer, or its WebSocket is being closed."""
+        await super().send(message)
+        self.idle_since_s = time.monotonic()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -211,6 +218,7 @@ class LimitedWebSocket(Connection, WebSocketsSansIOProtocol):
                 self.conn.send_close(_INVALID_TEXT, "the text is not UTF-8")
                 self.handle_parser_exception()
                 return
+        self.idle_since_s = None
         super().send_receive_event_to_app()
 
 

@@ -128,6 +128,24 @@ def test_idle_websocket_gives_its_place_to_a_new_one(small):
             first.recv(LONG_S)
 
 
+def test_idle_websockets_of_a_caller_leave_room_for_its_requests():
+    with (
+        serve_process("--workers", "1", "--max-caller-connections", "3") as (_, client),
+        contextlib.ExitStack() as stack,
+    ):
+        client.close()
+        first, *others = [stack.enter_context(websocket(client)) for _ in range(3)]
+        time.sleep(1.1)
+        others[-1].send(PICTURE)
+        assert json.loads(others[-1].recv(LONG_S))["faces"]
+        with connect(client, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as newcomer:
+            assert newcomer.recv(4096).startswith(b"HTTP/1.1 200")
+            with pytest.raises(ConnectionClosed):
+                first.recv(LONG_S)
+        others[-1].send(PICTURE)
+        assert json.loads(others[-1].recv(LONG_S))["faces"]
+
+
 def test_frame_over_the_limit_is_closed_with_1009_before_it_comes():
     with serve_process("--workers", "1", "--max-frame-bytes", "100000") as (_, client), websocket(client) as frames:
         frames.send(PICTURE[:50_000])
