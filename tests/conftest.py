@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,6 +23,9 @@ MARKER_OF_FIXTURE = {"trained_run": "training", "exported_run": "training", "chr
 """Fixture -> marker of every test that uses it."""
 MARKER_OF_FOLDER = {"page": "browser", "video": "film"}
 """Folder of tests -> marker of all its tests."""
+# A test run in the background of a shell ignores Ctrl-C, and so would the commands that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 FACES_A_CLASS = {"Training": 4, "PublicTest": 2, "PrivateTest": 2}
 
 

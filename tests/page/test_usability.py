@@ -35,7 +35,7 @@ def test_page_works_with_the_keyboard_alone(page: Page, site: str, picture_files
 def test_page_fits_narrow_screens(page: Page, service: str, picture_files: list[Path]) -> None:
     open_page(page, service)
     choose_pictures(page, picture_files[1:])
-    expect(page.locator("#strip .done")).to_have_count(3)
+    expect(page.locator("#strip .done")).to_have_count(len(picture_files) - 1)
     for width in (320, 360, 700, 1280):
         page.set_viewport_size({"width": width, "height": 700})
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width

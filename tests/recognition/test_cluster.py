@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.slow, NEEDS_RAY]
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples" / "astronaut.jpg"
 MILLION = """
-import json, resource, sys, time
+import json, sys, time
 from functools import partial
 from mien.data.picture_lists import find
 from mien.recognition.batch import recognize_to_folder
@@ -53,7 +53,8 @@ if __name__ == "__main__":
     planned = time.perf_counter() - started
     with connected(address):
         total = recognize_to_folder(pictures, output, NullRecognizer(), partial(on_ray, workers=2), lambda counts: None)
-    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # getrusage would count the memory of the test runner, too.
+    mib = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:")) / 1024
     print(json.dumps({"planned_s": planned, "mib": mib, "pictures": total.pictures}))
 """
 
@@ -251,10 +252,13 @@ def test_killed_driver_is_run_again_without_repeating_or_losing_a_part(cluster, 
     killed.communicate()
     finished = {path: path.stat().st_mtime_ns for path in output.glob("part-*.parquet")}
     assert 0 < len(finished) < 24
-    again = mien(*words, "--on", cluster[1], "--workers", 2)  # through Ray's client
-    out, err = again.communicate(timeout=300)
+    for _ in range(3):  # on a busy machine, Ray's client sometimes gives up before its server has started
+        again = mien(*words, "--on", cluster[1], "--workers", 2)
+        out, err = again.communicate(timeout=300)
+        if out:
+            break
     assert again.returncode == 2, err  # some pictures cannot be read
-    assert f"written: {output}, 96 pictures; 8 could not be read: see the column error" in out
+    assert f"written: {output}, 96 pictures; 8 could not be read: see the column error" in out, err
     assert len(list(output.glob("part-*.parquet"))) == 24
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert without_paths(parquet.read_table(output)) == 8 * expected
