@@ -209,13 +209,14 @@ def _work(start: Callable[[], Callable[[T], Any]], connection: Connection) -> No
     _return_large_blocks()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     function = start()
-    connection.send((None, ""))
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.send((None, ""))
     while True:
         try:
             task = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # the parent has closed its end, or has been killed
             return
-        with suppress(BrokenPipeError):  # the parent has closed its end; so the loop ends
+        with suppress(BrokenPipeError, ConnectionResetError):  # likewise; so the loop ends
             connection.send(attempt(function, task))
 
 
