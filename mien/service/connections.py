@@ -59,8 +59,11 @@ class Connections:
         self._callers.pop(connection, None)
 
 
-class Connection:
-    """What HTTP connections and WebSockets have in common: their place in Connections, and a limit for slow readers."""
+class Connection(asyncio.Protocol):
+    """What HTTP connections and WebSockets have in common: their place in Connections, and a limit for slow readers.
+
+    It stands before uvicorn's protocol among the bases of a class, so that `super()` is that protocol.
+    """
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
@@ -74,12 +77,23 @@ class Connection:
         self.connections_of_service.remove(self)
         self.transport.abort()
 
-    def limit_writing(self) -> None:
-        """Closes the connection unless the caller reads what was sent within the time of a request."""
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self.connections_of_service.remove(self)
+        self._end_writing_limit()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol; closes the connection unless the caller reads on within the time of a request."""
+        super().pause_writing()
         self._write_timer = self.loop.call_later(self.connections_of_service.limits.seconds, self.close_now)
 
-    def end_writing_limit(self) -> None:
-        """The caller has read enough."""
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol; the caller has read enough."""
+        super().resume_writing()
+        self._end_writing_limit()
+
+    def _end_writing_limit(self) -> None:
         if self._write_timer is not None:
             self._write_timer.cancel()
 
@@ -108,8 +122,6 @@ class LimitedHttp(Connection, H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self.connections_of_service.remove(self)
-        self.end_writing_limit()
         self._end_header_limit()
         super().connection_lost(exc)
 
@@ -130,16 +142,6 @@ class LimitedHttp(Connection, H11Protocol):
         self.connections_of_service.remove(self)  # the WebSocket adds itself
         self._end_header_limit()
         super().handle_websocket_upgrade(event)
-
-    def pause_writing(self) -> None:
-        """See asyncio.Protocol."""
-        super().pause_writing()
-        self.limit_writing()
-
-    def resume_writing(self) -> None:
-        """See asyncio.Protocol."""
-        super().resume_writing()
-        self.end_writing_limit()
 
     def _refuse(self) -> None:
         """Answers that there is no room, and closes the connection once the caller has had time to read that.
@@ -191,22 +193,6 @@ class LimitedWebSocket(Connection, WebSocketsSansIOProtocol):
         """See WebSocketsSansIOProtocol; the caller has its answer, or its WebSocket is being closed."""
         await super().send(message)
         self.idle_since_s = time.monotonic()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
-        self.connections_of_service.remove(self)
-        self.end_writing_limit()
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """See asyncio.Protocol."""
-        super().pause_writing()
-        self.limit_writing()
-
-    def resume_writing(self) -> None:
-        """See asyncio.Protocol."""
-        super().resume_writing()
-        self.end_writing_limit()
 
     def send_receive_event_to_app(self) -> None:
         """See WebSocketsSansIOProtocol, which logs a traceback for text that is not UTF-8."""
