@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.version_converter
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationDataReader
 
 from mien.detection.face_check import SIZE, views
+from mien.export.quantize import fold_batch_norms, quantize_file
 from mien.recognition import photo
 
 STRIDE = 4
@@ -43,8 +43,6 @@ NEAR = 0.2
 
 PEAK = "peak"
 """The start of the names of the operators that this script adds; they stay in single precision."""
-
-PERCENTILE = 99.999
 
 
 class Views(CalibrationDataReader):  # type: ignore[misc]
@@ -137,14 +135,6 @@ def to_opset_13(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.version_converter.convert_version(model, 13)
 
 
-def fold_batch_norms(source: Path, path: Path) -> None:
-    """Writes a copy of a network with its batch norms folded into the convolutions."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(path)
-    onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-
-
 def main() -> None:
     """Converts, quantizes and writes the network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,19 +151,8 @@ def main() -> None:
         single, folded, quantized = (Path(folder) / f"{name}.onnx" for name in ("single", "folded", "quantized"))
         onnx.save(model, single)
         fold_batch_norms(single, folded)
-        quantize_static(
-            folded,
-            quantized,
-            Views(arguments.pictures, arguments.labels, arguments.every),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.Percentile,
-            nodes_to_exclude=[node.name for node in onnx.load(folded).graph.node if node.name.startswith(PEAK)],
-            extra_options={"CalibPercentile": PERCENTILE},
-        )
+        added = [node.name for node in onnx.load(folded).graph.node if node.name.startswith(PEAK)]
+        quantize_file(folded, quantized, Views(arguments.pictures, arguments.labels, arguments.every), added)
         model = onnx.load(quantized)
     helper.set_model_props(
         model,

@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +73,15 @@ def quantize(model: str, path: Path, dataset: FaceDataset, faces: int = FACES, s
     metadata |= {"weights": f"{source.digest}-int8", "quantized": {"faces": len(rows), "seed": seed}}
     with tempfile.TemporaryDirectory() as folder, replaced(path) as part:
         folded, quantized = Path(folder) / "folded.onnx", Path(folder) / "quantized.onnx"
-        _fold_batch_norms(source.path, folded)
-        _quantize_static(folded, quantized, images)
+        fold_batch_norms(source.path, folded)
+        quantize_file(folded, quantized, _Batches(images))
         onnx_file.replace_metadata(quantized, part, {METADATA_KEY: json.dumps(metadata)})
         metadata["calibration"] = fit_calibration(predict(OnnxModel(part), public)).to_dict()
         onnx_file.replace_metadata(quantized, part, {METADATA_KEY: json.dumps(metadata)})
     return OnnxModel(path)
 
 
-def _fold_batch_norms(source: Path, path: Path) -> None:
+def fold_batch_norms(source: Path, path: Path) -> None:
     """Writes a copy of a network with batch norms folded into convolutions and constants in single precision."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -89,21 +89,31 @@ def _fold_batch_norms(source: Path, path: Path) -> None:
     onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
 
 
-def _quantize_static(source: Path, path: Path, images: NDArray[np.float32]) -> None:
-    """Quantizes a file with ONNX Runtime; `images` (N, C, size, size) are network inputs."""
+def quantize_file(
+    source: Path, path: Path, inputs: CalibrationDataReader, single_precision: Sequence[str] = ()
+) -> None:
+    """Quantizes an ONNX file with ONNX Runtime.
+
+    Args:
+        source: The file, with its batch norms folded.
+        path: The file to write.
+        inputs: Network inputs that determine the ranges of the activations.
+        single_precision: Names of the operators that are not quantized.
+    """
     logging.getLogger().addFilter(_is_not_preprocessing_advice)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints the progress of its histograms
             quantize_static(
                 source,
                 path,
-                _Batches(images),
+                inputs,
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.Percentile,
+                nodes_to_exclude=list(single_precision),
                 extra_options={"CalibPercentile": PERCENTILE},
             )
     finally:
@@ -125,5 +135,5 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _is_not_preprocessing_advice(record: logging.LogRecord) -> bool:
-    """Drops the quantizer's advice to preprocess the model, which `_fold_batch_norms` already did."""
+    """Drops the quantizer's advice to preprocess the model, which `fold_batch_norms` already did."""
     return "pre-processing" not in record.getMessage()
