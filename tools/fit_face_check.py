@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from mien.data.pictures import find_pictures
-from mien.detection.face_check import MAX_SIDE_PX, WIDTHS, FaceCheck, views
+from mien.detection.face_check import FaceCheck, features
 from mien.recognition import photo
 
 LABELS = Path(__file__).parents[1] / "benchmarks" / "detection_labels"
@@ -31,8 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", help="folders of pictures, named like their labels")
     arguments = parser.parse_args()
-    session = FaceCheck(threads=1)._session
-    pictures, features, persons = 0, [], []
+    check = FaceCheck(threads=1)
+    pictures, rows_of_features, persons = 0, [], []
     for folder in arguments.folders:
         files = {path.name: path for path in find_pictures([folder])}
         pictures += len(files)
@@ -40,14 +40,12 @@ def main() -> None:
             rows = [row for row in csv.DictReader(file) if row["what"] != "unsure"]
         for row in rows:
             square = np.array([[float(row[edge]) for edge in ("x0", "y0", "x1", "y1")]])
-            inputs = views(photo.read(files[row["picture"]]), square, np.zeros(1))
-            score = session.run(["scores"], {"views": inputs})[0].reshape(-1, len(WIDTHS)).mean()
-            side_px = min(square[0, 2] - square[0, 0], MAX_SIDE_PX)
-            features.append([np.log((score + 0.02) / (1.02 - score)), np.log(side_px)])
+            scores, _ = check.look(photo.read(files[row["picture"]]), square, np.zeros(1))
+            rows_of_features.append(features(scores.mean(axis=1), square[:, 2] - square[:, 0])[0])
             persons.append(row["what"] == "person")
     labels = np.array(persons)
-    model = LogisticRegression(C=100).fit(features, labels)
-    logits = model.decision_function(features)
+    model = LogisticRegression(C=100).fit(rows_of_features, labels)
+    logits = model.decision_function(rows_of_features)
     others = np.sort(logits[~labels])[::-1]
     threshold = others[int(FALSE_FACES_PER_PICTURE * pictures) - 1]
     recall = float((logits[labels] >= threshold).mean())

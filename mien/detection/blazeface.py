@@ -5,7 +5,7 @@ that fill the image or are cut off by its edge. The detector therefore searches 
 edge to edge, the whole image with a wide border, and overlapping tiles. Each small or uncertain candidate is checked by
 zooming in on it, which separates faces from, say, folds in a sleeve better than a high threshold does, and gives a
 better box. In a video, all regions but the first take turns, and a face that was in the previous frame and is missing
-in this one is searched for by zooming in on its last place. The browser page repeats this arithmetic in JavaScript.
+in this one is searched for by zooming in on its last place.
 """
 
 from __future__ import annotations

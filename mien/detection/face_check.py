@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.detection.tilt import tilt_deg
+from mien.detection.tilt import tilt_deg, wrapped_deg
 from mien.models.session import open_session
 
 MODEL = Path(__file__).parents[1] / "models" / "zoo" / "centerface.onnx"
@@ -31,7 +31,7 @@ MAX_SIDE_PX = 32
 small candidate needs less of a score."""
 
 SLOPE, SIZE_SLOPE, INTERCEPT = 2.572, -2.801, 10.437
-"""The logistic regression of `face_probability` (tools/fit_face_check.py)."""
+"""The logistic regression on `features` (tools/fit_face_check.py)."""
 
 _BATCH = 32
 
@@ -77,17 +77,28 @@ class FaceCheck:
         """
         if not len(squares):
             return Checked(np.zeros(0), np.zeros(0))
-        inputs = views(image_rgb, squares, angles_deg)
-        starts = range(0, len(inputs), _BATCH)
-        outputs = [self._session.run(["scores", "landmarks"], {"views": inputs[i : i + _BATCH]}) for i in starts]
-        scores = np.concatenate([scores for scores, _ in outputs]).reshape(-1, len(WIDTHS))
-        points = np.concatenate([points for _, points in outputs]).reshape(-1, len(WIDTHS), len(LANDMARKS), 2)
+        scores, points = self.look(image_rgb, squares, angles_deg)
         tilts = [
             angle + _mean_tilt_deg(view_points, view_scores)
             for angle, view_points, view_scores in zip(angles_deg, points, scores, strict=True)
         ]
         probabilities = face_probability(scores.mean(axis=1), squares[:, 2] - squares[:, 0])
-        return Checked(probabilities, (np.array(tilts) + 180) % 360 - 180)
+        return Checked(probabilities, wrapped_deg(np.array(tilts)))
+
+    def look(
+        self, image_rgb: NDArray[np.uint8], squares: NDArray[np.float64], angles_deg: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Runs the network on the views of candidates; see `__call__`.
+
+        Returns:
+            (N, V) scores in [0, 1] and (N, V, 5, 2) landmarks x, y of the views, in pixels from an
+            unknown point.
+        """
+        inputs = views(image_rgb, squares, angles_deg)
+        starts = range(0, len(inputs), _BATCH)
+        outputs = [self._session.run(["scores", "landmarks"], {"views": inputs[i : i + _BATCH]}) for i in starts]
+        scores, points = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
+        return scores.reshape(-1, len(WIDTHS)), points.reshape(-1, len(WIDTHS), len(LANDMARKS), 2)
 
 
 def _mean_tilt_deg(points: NDArray[np.float32], scores: NDArray[np.float32]) -> float:
@@ -152,6 +163,10 @@ def face_probability(scores: NDArray[np.floating], sides_px: NDArray[np.float64]
         scores: (N,) in [0, 1].
         sides_px: (N,) sides of the candidates' squares, in pixels.
     """
-    logits = np.log((scores + 0.02) / (1.02 - scores))
-    sizes = np.log(np.minimum(sides_px, MAX_SIDE_PX))
-    return np.asarray(1 / (1 + np.exp(-(SLOPE * logits + SIZE_SLOPE * sizes + INTERCEPT))))
+    odds = features(scores, sides_px) @ np.array([SLOPE, SIZE_SLOPE]) + INTERCEPT
+    return np.asarray(1 / (1 + np.exp(-odds)))
+
+
+def features(scores: NDArray[np.floating], sides_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns what the probability depends on: (N, 2) log-odds of the score, and logarithm of the side."""
+    return np.stack([np.log((scores + 0.02) / (1.02 - scores)), np.log(np.minimum(sides_px, MAX_SIDE_PX))], axis=1)

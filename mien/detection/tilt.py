@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+Degrees = TypeVar("Degrees", bound=Any)
 
 LEVEL_DEG, TURNED_DEG = 15.0, 25.0
 """A face that is tilted by less than the first is left as it is, as the faces of FER2013 were; one that is tilted by
@@ -37,6 +40,12 @@ def turn_deg(landmarks: Mapping[str, Sequence[float]]) -> float:
     return quarter + rest * min(1.0, max(0.0, (abs(rest) - LEVEL_DEG) / (TURNED_DEG - LEVEL_DEG)))
 
 
-def is_level(tilt_deg: float) -> bool:
-    """Returns whether a tilt is so small that the face is left as it is."""
-    return abs((tilt_deg + 180) % 360 - 180) < LEVEL_DEG
+def is_level(tilt_deg: Degrees) -> Any:
+    """Returns whether a tilt, or each of several, is so small that the face is left as it is."""
+    return abs(wrapped_deg(tilt_deg)) < LEVEL_DEG
+
+
+def wrapped_deg(angle_deg: Degrees) -> Degrees:
+    """Returns an angle, or each of several, as -180 to 180 degrees."""
+    wrapped: Degrees = (angle_deg + 180) % 360 - 180
+    return wrapped

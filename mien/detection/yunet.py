@@ -52,8 +52,8 @@ CERTAIN_SCORE = 0.9
 32 have it, and of the same portraits turned by a quarter, a half and three quarters, none."""
 
 TURNED_SIDE, MAX_TURNED_SIDE = 192, 640
-"""The longer side of the turned copies, in pixels, and that of a thorough search. Faces narrower than a twentieth of
-the longer side are missed in the smaller ones."""
+"""The longer side of the turned copies, in pixels, and that of a thorough search. At 160 pixels, two or three more of
+44 portraits are missed (results/LOG.md)."""
 
 MIN_TURNED_CANDIDATE_SCORE = 0.6
 """YuNet's lowest score of a candidate in a turned copy."""
@@ -159,10 +159,9 @@ class YuNet:
 
     def check(self, image_rgb: NDArray[np.uint8], candidates: Candidates) -> Candidates:
         """Looks at candidates a second time: replaces their scores, and turns those that are tilted."""
-        squares, scores, angles_deg = candidates.values[:, :4], candidates.scores.copy(), candidates.angles_deg.copy()
-        scores[:], tilts_deg = self._check(image_rgb, squares, angles_deg)
-        tilted = [not is_level(tilt - angle) for tilt, angle in zip(tilts_deg, angles_deg, strict=True)]
-        rows = np.flatnonzero(np.array(tilted, np.bool_) & (scores >= MIN_TILTED_SCORE))
+        squares, angles_deg = candidates.values[:, :4], candidates.angles_deg.copy()
+        scores, tilts_deg = self._check(image_rgb, squares, angles_deg)
+        rows = np.flatnonzero(~is_level(tilts_deg - angles_deg) & (scores >= MIN_TILTED_SCORE))
         upright = self._check(image_rgb, squares[rows], tilts_deg[rows])
         as_good = upright.probabilities >= MIN_TURN_RATIO * scores[rows]
         scores[rows[as_good]] = upright.probabilities[as_good]
@@ -183,21 +182,18 @@ class YuNet:
         """
         if is_level(angle_deg):
             return face
-        x, y, half = (
-            (face.box.x0 + face.box.x1) / 2,
-            (face.box.y0 + face.box.y1) / 2,
-            face.box.width * REFINED_WIDTH / 2,
-        )
+        box, half = face.box, face.box.width * REFINED_WIDTH / 2
+        x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
         view_rgb = crop_turned(image_rgb, Box(x - half, y - half, x + half, y + half), angle_deg, MAX_REFINED_SIDE)
         found = self.candidates(view_rgb).values
         scale = 2 * half / len(view_rgb)
         # Relative to the middle of the view, in pixels of the image.
         squares, points = (found[:, :4] - len(view_rgb) / 2) * scale, (found[:, 4:] - len(view_rgb) / 2) * scale
-        overlaps = iou(squares, np.array([-1, -1, 1, 1]) * face.box.width / 2)
+        square = np.array([-1, -1, 1, 1]) * box.width / 2
+        overlaps = iou(squares, square)
         if overlaps.max(initial=0) >= NMS_IOU:
             square, landmarks = squares[overlaps.argmax()], points[overlaps.argmax()].reshape(-1, 2)
         else:
-            square = np.array([-1, -1, 1, 1]) * face.box.width / 2
             landmarks = np.array(list(face.landmarks.values())) - (x, y)
         angle = math.radians(angle_deg)
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])  # y points down

@@ -14,14 +14,14 @@
  * @param {ArrayLike<number>} a Starts with x0, y0, x1, y1.
  * @param {ArrayLike<number>} b Likewise.
  */
-export function intersection(a, b) {
+function intersection(a, b) {
   const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
   const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
   return Math.max(width, 0) * Math.max(height, 0);
 }
 
 /** @param {ArrayLike<number>} box Starts with x0, y0, x1, y1. */
-export function area(box) {
+function area(box) {
   return (box[2] - box[0]) * (box[3] - box[1]);
 }
 

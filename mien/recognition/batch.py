@@ -61,7 +61,7 @@ class FaceRecognizer:
         """The recogniser of this process.
 
         Raises:
-            WeightsError: The model or the detector is missing, damaged, or cannot be downloaded.
+            WeightsError: The model or the detector is missing or damaged.
             ConfigError: There is no detector of that name.
         """
         return Recognizer(self.model, self.detector, self.threads, self.min_score, self.thorough)

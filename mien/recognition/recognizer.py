@@ -36,7 +36,7 @@ class Recognizer:
         thorough: Whether a detector given by name searches longer, for faces that are small or turned.
 
     Raises:
-        WeightsError: The model or the detector is missing, damaged, or cannot be downloaded.
+        WeightsError: The model or the detector is missing or damaged.
         ConfigError: There is no detector of that name, or `min_score` is outside [0, 1].
     """
 

@@ -132,7 +132,7 @@ class VideoRecognizer:
         min_score: See `Recognizer`.
 
     Raises:
-        WeightsError: The model or the detector is missing, damaged, or cannot be downloaded.
+        WeightsError: The model or the detector is missing or damaged.
         ConfigError: `detect_every` is below 1, or there is no detector of that name.
     """
 
