@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +20,9 @@ MODEL = Path(__file__).parents[1] / "models" / "zoo" / "centerface.onnx"
 SIZE = 96
 """Height and width of a view, in pixels."""
 
-WIDTHS = (1.6, 2.0, 2.5)
-"""Sides of the views of a candidate, in sides of its square. The first and the last view are mirrored. A view is no
-larger than the longer side of the image, unless the candidate is."""
+DOUBTFUL = (0.02, 0.97)
+"""A candidate whose probability in the first view is between these is looked at in the others, too. With all views of
+all candidates, no more people are told from animals and objects (results/LOG.md)."""
 
 LANDMARKS = ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left")
 """The landmarks in the network's order."""
@@ -34,6 +35,22 @@ SLOPE, SIZE_SLOPE, INTERCEPT = 2.572, -2.801, 10.437
 """The logistic regression on `features` (tools/fit_face_check.py)."""
 
 _BATCH = 32
+
+
+class View(NamedTuple):
+    """A square view of a candidate.
+
+    Attributes:
+        width: The side in sides of the candidate's square. It is no larger than the longer side of the image, unless
+            the candidate is.
+        is_mirrored: Whether left and right are exchanged.
+    """
+
+    width: float
+    is_mirrored: bool
+
+
+VIEWS = (View(2.0, False), View(1.6, True), View(2.5, True))
 
 
 class Checked(NamedTuple):
@@ -77,70 +94,87 @@ class FaceCheck:
         """
         if not len(squares):
             return Checked(np.zeros(0), np.zeros(0))
-        scores, points = self.look(image_rgb, squares, angles_deg)
-        tilts = [
-            angle + _mean_tilt_deg(view_points, view_scores)
-            for angle, view_points, view_scores in zip(angles_deg, points, scores, strict=True)
-        ]
-        probabilities = face_probability(scores.mean(axis=1), squares[:, 2] - squares[:, 0])
-        return Checked(probabilities, wrapped_deg(np.array(tilts)))
+        sides_px = squares[:, 2] - squares[:, 0]
+        scores, points = self.look(image_rgb, squares, angles_deg, VIEWS[:1])
+        probabilities = face_probability(scores[:, 0], sides_px)
+        tilts_deg = angles_deg + _mean_tilts_deg(points, scores)
+        rows = np.flatnonzero((probabilities > DOUBTFUL[0]) & (probabilities < DOUBTFUL[1]))
+        if len(rows):
+            more_scores, more_points = self.look(image_rgb, squares[rows], angles_deg[rows], VIEWS[1:])
+            scores = np.concatenate([scores[rows], more_scores], axis=1)
+            points = np.concatenate([points[rows], more_points], axis=1)
+            probabilities[rows] = face_probability(scores.mean(axis=1), sides_px[rows])
+            tilts_deg[rows] = angles_deg[rows] + _mean_tilts_deg(points, scores)
+        return Checked(probabilities, wrapped_deg(tilts_deg))
 
     def look(
-        self, image_rgb: NDArray[np.uint8], squares: NDArray[np.float64], angles_deg: NDArray[np.float64]
+        self,
+        image_rgb: NDArray[np.uint8],
+        squares: NDArray[np.float64],
+        angles_deg: NDArray[np.float64],
+        kinds: Sequence[View] = VIEWS,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Runs the network on the views of candidates; see `__call__`.
+        """Runs the network on views of candidates; see `__call__` and `views`.
 
         Returns:
             (N, V) scores in [0, 1] and (N, V, 5, 2) landmarks x, y of the views, in pixels from an
             unknown point.
         """
-        inputs = views(image_rgb, squares, angles_deg)
+        inputs = views(image_rgb, squares, angles_deg, kinds)
         starts = range(0, len(inputs), _BATCH)
         outputs = [self._session.run(["scores", "landmarks"], {"views": inputs[i : i + _BATCH]}) for i in starts]
         scores, points = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
-        return scores.reshape(-1, len(WIDTHS)), points.reshape(-1, len(WIDTHS), len(LANDMARKS), 2)
+        points = points.reshape(-1, len(kinds), len(LANDMARKS), 2)
+        return scores.reshape(-1, len(kinds)), points
 
 
-def _mean_tilt_deg(points: NDArray[np.float32], scores: NDArray[np.float32]) -> float:
-    """Returns the mean tilt of the views of one candidate, weighted by their scores.
+def _mean_tilts_deg(points: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Returns the mean tilts of candidates in the first of `VIEWS`, weighted by the scores of the views.
 
     Args:
-        points: (V, 5, 2) landmarks of each view, in pixels.
-        scores: (V,) in [0, 1].
+        points: (N, V, 5, 2) landmarks of each view, in pixels.
+        scores: (N, V) in [0, 1].
     """
-    total = 0j
-    for i, (view_points, score) in enumerate(zip(points.tolist(), scores.tolist(), strict=True)):
-        angle = math.radians(tilt_deg(dict(zip(LANDMARKS, view_points, strict=True))))
-        total += score * cmath.exp(-1j * angle if _is_mirrored(i) else 1j * angle)
-    return math.degrees(cmath.phase(total))
+    tilts = [
+        sum(
+            score * cmath.exp((-1j if view.is_mirrored else 1j) * math.radians(_tilt_deg(landmarks)))
+            for view, landmarks, score in zip(VIEWS, view_points, view_scores, strict=False)
+        )
+        for view_points, view_scores in zip(points.tolist(), scores.tolist(), strict=True)
+    ]
+    return np.asarray(np.degrees(np.angle(np.array(tilts, np.complex128))))
 
 
-def _is_mirrored(view: int) -> bool:
-    return view % 2 == 0
+def _tilt_deg(landmarks: Sequence[Sequence[float]]) -> float:
+    return tilt_deg(dict(zip(LANDMARKS, landmarks, strict=True)))
 
 
 def views(
-    image_rgb: NDArray[np.uint8], squares: NDArray[np.float64], angles_deg: NDArray[np.float64]
+    image_rgb: NDArray[np.uint8],
+    squares: NDArray[np.float64],
+    angles_deg: NDArray[np.float64],
+    kinds: Sequence[View] = VIEWS,
 ) -> NDArray[np.float32]:
-    """Crops the views of each candidate from an image; what lies outside the image is black.
+    """Crops views of each candidate from an image; what lies outside the image is black.
 
     Args:
         image_rgb: (H, W, 3), values 0..255.
         squares: (N, 4) x0, y0, x1, y1 in pixels.
         angles_deg: (N,) degrees counterclockwise by which the views of each candidate are turned.
+        kinds: The views.
 
     Returns:
-        (N * len(WIDTHS), 3, SIZE, SIZE) the views of the first candidate, then those of the next, values 0..255.
+        (N * len(kinds), 3, SIZE, SIZE) the views of the first candidate, then those of the next, values 0..255.
     """
     image = Image.fromarray(image_rgb)
-    result = np.empty((len(squares) * len(WIDTHS), 3, SIZE, SIZE), np.float32)
+    result = np.empty((len(squares) * len(kinds), 3, SIZE, SIZE), np.float32)
     rows = iter(result)
     for (x0, y0, x1, y1), angle_deg in zip(squares.tolist(), angles_deg.tolist(), strict=True):
-        for i, width in enumerate(WIDTHS):
+        for kind in kinds:
             # Where a face fills its picture, a wider view would show little but black.
-            side = min((x1 - x0) * width, max(x1 - x0, *image.size))
+            side = min((x1 - x0) * kind.width, max(x1 - x0, *image.size))
             view = _view(image, ((x0 + x1) / 2, (y0 + y1) / 2), side, angle_deg)
-            next(rows)[:] = (view[:, ::-1] if _is_mirrored(i) else view).transpose(2, 0, 1)
+            next(rows)[:] = (view[:, ::-1] if kind.is_mirrored else view).transpose(2, 0, 1)
     return result
 
 

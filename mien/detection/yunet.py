@@ -19,6 +19,7 @@ from mien.detection.base import Detection, check_rgb
 from mien.detection.boxes import iou, to_detections, to_fer2013_squares, weighted_nms
 from mien.detection.face_check import FaceCheck
 from mien.detection.tilt import is_level
+from mien.detection.turned_copies import QUARTER_TURNS, TurnedCopies
 from mien.errors import WeightsError
 from mien.models.session import open_session
 from mien.preprocess import crop_turned
@@ -41,6 +42,10 @@ MARGIN, LIFT = -0.03, 0.0
 MIN_CANDIDATE_SCORE = 0.5
 """YuNet's lowest score of a candidate, in [0, 1]."""
 
+MIN_TILTED_CANDIDATE_SCORE, MAX_TILTED_CANDIDATES = 0.3, 1
+"""YuNet's lowest score of a candidate that the second look finds to be tilted, since the score falls with the tilt, and
+how many of those below `MIN_CANDIDATE_SCORE` are looked at, best first."""
+
 MIN_SCORE = 0.5
 """The lowest probability of a face, in [0, 1], as `mien.detection.face_check` gives it."""
 
@@ -54,6 +59,11 @@ CERTAIN_SCORE = 0.9
 TURNED_SIDE, MAX_TURNED_SIDE = 192, 640
 """The longer side of the turned copies, in pixels, and that of a thorough search. At 160 pixels, two or three more of
 44 portraits are missed (results/LOG.md)."""
+
+GLANCE_SIDE, MIN_GLANCE_SCORE = 112, 0.15
+"""The longer side of the copies at which the search glances first, in pixels, and YuNet's lowest score of a candidate
+there. A third of photographs of animals and objects have one, and of 126 turned portraits whose face is found at
+192 pixels, all (results/LOG.md)."""
 
 MIN_TURNED_CANDIDATE_SCORE = 0.6
 """YuNet's lowest score of a candidate in a turned copy."""
@@ -147,10 +157,13 @@ class YuNet:
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """See `mien.detection.base.Detector`."""
         check_rgb(image_rgb)
-        candidates = self._upright_candidates(image_rgb)
+        cells = self._cells(image_rgb, MAX_INPUT_SIDE, MIN_TILTED_CANDIDATE_SCORE)
+        is_strong = cells.scores >= MIN_CANDIDATE_SCORE
+        candidates = self._with_small_faces(image_rgb, merged(cells.take(is_strong)))
         faces = self.check(image_rgb, candidates)
-        certain = np.minimum(candidates.scores, faces.scores) >= CERTAIN_SCORE
-        found = [faces] if certain.any() else [faces, self._turned_faces(image_rgb)]
+        found = [faces]
+        if not (np.minimum(candidates.scores, faces.scores) >= CERTAIN_SCORE).any():
+            found += [self._tilted_faces(image_rgb, merged(cells.take(~is_strong))), self._turned_faces(image_rgb)]
         return self.detections(image_rgb, best_of(found))
 
     def for_video(self) -> YuNetVideo:
@@ -203,8 +216,20 @@ class YuNet:
         turned = (landmarks @ turn.T + (x, y)).tolist()
         return Detection(box, {name: (px, py) for name, (px, py) in zip(LANDMARKS, turned, strict=True)}, face.score)
 
-    def candidates(self, image_rgb: NDArray[np.uint8], max_side: int = MAX_INPUT_SIDE) -> Candidates:
-        """Runs the network on an image whose longer side is downscaled to `max_side` pixels if it is larger."""
+    def candidates(
+        self, image_rgb: NDArray[np.uint8], max_side: int = MAX_INPUT_SIDE, min_score: float = MIN_CANDIDATE_SCORE
+    ) -> Candidates:
+        """Runs the network on an image.
+
+        Args:
+            image_rgb: (H, W, 3), values 0..255; downscaled if its longer side is above `max_side` pixels.
+            max_side: See there.
+            min_score: The network's lowest score of a candidate, in [0, 1].
+        """
+        return merged(self._cells(image_rgb, max_side, min_score))
+
+    def _cells(self, image_rgb: NDArray[np.uint8], max_side: int, min_score: float) -> Candidates:
+        """Runs the network; see `candidates`. Returns the candidate of each cell, of which several show one face."""
         height, width, _ = image_rgb.shape
         scale = min(1.0, max_side / max(height, width))
         rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
@@ -218,16 +243,14 @@ class YuNet:
         decoded = []
         for i, stride in enumerate(STRIDES):
             classes, objects, boxes, points = (output[0] for output in outputs[4 * i : 4 * i + 4])
-            decoded.append(_decode(classes, objects, boxes, points, stride, images.shape[3] // stride))
+            decoded.append(_decode(classes, objects, boxes, points, stride, images.shape[3] // stride, min_score))
         all_values, all_scores = zip(*decoded, strict=True)
-        values, scores = weighted_nms(np.concatenate(all_values), np.concatenate(all_scores), NMS_IOU)
+        values, scores = np.concatenate(all_values), np.concatenate(all_scores)
         values *= np.tile([width / columns, height / rows], values.shape[1] // 2)
-        values[:, :4] = to_fer2013_squares(values[:, :4], MARGIN, LIFT)
         return Candidates(values, scores, np.zeros(len(scores)))
 
-    def _upright_candidates(self, image_rgb: NDArray[np.uint8]) -> Candidates:
-        """Searches the whole image, and the parts of a large image at twice the scale where they may hold more."""
-        whole = self.candidates(image_rgb)
+    def _with_small_faces(self, image_rgb: NDArray[np.uint8], whole: Candidates) -> Candidates:
+        """Searches the parts of a large image at twice the scale where the candidates in the whole promise more."""
         longer = max(image_rgb.shape[:2])
         if longer <= MAX_INPUT_SIDE:
             return whole
@@ -241,27 +264,27 @@ class YuNet:
             found.append(part)
         return best_of(found)
 
+    def _tilted_faces(self, image_rgb: NDArray[np.uint8], weak: Candidates) -> Candidates:
+        """Checks candidates that are too weak for upright faces, and keeps those that are tilted."""
+        faces = self.check(image_rgb, weak.take(np.arange(min(MAX_TILTED_CANDIDATES, len(weak.scores)))))
+        return faces.take(~is_level(faces.angles_deg) & (faces.scores >= max(MIN_TURNED_SCORE, self.min_score)))
+
     def _turned_faces(self, image_rgb: NDArray[np.uint8]) -> Candidates:
-        """Searches copies of the image turned by one, two and three quarters, and checks what is found."""
-        height, width, _ = image_rgb.shape
-        scale = min(1.0, (MAX_TURNED_SIDE if self.thorough else TURNED_SIDE) / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = Image.fromarray(image_rgb).resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
-        copies = [np.rot90(np.asarray(small), quarter_turns) for quarter_turns in (1, 2, 3)]
-        # Side by side, the copies take the network one run.
-        starts = np.cumsum([0] + [copy.shape[1] for copy in copies])
-        canvas = np.zeros((max(size), starts[-1], 3), np.uint8)
-        for copy, start in zip(copies, starts, strict=False):
-            canvas[: copy.shape[0], start : start + copy.shape[1]] = copy
-        found = self.candidates(canvas, max(canvas.shape))
-        found = found.take(found.scores >= MIN_TURNED_CANDIDATE_SCORE)
-        copy_of = np.searchsorted(starts, (found.values[:, 0] + found.values[:, 2]) / 2, side="right") - 1
-        values = found.values.copy()
-        for i, start in enumerate(starts[:-1]):
-            values[copy_of == i, 0::2] -= start
-            values[copy_of == i] = turn_back(values[copy_of == i], i + 1, size)
-        values *= np.tile([width / size[0], height / size[1]], values.shape[1] // 2)
-        faces = self.check(image_rgb, Candidates(values, found.scores, (90 * (copy_of + 1)).astype(np.float64)))
+        """Searches copies of the image turned by one, two and three quarters, and checks what is found.
+
+        A glance at smaller copies chooses those that are searched, unless the search is thorough.
+        """
+        quarter_turns: Sequence[int] = QUARTER_TURNS
+        if not self.thorough:
+            glance = TurnedCopies(image_rgb, GLANCE_SIDE)
+            seen = self._cells(glance.canvas_rgb, MAX_INPUT_SIDE, MIN_GLANCE_SCORE)
+            quarter_turns = np.unique(glance.turns_of(seen.values)).tolist()
+        if not quarter_turns:
+            return NO_CANDIDATES
+        copies = TurnedCopies(image_rgb, MAX_TURNED_SIDE if self.thorough else TURNED_SIDE, quarter_turns)
+        found = self.candidates(copies.canvas_rgb, max(copies.canvas_rgb.shape), MIN_TURNED_CANDIDATE_SCORE)
+        angles_deg = copies.turns_of(found.values).astype(np.float64) * 90
+        faces = self.check(image_rgb, Candidates(copies.in_image(found.values), found.scores, angles_deg))
         return faces.take(faces.scores >= max(MIN_TURNED_SCORE, self.min_score))
 
 
@@ -310,26 +333,11 @@ def tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:
     return [(x0, y0, min(width, x0 + side), min(height, y0 + side)) for y0 in rows for x0 in columns]
 
 
-def turn_back(values: NDArray[np.float64], quarter_turns: int, size: tuple[int, int]) -> NDArray[np.float64]:
-    """Maps candidates in a copy of an image turned by `np.rot90` to the image itself.
-
-    Args:
-        values: (N, 14) the square x0, y0, x1, y1 and landmarks x, y, in pixels of the copy.
-        quarter_turns: 1, 2 or 3 quarter turns counterclockwise.
-        size: Width and height of the image, in pixels.
-    """
-    points = values.reshape(len(values), values.shape[1] // 2, 2)
-    x, y = points[..., 0], points[..., 1]
-    width, height = size
-    if quarter_turns == 1:
-        x, y = width - y, x
-    elif quarter_turns == 2:
-        x, y = width - x, height - y
-    else:
-        x, y = y, height - x
-    turned = np.stack([x, y], axis=-1)
-    turned[:, :2] = np.stack([turned[:, :2].min(axis=1), turned[:, :2].max(axis=1)], axis=1)
-    return turned.reshape(values.shape)
+def merged(cells: Candidates) -> Candidates:
+    """Merges the candidates of neighbouring cells, and makes their boxes squares as `Detection` describes them."""
+    values, scores = weighted_nms(cells.values, cells.scores, NMS_IOU)
+    values[:, :4] = to_fer2013_squares(values[:, :4], MARGIN, LIFT)
+    return Candidates(values, scores, np.zeros(len(scores)))
 
 
 def best_of(found: Sequence[Candidates]) -> Candidates:
@@ -354,6 +362,7 @@ def _decode(
     points: NDArray[np.float32],
     stride: int,
     columns: int,
+    min_score: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Decodes the cells of one output, row by row, into candidates in pixels of the input.
 
@@ -365,11 +374,12 @@ def _decode(
         points: (N, 10) offsets of the landmarks from the cell's corner, in cells.
         stride: Pixels per cell.
         columns: Cells per row.
+        min_score: The lowest score of a candidate, in [0, 1].
 
     Returns:
         (M, 14) x0, y0, x1, y1 and five landmarks x, y, and (M,) scores.
     """
-    kept = np.flatnonzero(classes * objects >= MIN_CANDIDATE_SCORE**2)
+    kept = np.flatnonzero(classes * objects >= min_score**2)
     scores = np.sqrt(np.clip(classes[kept, 0], 0, 1) * np.clip(objects[kept, 0], 0, 1)).astype(np.float64)
     corner = np.stack([kept % columns, kept // columns], axis=1).astype(np.float64)
     centre = corner + boxes[kept, :2]

@@ -5,8 +5,9 @@
 
 import { iou, toFer2013Square, weightedNms } from "./boxes.js";
 import { check } from "./face_check.js";
-import { crop, cropTurned, quarterTurn, resize, round } from "./pixels.js";
+import { crop, cropTurned, resize, round } from "./pixels.js";
 import { isLevel } from "./tilt.js";
+import { TurnedCopies } from "./turned_copies.js";
 
 /** @typedef {import("./types.js").Pixels} Pixels */
 /** @typedef {import("./types.js").Box} Box */
@@ -21,10 +22,14 @@ const MAX_INPUT_SIDE = 1280;
 const MARGIN = -0.03;
 const LIFT = 0;
 const MIN_CANDIDATE_SCORE = 0.5;
+const MIN_TILTED_CANDIDATE_SCORE = 0.3;
+const MAX_TILTED_CANDIDATES = 1;
 const MIN_SCORE = 0.5;
 const NMS_IOU = 0.3;
 const CERTAIN_SCORE = 0.9;
 const TURNED_SIDE = 192;
+const GLANCE_SIDE = 112;
+const MIN_GLANCE_SCORE = 0.15;
 const MIN_TURNED_CANDIDATE_SCORE = 0.6;
 const MIN_TILTED_SCORE = 0.05;
 const MIN_TURN_RATIO = 0.9;
@@ -45,10 +50,16 @@ const FRAMES_PER_CHECK = 10;
  * @returns {Promise<Detection[]>}
  */
 export async function detect(networks, image) {
-  const candidates = await uprightCandidates(networks, image);
-  const faces = await checkAll(networks, image, candidates);
-  const isCertain = faces.some((face, i) => Math.min(face.score, candidates[i].score) >= CERTAIN_SCORE);
-  return detections(networks, image, bestOf(isCertain ? faces : [...faces, ...(await turnedFaces(networks, image))]));
+  const cells = await findCells(networks, image, MAX_INPUT_SIDE, MIN_TILTED_CANDIDATE_SCORE);
+  const strong = merged(cells.filter(({ score }) => score >= MIN_CANDIDATE_SCORE));
+  const candidates = await withSmallFaces(networks, image, strong);
+  const found = await checkAll(networks, image, candidates);
+  const isCertain = found.some((face, i) => Math.min(face.score, candidates[i].score) >= CERTAIN_SCORE);
+  if (!isCertain) {
+    const weak = merged(cells.filter(({ score }) => score < MIN_CANDIDATE_SCORE));
+    found.push(...(await tiltedFaces(networks, image, weak)), ...(await turnedFaces(networks, image)));
+  }
+  return detections(networks, image, bestOf(found));
 }
 
 /** YuNet for the frames of one video, in order. */
@@ -174,13 +185,13 @@ function toDetection(values, score) {
 }
 
 /**
- * Searches the whole image, and the parts of a large image at twice the scale where they may hold more.
+ * Searches the parts of a large image at twice the scale where the candidates in the whole promise more.
  *
  * @param {Networks} networks
  * @param {Pixels} image
+ * @param {Candidate[]} whole
  */
-async function uprightCandidates(networks, image) {
-  const whole = await findCandidates(networks, image);
+async function withSmallFaces(networks, image, whole) {
   const longer = Math.max(image.width, image.height);
   const small = whole.filter(({ values }) => ((values[2] - values[0]) * MAX_INPUT_SIDE) / longer < CROWD_SIDE);
   if (longer <= MAX_INPUT_SIDE || small.length < CROWD_FACES) return whole;
@@ -194,56 +205,36 @@ async function uprightCandidates(networks, image) {
 }
 
 /**
+ * Checks candidates that are too weak for upright faces, and keeps those that are tilted.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} image
+ * @param {Candidate[]} weak Best first.
+ */
+async function tiltedFaces(networks, image, weak) {
+  const faces = await checkAll(networks, image, weak.slice(0, MAX_TILTED_CANDIDATES));
+  return faces.filter(({ angleDeg, score }) => !isLevel(angleDeg) && score >= MIN_TURNED_SCORE);
+}
+
+/**
  * Searches copies of the image turned by one, two and three quarters, and checks what is found.
  *
  * @param {Networks} networks
  * @param {Pixels} image
  */
 async function turnedFaces(networks, image) {
-  const scale = Math.min(1, TURNED_SIDE / Math.max(image.width, image.height));
-  const size = [Math.max(1, round(image.width * scale)), Math.max(1, round(image.height * scale))];
-  const copies = [];
-  for (let i = 0, copy = resize(image, size[0], size[1]); i < 3; i++) copies.push((copy = quarterTurn(copy)));
-  // Side by side, the copies take the network one run.
-  const starts = copies.reduce((all, copy) => [...all, all[all.length - 1] + copy.width], [0]);
-  const canvas = { width: starts[3], height: Math.max(...size), channels: /** @type {3} */ (3), data: new Uint8Array() };
-  canvas.data = new Uint8Array(canvas.width * canvas.height * 3);
-  copies.forEach((copy, i) => {
-    for (let row = 0; row < copy.height; row++) {
-      const from = copy.data.subarray(row * copy.width * 3, (row + 1) * copy.width * 3);
-      canvas.data.set(from, (row * canvas.width + starts[i]) * 3);
-    }
-  });
+  const glance = new TurnedCopies(image, GLANCE_SIDE, [1, 2, 3]);
+  const seen = await findCells(networks, glance.canvas, MAX_INPUT_SIDE, MIN_GLANCE_SCORE);
+  const turns = [...new Set(seen.map(({ values }) => glance.turnsOf(values)))].sort();
+  if (!turns.length) return [];
+  const copies = new TurnedCopies(image, TURNED_SIDE, turns);
   const faces = [];
-  for (const { values, score } of await findCandidates(networks, canvas, Math.max(canvas.width, canvas.height))) {
-    if (score < MIN_TURNED_CANDIDATE_SCORE) continue;
-    const centre = (values[0] + values[2]) / 2;
-    const turns = centre >= starts[2] ? 3 : centre >= starts[1] ? 2 : 1;
-    const shifted = values.map((value, i) => (i % 2 ? value : value - starts[turns - 1]));
-    const back = turnBackQuarters(shifted, turns, size[0], size[1]);
-    const inImage = back.map((value, i) => value * (i % 2 ? image.height / size[1] : image.width / size[0]));
-    const face = await checkOne(networks, image, { values: inImage, score, angleDeg: 90 * turns });
+  for (const { values, score } of await findCandidates(networks, copies.canvas, MIN_TURNED_CANDIDATE_SCORE)) {
+    const turned = { values: copies.inImage(values), score, angleDeg: 90 * copies.turnsOf(values) };
+    const face = await checkOne(networks, image, turned);
     if (face.score >= MIN_TURNED_SCORE) faces.push(face);
   }
   return faces;
-}
-
-/**
- * Maps a candidate in a copy that was turned counterclockwise to the image itself.
- *
- * @param {number[]} values
- * @param {number} turns 1, 2 or 3 quarters.
- * @param {number} width Of the image, in pixels.
- * @param {number} height Likewise.
- */
-function turnBackQuarters(values, turns, width, height) {
-  const points = [];
-  for (let i = 0; i < values.length; i += 2) {
-    const [x, y] = [values[i], values[i + 1]];
-    points.push(...(turns === 1 ? [width - y, x] : turns === 2 ? [width - x, height - y] : [y, height - x]));
-  }
-  const [ax, ay, bx, by] = points;
-  return [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by), ...points.slice(4)];
 }
 
 /**
@@ -277,26 +268,51 @@ function bestOf(found) {
 }
 
 /**
- * Runs the network on an image, which is downscaled to `maxSide` pixels if it is larger.
+ * Runs the network on an image.
  *
  * @param {Networks} networks
  * @param {Pixels} image
- * @param {number} [maxSide]
+ * @param {number} [minScore]
  * @returns {Promise<Candidate[]>}
  */
-async function findCandidates({ yunet }, image, maxSide = MAX_INPUT_SIDE) {
+async function findCandidates(networks, image, minScore = MIN_CANDIDATE_SCORE) {
+  return merged(await findCells(networks, image, MAX_INPUT_SIDE, minScore));
+}
+
+/**
+ * Runs the network on an image, which is downscaled to `maxSide` pixels if it is larger. Returns the candidate of each
+ * cell, of which several show one face.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} image
+ * @param {number} maxSide
+ * @param {number} minScore
+ */
+async function findCells({ yunet }, image, maxSide, minScore) {
   const scale = Math.min(1, maxSide / Math.max(image.width, image.height));
   const [columns, rows] = [Math.max(1, round(image.width * scale)), Math.max(1, round(image.height * scale))];
   const scaled = scale < 1 ? resize(image, columns, rows) : image;
   const last = STRIDES[STRIDES.length - 1];
   const [width, height] = [Math.ceil(columns / last) * last, Math.ceil(rows / last) * last];
   const outputs = await yunet(toInput(scaled, width, height), [1, 3, height, width]);
-  const candidates = STRIDES.flatMap((stride) => decode(outputs, stride, width / stride));
-  return weightedNms(candidates, NMS_IOU).map(({ values, score }) => {
-    const inImage = values.map((value, i) => value * (i % 2 ? image.height / rows : image.width / columns));
-    const [x0, y0, x1, y1, ...points] = inImage;
-    return { values: [...toFer2013Square([x0, y0, x1, y1], MARGIN, LIFT), ...points], score, angleDeg: 0 };
-  });
+  return STRIDES.flatMap((stride) => decode(outputs, stride, width / stride, minScore)).map(({ values, score }) => ({
+    values: values.map((value, i) => value * (i % 2 ? image.height / rows : image.width / columns)),
+    score,
+  }));
+}
+
+/**
+ * Merges the candidates of neighbouring cells, and makes their boxes squares.
+ *
+ * @param {import("./boxes.js").Candidate[]} cells
+ * @returns {Candidate[]}
+ */
+function merged(cells) {
+  return weightedNms(cells, NMS_IOU).map(({ values: [x0, y0, x1, y1, ...points], score }) => ({
+    values: [...toFer2013Square([x0, y0, x1, y1], MARGIN, LIFT), ...points],
+    score,
+    angleDeg: 0,
+  }));
 }
 
 /**
@@ -324,12 +340,13 @@ function toInput(image, width, height) {
  * @param {Record<string, {data: Float32Array}>} outputs
  * @param {number} stride
  * @param {number} columns Cells per row.
+ * @param {number} minScore
  */
-function decode(outputs, stride, columns) {
+function decode(outputs, stride, columns, minScore) {
   const [classes, objects, boxes, points] = ["cls", "obj", "bbox", "kps"].map((kind) => outputs[`${kind}_${stride}`].data);
   const candidates = [];
   for (let i = 0; i < classes.length; i++) {
-    if (classes[i] * objects[i] < MIN_CANDIDATE_SCORE ** 2) continue;
+    if (classes[i] * objects[i] < minScore ** 2) continue;
     const score = Math.sqrt(Math.min(classes[i], 1) * Math.min(objects[i], 1));
     const corner = [i % columns, Math.floor(i / columns)];
     const [x, y] = [corner[0] + boxes[4 * i], corner[1] + boxes[4 * i + 1]];

@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 
-from mien.detection.face_check import SIZE, WIDTHS, FaceCheck, face_probability, views
+from mien.detection.face_check import SIZE, VIEWS, FaceCheck, face_probability, views
 
 ASTRONAUT_SQUARE = np.array([[172.0, 70.0, 278.0, 176.0]])
 UPRIGHT = np.zeros(1)
@@ -51,9 +51,26 @@ def test_tilt_of_turned_image_is_that_of_the_upright_view(
 def test_views_show_each_width_and_black_outside(astronaut: NDArray[np.uint8]) -> None:
     squares = np.array([[-50.0, -50.0, 50.0, 50.0]])
     result = views(astronaut, squares, UPRIGHT)
-    assert result.shape == (len(WIDTHS), 3, SIZE, SIZE)
+    assert result.shape == (len(VIEWS), 3, SIZE, SIZE)
     assert (result[:, :, : SIZE // 2 - 1] == 0).all()
     assert (result[:, :, SIZE // 2 + 1 :].max(axis=(1, 2, 3)) > 100).all()
+
+
+def test_only_a_doubtful_candidate_takes_more_than_one_view(
+    check: FaceCheck, astronaut: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers: list[int] = []
+    look = check.look
+    monkeypatch.setattr(check, "look", lambda *args: numbers.append(len(args[1]) * len(args[3])) or look(*args))
+    squares = np.concatenate([ASTRONAUT_SQUARE, [[20, 20, 90, 90]]])
+    quick = check(astronaut, squares, np.zeros(2))
+    assert numbers == [2]
+    monkeypatch.setattr("mien.detection.face_check.DOUBTFUL", (0.0, 0.9999))
+    numbers.clear()
+    thorough = check(astronaut, squares, np.zeros(2))
+    assert numbers[1:] == [2 * (len(VIEWS) - 1)]
+    assert thorough.probabilities == pytest.approx(quick.probabilities, abs=0.05)
+    assert thorough.tilts_deg[0] == pytest.approx(quick.tilts_deg[0], abs=8)
 
 
 def test_no_candidates_give_no_result(check: FaceCheck, astronaut: NDArray[np.uint8]) -> None:

@@ -12,7 +12,7 @@ from mien.detection.blazeface import BlazeFace
 from mien.detection.boxes import iou
 from mien.detection.face_check import Checked
 from mien.detection.tilt import tilt_deg
-from mien.detection.yunet import FRAMES_PER_CHECK, LANDMARKS, YuNet, tiles, turn_back
+from mien.detection.yunet import FRAMES_PER_CHECK, LANDMARKS, NO_CANDIDATES, YuNet, tiles
 from mien.recognition.crops import crop_face
 from mien.recognition.photo import to_gray
 from tests.detection.images import assert_astronaut, collage, resized, small_face
@@ -120,15 +120,32 @@ def test_thorough_search_finds_one_small_face_in_a_large_picture(astronaut: NDAr
     assert abs(face.box.x0 + face.box.width / 2 - 3125) < 15
 
 
-@pytest.mark.parametrize("quarter_turns", [1, 2, 3])
-def test_turn_back_inverts_rot90(quarter_turns: int) -> None:
-    image = np.zeros((40, 60), np.uint8)
-    image[10:14, 20:26] = 1
-    turned = np.rot90(image, quarter_turns)
-    rows, columns = np.nonzero(turned)
-    square = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-    values = np.array([[*square, *square[:2] * 5]], np.float64)
-    assert turn_back(values, quarter_turns, (60, 40))[0, :4].tolist() == [20, 10, 26, 14]
+def test_weak_candidate_is_a_face_only_if_it_is_tilted(
+    astronaut: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yunet = YuNet(threads=1)
+    monkeypatch.setattr("mien.detection.yunet.MIN_CANDIDATE_SCORE", 0.99)  # every candidate is weak
+    monkeypatch.setattr(yunet, "_turned_faces", lambda image_rgb: NO_CANDIDATES)
+    assert yunet(astronaut) == ()
+    (face,) = yunet(np.asarray(Image.fromarray(astronaut).rotate(40, expand=True)))
+    assert tilt_deg(face.landmarks) == pytest.approx(-40, abs=14)
+
+
+def test_turned_copies_are_searched_only_if_a_glance_shows_something(
+    astronaut: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yunet = YuNet(threads=1)
+    widths: list[int] = []
+    run = yunet._session.run
+    monkeypatch.setattr(
+        yunet._session, "run", lambda names, inputs: widths.append(inputs["input"].shape[3]) or run(names, inputs)
+    )
+    assert yunet(np.zeros((512, 512, 3), np.uint8)) == ()
+    assert widths == [512, 352]  # the picture, and three copies of 112 pixels
+    widths.clear()
+    (_,) = yunet(np.ascontiguousarray(astronaut[::-1, ::-1]))
+    assert widths[:2] == [512, 352]
+    assert widths[2] in (192, 384, 576)  # one to three copies of 192 pixels
 
 
 class CountingCheck:
