@@ -97,7 +97,7 @@ class Face:
     Attributes:
         box: Its place in the image, after EXIF rotation.
         landmarks: Name -> (x, y) in pixels; empty if the detector returns no landmarks.
-        score: The detector's confidence, in [0, 1].
+        score: How probable the detector thinks that this is a face, in [0, 1]; below 0.5, the expression is uncertain.
         expression: The expression that the face shows.
     """
 

@@ -53,8 +53,8 @@ def _blazeface(options: DetectorOptions) -> BlazeFace:
 DETECTORS: Mapping[str, DetectorFactory] = {
     "yunet": _yunet,
     "blazeface": _blazeface,
-    "auto": lambda options: WholeImageIfNoFace(_yunet(options)),
-    "none": lambda options: WholeImage(),
+    "auto": lambda options: WholeImageIfNoFace(_yunet(options), WholeImage(options.threads)),
+    "none": lambda options: WholeImage(options.threads),
 }
 """The factory of each detector. `auto` is YuNet, and takes a small square image without a detected face as one cropped
 face; `none` takes each image as one cropped face."""

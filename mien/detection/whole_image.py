@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detection.base import Detection, Detector, check_rgb, detector_for_video
+from mien.detection.face_check import FaceCheck
 from mien.types import Box
 
 MAX_CROP_SIDE_PX = 256
@@ -22,12 +23,20 @@ def may_be_crop(width: int, height: int) -> bool:
 
 
 class WholeImage:
-    """Returns one face that covers the whole image."""
+    """Returns one face that covers the whole image.
+
+    Args:
+        threads: CPU threads; None lets ONNX Runtime use every core.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._check = FaceCheck(threads)
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """See `mien.detection.base.Detector`. The score is 1 and there are no landmarks."""
+        """See `mien.detection.base.Detector`. There are no landmarks, and the score may be anything in [0, 1]."""
         check_rgb(image_rgb)
-        return (_whole(image_rgb, 1.0),)
+        height, width, _ = image_rgb.shape
+        return (Detection(Box(0, 0, width, height), {}, self._check.crop_probability(image_rgb)),)
 
 
 class WholeImageIfNoFace:
@@ -35,22 +44,19 @@ class WholeImageIfNoFace:
 
     Args:
         detector: The other detector.
+        whole_image: What takes the whole of an image.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, whole_image: WholeImage) -> None:
         self._detector = detector
+        self._whole_image = whole_image
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """See `mien.detection.base.Detector`. The whole image has the score 0 and no landmarks."""
+        """See `mien.detection.base.Detector`. The whole image has no landmarks."""
         faces = self._detector(image_rgb)
         height, width, _ = image_rgb.shape
-        return (_whole(image_rgb, 0.0),) if not faces and may_be_crop(width, height) else faces
+        return self._whole_image(image_rgb) if not faces and may_be_crop(width, height) else faces
 
     def for_video(self) -> Detector:
         """Returns the other detector's version for a video, whose frames are never one cropped face."""
         return detector_for_video(self._detector)
-
-
-def _whole(image_rgb: NDArray[np.uint8], score: float) -> Detection:
-    height, width, _ = image_rgb.shape
-    return Detection(Box(0, 0, width, height), {}, score)

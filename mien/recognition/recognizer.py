@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from mien.models.zoo import DEFAULT_MODEL
 from mien.recognition import photo
 from mien.recognition.crops import crop_faces
 from mien.types import Expression, Face
+
+MIN_CERTAIN_SCORE = 0.5
+"""Below this score of the detector, it is more probable that there is no face: the expression is uncertain."""
 
 
 class Recognizer:
@@ -83,10 +87,7 @@ class Recognizer:
             detections.append(sorted(self.detector(image_rgb), key=lambda detection: detection.box.x0))
             crops += crop_faces(image_rgb, detections[-1])
         expressions = iter(self.classify_crops(crops))
-        return [
-            tuple(Face(each.box, each.landmarks, each.score, next(expressions)) for each in of_picture)
-            for of_picture in detections
-        ]
+        return [tuple(_face(each, next(expressions)) for each in of_picture) for of_picture in detections]
 
     def classify_crops(self, crops: Sequence[NDArray[np.uint8]]) -> list[Expression]:
         """Classifies cropped faces in one batch.
@@ -117,3 +118,8 @@ class Recognizer:
         """Deprecated: use `model`."""
         warn_deprecated("Recognizer.classifier", "Recognizer.model")
         return self.model
+
+
+def _face(detection: Detection, expression: Expression) -> Face:
+    is_uncertain = expression.uncertain or detection.score < MIN_CERTAIN_SCORE
+    return Face(detection.box, detection.landmarks, detection.score, replace(expression, uncertain=is_uncertain))

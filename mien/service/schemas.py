@@ -20,7 +20,9 @@ class Face(_Schema):
     """One face; lengths are in pixels of the upright picture."""
 
     box: tuple[float, float, float, float] = Field(description="x0, y0, x1, y1; may reach beyond the picture's edge")
-    score: float = Field(ge=0, le=1, description="the detector's confidence")
+    score: float = Field(
+        ge=0, le=1, description="how probable it is that this is a face; below 0.5, the expression is uncertain"
+    )
     expression: str = Field(description="the most probable class")
     confidence: float = Field(ge=0, le=1, description="the probability of that class")
     uncertain: bool = Field(description="whether the confidence is too low to rely on")

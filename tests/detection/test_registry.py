@@ -40,10 +40,14 @@ def test_create_detector_of_missing_or_other_onnx_file_fails(tmp_path: Path) -> 
         create_detector(str(MODEL))
 
 
-def test_whole_image_is_one_face() -> None:
-    (face,) = WholeImage()(np.zeros((48, 40, 3), np.uint8))
-    assert face.box.xyxy == (0, 0, 40, 48)
-    assert (face.score, dict(face.landmarks)) == (1.0, {})
+def test_whole_image_is_one_face_whose_score_says_whether_it_shows_one(astronaut: NDArray[np.uint8]) -> None:
+    whole_image = WholeImage(threads=1)
+    (black,) = whole_image(np.zeros((48, 40, 3), np.uint8))
+    assert black.box.xyxy == (0, 0, 40, 48)
+    assert dict(black.landmarks) == {}
+    (face,) = whole_image(np.ascontiguousarray(astronaut[70:176, 172:278]))
+    (flag,) = whole_image(np.ascontiguousarray(astronaut[20:90, 20:90]))
+    assert max(black.score, flag.score) < 0.5 < 0.9 < face.score
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,8 @@ def test_old_names_in_base_warn(name: str) -> None:
 @pytest.mark.parametrize(("side", "taken"), [(48, True), (200, True), (400, False)])
 def test_auto_takes_a_small_square_image_without_a_face_as_one_face(side: int, taken: bool) -> None:
     faces = create_detector("auto", DetectorOptions(threads=1))(np.full((side, side, 3), 90, np.uint8))
-    assert [(face.box.xyxy, face.score) for face in faces] == [((0, 0, side, side), 0.0)] * taken
+    assert [face.box.xyxy for face in faces] == [(0, 0, side, side)] * taken
+    assert all(face.score < 0.5 for face in faces)
 
 
 def test_auto_prefers_detected_faces_and_leaves_narrow_images(astronaut: NDArray[np.uint8]) -> None:

@@ -152,7 +152,16 @@ def test_detector_gets_the_same_rgb_image_from_every_form_of_a_picture(
 def test_detector_none_takes_the_whole_picture_as_the_face(value: int, name: str, by_brightness: Path) -> None:
     (face,) = Recognizer(by_brightness, "none", threads=1)(np.full((40, 30), value, np.uint8))
     assert face.expression.name == name
-    assert (face.box, dict(face.landmarks), face.score) == (Box(0, 0, 30, 40), {}, 1.0)
+    assert (face.box, dict(face.landmarks)) == (Box(0, 0, 30, 40), {})
+
+
+def test_cropped_picture_that_shows_no_face_is_uncertain(by_brightness: Path) -> None:
+    recognizer = Recognizer(by_brightness, "none", threads=1)
+    (face,) = recognizer(np.ascontiguousarray(skimage.data.astronaut()[70:176, 172:278]))
+    (cup,) = recognizer(np.ascontiguousarray(skimage.data.coffee()[100:300, 200:400]))
+    assert (face.score > 0.9, cup.score < 0.1) == (True, True)
+    assert cup.expression.uncertain
+    assert face.expression.uncertain == recognizer.classify_crops([np.zeros((48, 48), np.uint8)])[0].uncertain
 
 
 def test_threads_apply_to_the_model_and_the_detector(by_brightness: Path) -> None:
