@@ -21,6 +21,10 @@ _NOT_PLAIN_JSON = re.compile(f"[{_CONTROLS_RANGE}\\ud800-\\udfff]")
 _OTHER_SURROGATES = re.compile("[\\ud800-\\udc7f\\udd00-\\udfff]")
 """Surrogates that do not stand for a byte of a file name."""
 _TEMPORARY_PREFIX = ".mien-"
+MARK = "written by mien, which recognises facial expressions"
+"""The text by which mien recognises its own files, in the metadata of pictures, videos, reports and Parquet files."""
+_SEARCHED_BYTES = 2**16
+"""The beginning and the end of a file in which the mark is searched."""
 
 
 def expand_user(path: str | Path) -> Path:
@@ -60,6 +64,26 @@ def replaced(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_replaceable(path: Path, beginnings: tuple[str, ...] = ()) -> bool:
+    """Returns whether an output may be written without loss: nothing is there, or an empty file, or one of mien's own.
+
+    A link is never mien's own: what it points to would be replaced.
+
+    Args:
+        path: Where the output will be.
+        beginnings: With what a file of this kind begins if it has no place for MARK, such as the header of a table.
+    """
+    if path.is_symlink():
+        return False
+    if not path.is_file():
+        return not path.exists()
+    with path.open("rb") as file:
+        content = file.read(_SEARCHED_BYTES)
+        file.seek(-min(_SEARCHED_BYTES, path.stat().st_size), os.SEEK_END)
+        ours = MARK.encode() in content or MARK.encode() in file.read()
+    return not content or ours or content.startswith(tuple(each.encode() for each in beginnings))
 
 
 def is_special(path: str | Path) -> bool:

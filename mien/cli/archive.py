@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from mien.recognition.parts import Counts
 
 
-def recognize_to_file(output: Path, names: Iterable[str], faces: FaceRecognizer, workers: int | None) -> int:
+def recognize_to_file(
+    output: Path, names: Iterable[str], faces: FaceRecognizer, workers: int | None, overwrite: bool
+) -> int:
     """Recognises pictures into one Parquet file, and prints a summary.
 
     Returns:
@@ -34,7 +36,7 @@ def recognize_to_file(output: Path, names: Iterable[str], faces: FaceRecognizer,
     pictures = PictureList(find(names), batch.PICTURES_PER_PART)
     advice = f"run the same command again to resume from {batch.parts_folder(output)}"
     with _resumable(advice), _progress_bar(pictures.count) as on_progress:
-        total = batch.recognize_to_file(pictures, output, faces, workers or usable_cores(), on_progress)
+        total = batch.recognize_to_file(pictures, output, faces, workers or usable_cores(), on_progress, overwrite)
     return _summarize(output, total)
 
 

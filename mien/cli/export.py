@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.options import DataSettings, Numbering, Split, data_settings, model_name
+from mien.cli.options import DataSettings, Numbering, Overwrite, Split, data_settings, model_name
 
 
 def export(
@@ -127,9 +127,10 @@ def page(
             "the first. All shipped models by default.",
         ),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the page that recognises expressions in the browser as a folder for any web host."""
     from mien.export import page as page_folder
 
-    size = page_folder.write(output, page_folder.find_models(models or []))
+    size = page_folder.write(output, page_folder.find_models(models or []), overwrite)
     typer.echo(f"written: {output}, {size / 1e6:.1f} MB; open it with: python -m http.server --directory {output}")

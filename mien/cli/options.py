@@ -31,6 +31,7 @@ MinScore = Annotated[
     ),
 ]
 Thorough = Annotated[bool, typer.Option("--thorough", help="Search longer for small and turned faces.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that mien has not written.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file, such as configs/small-labels.toml.")]
 
 Overrides = Annotated[

@@ -11,6 +11,7 @@ from mien.cli.options import (
     DetectorName,
     MinScore,
     Model,
+    Overwrite,
     Thorough,
     Threads,
     console,
@@ -47,6 +48,7 @@ def recognize(
             "--on, or if it is a URL, a folder of Parquet files.",
         ),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per face, instead of a table.")] = False,
     model: Model = "small",
@@ -88,13 +90,13 @@ def recognize(
         end(archive.recognize_to_folder(output, photos, faces, archive.Workers(on, workers, part, gpus)))
         return
     names = _picture_names(photos) if not (output and output.lower().endswith(".parquet")) else photos
-    target = Output.from_name(output, names) if output else None
+    target = Output.from_name(output, names, overwrite) if output else None
     if target and target.kind in ("table", "parquet") and (as_json or as_csv):
         raise ConfigError(f"all results are written to {target.path}: leave out --json and --csv")
     if target and target.kind == "parquet":
         if STANDARD_INPUT in names:
             raise ConfigError("a Parquet file takes no standard input: give files, or use .csv, .json or .jsonl")
-        unreadable = archive.recognize_to_file(target.path, names, faces, workers or threads)
+        unreadable = archive.recognize_to_file(target.path, names, faces, workers or threads, overwrite)
     else:
         recognizer = Recognizer(model, detector, threads, min_score, thorough)
         unreadable = _recognize(names, target, as_json, as_csv, recognizer)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import DetectorName, MinScore, Model, console, echo
+from mien.cli.options import DetectorName, MinScore, Model, Overwrite, console, echo
 from mien.detection import DEFAULT_DETECTOR
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def video(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="HTML report of all faces, and its timeline as PNG beside it.")
     ] = None,
+    overwrite: Overwrite = False,
     model: Model = "small",
     detector: DetectorName = DEFAULT_DETECTOR,
     min_score: MinScore = None,
@@ -77,6 +78,9 @@ def video(
 
     others = VideoOutputs(None, csv, jsonl, parquet, report)
     jobs = list(_jobs(_video_names(sources), output, others))
+    if not overwrite:
+        for name, outputs in jobs:
+            outputs.check_replaceable(name)
     smoothing = Smoothing(smooth)
     workers = min(workers or (1 if threads else usable_cores()), len(jobs))
     if workers > 1 and all(Path(name).is_file() for name, _ in jobs):  # cameras and standard input stay here

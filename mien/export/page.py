@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mien.detection import face_check, yunet
-from mien.errors import ConfigError, shortened
+from mien.errors import ConfigError, shortened, shortened_path
 from mien.files import replaced, write_text
 from mien.labels import class_colours
 from mien.models.onnx_model import OnnxModel
@@ -79,20 +79,27 @@ def find_models(models: Sequence[str]) -> dict[str, Path]:
     return paths
 
 
-def write(folder: Path, models: Mapping[str, Path]) -> int:
+def write(folder: Path, models: Mapping[str, Path], overwrite: bool = False) -> int:
     """Writes the page, the models and the detector. The page works in any folder of any host, offline once loaded.
 
     Args:
-        folder: The folder to write; created if it does not exist. Files with the same names are replaced.
+        folder: The folder to write; created if it does not exist. Files of an earlier page are replaced.
         models: Name -> .onnx file; the page starts with the first.
+        overwrite: Whether files of the same names may be replaced in a folder with another page.
 
     Returns:
         The number of bytes written.
 
     Raises:
         WeightsError: One of the models is missing or is not a model; nothing is written then.
+        ConfigError: The folder holds a page that `write` has not written.
         OSError: The folder cannot be written.
     """
+    if not overwrite and (folder / "index.html").exists() and not _is_page(folder):
+        raise ConfigError(
+            f"the folder {shortened_path(folder)} holds the page of another program: choose another folder, or add "
+            "--overwrite to replace files of the same names"
+        )
     model_list = describe_models(models)
     files = {path.relative_to(PAGE): path for path in PAGE.rglob("*") if path.is_file()}
     for path in (yunet.MODEL, face_check.MODEL):
@@ -107,3 +114,11 @@ def write(folder: Path, models: Mapping[str, Path]) -> int:
     index = (PAGE / "index.html").read_text(encoding="utf-8")
     write_text(folder / "index.html", index.replace(_SERVICE_LIST, _FOLDER_LIST))
     return sum((folder / name).stat().st_size for name in (*files, Path("models.json")))
+
+
+def _is_page(folder: Path) -> bool:
+    """Returns whether `write` has written a folder."""
+    try:
+        return _FOLDER_LIST in (folder / "index.html").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False

@@ -187,6 +187,7 @@ def recognize_to_file(
     faces: FaceRecognizer,
     workers: int,
     on_progress: Callable[[Counts], object],
+    overwrite: bool = False,
 ) -> Counts:
     """Recognises pictures into one Parquet file, in several processes.
 
@@ -199,6 +200,7 @@ def recognize_to_file(
         faces: With one thread, because the workers share the pictures.
         workers: Processes.
         on_progress: Called with the counts of all parts that are finished.
+        overwrite: Whether the file may replace one that mien has not written.
 
     Raises:
         ConfigError: The file or the folder of parts belongs to someone else, the folder belongs to another job, or
@@ -207,7 +209,8 @@ def recognize_to_file(
         OSError: The disk is full or the folder is not writable; finished parts are kept.
         MissingExtraError: pyarrow or filelock is not installed.
     """
-    _check_output(output)
+    if not overwrite:
+        _check_output(output)
     about = manifest(pictures, faces)
     folder = PartsFolder(LocalFolder(parts_folder(output)), about)
     with _sole_process(folder, output):
@@ -334,7 +337,8 @@ def _check_output(output: Path) -> None:
         metadata = {}
     if parts.METADATA_KEY.encode() not in metadata:
         raise ConfigError(
-            f"{shortened_path(output)} exists and mien did not write it: move it away, or choose another output"
+            f"{shortened_path(output)} exists and mien has not written it: choose another name, or add "
+            "--overwrite to replace it"
         )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from mien.files import replaced
+from mien.files import MARK, is_replaceable, replaced
 from mien.labels import class_colours
 from mien.types import Face
 
@@ -44,6 +44,8 @@ def annotate(
 def save(image: Image.Image, folder: Path, stem: str, reserved: Set[Path]) -> Path:
     """Writes an annotated picture as `STEM-faces.jpg`, either completely or not at all.
 
+    A file of that name that mien has not written stays, and the picture gets a name with a number.
+
     Args:
         image: RGB.
         folder: An existing folder.
@@ -58,7 +60,7 @@ def save(image: Image.Image, folder: Path, stem: str, reserved: Set[Path]) -> Pa
     """
     names = itertools.chain([f"{stem}-faces.jpg"], (f"{stem}-faces-{number}.jpg" for number in itertools.count(2)))
     resolved = folder.resolve()
-    path = folder / next(name for name in names if resolved / name not in reserved)
+    path = folder / next(name for name in names if resolved / name not in reserved and is_replaceable(resolved / name))
     save_as(image, path)
     return path
 
@@ -74,7 +76,12 @@ def save_as(image: Image.Image, path: Path) -> None:
         OSError: The folder is not writable, or a side of the image is longer than JPEG's limit of 65,500 pixels.
     """
     with replaced(path) as part:
-        image.save(part, "PNG" if path.suffix.lower() == ".png" else "JPEG", quality=92)
+        if path.suffix.lower() == ".png":
+            text = PngImagePlugin.PngInfo()
+            text.add_text("Software", MARK)
+            image.save(part, "PNG", pnginfo=text)
+        else:
+            image.save(part, "JPEG", quality=92, comment=MARK)
 
 
 def _colour(face: Face) -> str:

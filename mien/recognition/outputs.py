@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mien.errors import ConfigError, shortened_path
-from mien.files import json_text, write_text
+from mien.files import is_replaceable, json_text, write_text
 from mien.recognition import records
 
 Kind = Literal["folder", "picture", "table", "parquet"]
@@ -21,6 +21,12 @@ TABLE_FORMATS: dict[str, Callable[[Sequence[dict[str, Any]], Sequence[str]], str
     ".jsonl": lambda pictures, classes: "".join(json_text(picture) + "\n" for picture in pictures),
 }
 """Suffix of a text file of all faces -> its text, from the records of the pictures and the classes of the model."""
+_BEGINNINGS = {
+    ".csv": ("path,face,x0,y0,x1,y1,score,expression,confidence,uncertain,",),
+    ".json": ('[\n  {\n    "path": ', "[]"),
+    ".jsonl": ('{"path": ',),
+}
+"""Suffix of a text file of all faces -> how mien's own begin."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +43,17 @@ class Output:
     kind: Kind
 
     @classmethod
-    def from_name(cls, name: str, pictures: Sequence[str]) -> Output:
+    def from_name(cls, name: str, pictures: Sequence[str], overwrite: bool = False) -> Output:
         """Returns what to write, by the ending of a name.
 
         Args:
             name: The name as the user gave it. One that is a folder, or ends in a slash, means a folder.
             pictures: The names of the pictures, none of which the output may replace.
+            overwrite: Whether it may replace a file that mien has not written.
 
         Raises:
-            ConfigError: The ending is unknown, the folder of the file is missing or read-only, or one picture cannot
-                hold annotated copies of several.
+            ConfigError: The ending is unknown, there is a file that mien has not written, the folder of the file is
+                missing or read-only, or one picture cannot hold annotated copies of several.
         """
         path, suffix = Path(name), Path(name).suffix.lower()
         if path.is_dir() or name.endswith(("/", os.sep)) or not suffix:
@@ -66,7 +73,12 @@ class Output:
                 f"{shortened_path(name)} is one of the pictures and would be replaced: choose another name"
             )
         if suffix == ".parquet":
-            return cls(path, "parquet")
+            return cls(path, "parquet")  # `mien.recognition.batch` checks whether it is mien's own
+        if not overwrite and not is_replaceable(path, _BEGINNINGS.get(suffix, ())):
+            raise ConfigError(
+                f"{shortened_path(name)} exists and mien has not written it: choose another name, or add --overwrite "
+                "to replace it"
+            )
         if suffix in TABLE_FORMATS:
             return cls(path, "table")
         if len(pictures) != 1:

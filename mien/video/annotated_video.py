@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import require
-from mien.files import replaced
+from mien.files import MARK, replaced
 from mien.recognition import draw
 from mien.video.recognizer import VideoFrame
 from mien.video.source import BT709, FALLBACK_FPS, VideoSource
@@ -51,6 +51,7 @@ class AnnotatedVideoWriter:
         part = self._replacement.enter_context(replaced(path))
         options = {} if path.suffix.lower() == ".mkv" else {"movflags": "hybrid_fragmented+delay_moov"}
         self._container = self._av.open(str(part), "w", options=options)
+        self._container.metadata["comment"] = MARK
         frame_rate = Fraction(source.frames_per_s or FALLBACK_FPS).limit_denominator(1001)
         self._video = self._container.add_stream("libx264", rate=frame_rate, options=ENCODER_OPTIONS)
         self._video.pix_fmt = "yuv420p"

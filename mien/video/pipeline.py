@@ -8,14 +8,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.errors import ConfigError, MienError, VideoError, require
+from mien.errors import ConfigError, MienError, VideoError, require, shortened_path
+from mien.files import is_replaceable
 from mien.interrupt import interruptible
 from mien.video import report as video_report
 from mien.video.annotated_video import CONTAINERS, AnnotatedVideoWriter
 from mien.video.recognizer import VideoFrame, VideoRecognizer
 from mien.video.source import VideoSource
 from mien.video.timeline import Timeline
-from mien.video.writers import STANDARD_OUTPUT, ParquetWriter, VideoWriter, csv_writer, json_lines_writer
+from mien.video.writers import (
+    CSV_BEGINNING,
+    JSON_LINES_BEGINNING,
+    STANDARD_OUTPUT,
+    ParquetWriter,
+    VideoWriter,
+    csv_writer,
+    json_lines_writer,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,28 @@ class VideoOutputs:
         if len(set(resolved)) < len(resolved):
             raise ConfigError(f"each output needs its own file, got {', '.join(map(str, self._paths))}")
 
+    def check_replaceable(self, video: str) -> None:
+        """Checks that no file would be replaced that mien has not written.
+
+        Args:
+            video: The name of the video, which no output may replace.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        self._check_video(video)
+        beginnings = {self.csv: (CSV_BEGINNING,), self.jsonl: (JSON_LINES_BEGINNING,)}
+        paths = [path for path in self._paths if path != STANDARD_OUTPUT]
+        foreign = [path for path in paths if not is_replaceable(path, beginnings.get(path, ()))]
+        if self.report and self.report.exists() and self.report not in foreign:
+            timeline = video_report.timeline_path(self.report)  # has no mark, but belongs to the report
+            foreign = [path for path in foreign if path != timeline or path.is_symlink()]
+        if foreign:
+            raise ConfigError(
+                f"{shortened_path(foreign[0])} exists and mien has not written it: choose another name, or add "
+                "--overwrite to replace it"
+            )
+
     @property
     def uses_standard_output(self) -> bool:
         """Whether an output is printed."""
@@ -76,9 +107,12 @@ class VideoOutputs:
         Raises:
             ConfigError: One of the files is the video.
         """
-        video = Path(source.name)
+        self._check_video(source.name)
+
+    def _check_video(self, name: str) -> None:
+        video = Path(name)
         if not video.exists():
-            video = Path(source.name.removeprefix("file:"))  # FFmpeg accepts file: and file://
+            video = Path(name.removeprefix("file:"))  # FFmpeg accepts file: and file://
         for path in self._paths:
             if path.exists() and video.exists() and path.samefile(video):
                 raise ConfigError(f"{path} is the video itself and would be overwritten: choose another file")

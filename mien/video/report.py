@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mien import plotting
 from mien.errors import ConfigError
-from mien.files import printable, write_text
+from mien.files import MARK, printable, write_text
 from mien.labels import class_colours
 from mien.video.timeline import Timeline, Track, format_time, no_tracks_message, whole_percentages
 
@@ -167,6 +167,7 @@ def _page(timeline: Timeline, tracks: Sequence[Track], title: str) -> str:
         sections += f"<p class=quiet>{_count(len(others), 'more face')}, in sight for a shorter time: {numbers}.</p>"
     return _PAGE.substitute(
         title=html.escape(title),
+        generator=MARK,
         facts=f"{format_time(timeline.duration_s)} · {timeline.frames:,} frames · "
         + _count(len(timeline.tracks), "face"),
         faces=sections or f"<p>{no_tracks_message(timeline).capitalize()}.</p>",
@@ -232,6 +233,7 @@ def _count(n: int, noun: str) -> str:
 
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="generator" content="$generator">
 <title>$title: expressions</title>
 <style>
 :root { color-scheme: light dark; --ink: light-dark(#222, #e8e8e8); --quiet: light-dark(#666, #a0a0a0);

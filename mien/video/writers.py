@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mien.errors import require
-from mien.files import escape_controls, json_text, replaced
+from mien.files import MARK, escape_controls, json_text, replaced
 from mien.recognition import records
 from mien.video.recognizer import VideoFrame
 from mien.video.records import frame_columns, frame_record, frame_rows
@@ -18,6 +18,8 @@ ROWS_PER_GROUP = 20_000
 """Rows of a Parquet file that are collected before they are written."""
 RESERVED_BYTES = 4 << 20
 """Disk space that a Parquet file reserves ahead: more than `ROWS_PER_GROUP` rows and the file's footer need."""
+CSV_BEGINNING, JSON_LINES_BEGINNING = "time_s,frame,track,x0,y0,x1,y1,score,", '{"frame": '
+"""How mien's own text files of a video begin."""
 STANDARD_OUTPUT = Path("-")
 """The path that means standard output."""
 
@@ -127,7 +129,7 @@ class ParquetWriter:
     def __init__(self, path: Path, classes: Sequence[str]) -> None:
         self.path = path
         self._pyarrow = require("pyarrow", "batch")
-        self._schema = records.parquet_schema(frame_columns(classes))
+        self._schema = records.parquet_schema(frame_columns(classes)).with_metadata({"written_by": MARK})
         parquet = require("pyarrow.parquet", "batch")
         self._rows: list[dict[str, Any]] = []
         with ExitStack() as replacement:  # deletes the file if reserving space fails

@@ -191,7 +191,7 @@ def test_output_that_mien_did_not_write_is_refused_and_kept(folder, parquet_file
     else:
         output.write_text("years of work")
     before = output.read_bytes()
-    with pytest.raises(ConfigError, match=r"faces\.parquet exists and mien did not write it"):
+    with pytest.raises(ConfigError, match=r"faces\.parquet exists and mien has not written it"):
         recognize(folder)
     assert output.read_bytes() == before
     assert not batch.parts_folder(output).exists()

@@ -347,7 +347,7 @@ def test_video_without_a_readable_frame_keeps_earlier_outputs(mien: Mien, tmp_pa
     for name, text in before.items():
         (tmp_path / name).write_text(text)
     arguments = [part for option, name in options.items() for part in (option, tmp_path / name)]
-    code, _, err = mien("video", video, *arguments)
+    code, _, err = mien("video", video, *arguments, "--overwrite")
     assert code == 2
     assert "has no frame that can be decoded" in err
     video.unlink()
