@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mien.errors import ConfigError, shortened_path
+
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Errors of a full or failing disk, which the system reports without a file name."""
 _CONTROLS_RANGE = "\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069"
@@ -47,7 +49,7 @@ def replaced(path: Path) -> Iterator[Path]:
         raise IsADirectoryError(errno.EISDIR, "it is a folder; a file is expected", str(path))
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is a pipe or a device; a file is expected", str(path))
-    temporary = path.with_name(f"{_TEMPORARY_PREFIX}{uuid.uuid4().hex}{path.suffix}")
+    temporary = path.with_name(_temporary_name() + path.suffix)
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less the umask
         mode = stat.S_IMODE(temporary.stat().st_mode)
@@ -66,14 +68,65 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def is_replaceable(path: Path, beginnings: tuple[str, ...] = ()) -> bool:
+def check_output(path: Path, overwrite: bool, beginning: str = "", mark: str = MARK) -> None:
+    """Checks, before the work begins, that a file can be written and replaces nothing that mien has not written.
+
+    Args:
+        path: Where the output will be; its folder must exist.
+        overwrite: Whether any file may be replaced.
+        beginning: See `is_replaceable`.
+        mark: See `is_replaceable`.
+
+    Raises:
+        ConfigError: The path is a folder, the folder of the file is missing or cannot be written, or the file exists
+            and mien has not written it.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{shortened_path(path)} is a folder: give the path of a file")
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"the folder {shortened_path(path.parent)} of {shortened_path(path.name)} does not exist: create it or "
+            "choose another folder"
+        )
+    check_folder(path.parent)
+    if not overwrite and not is_replaceable(path, beginning, mark):
+        raise ConfigError(
+            f"{shortened_path(path)} exists and mien has not written it: choose another name, or add --overwrite to "
+            "replace it"
+        )
+
+
+def check_folder(folder: Path) -> None:
+    """Checks that files can be written to a folder, or to the nearest existing one above it, by writing one.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ConfigError(f"{shortened_path(folder)} is not a folder: choose another folder")
+    trial = folder / _temporary_name()
+    try:
+        os.close(os.open(trial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        if error.errno in _DISK_ERRORS:  # the writer of the file finds out whether its space suffices
+            return
+        raise ConfigError(
+            f"the folder {shortened_path(folder)} cannot be written ({error.strerror}): choose another folder"
+        ) from None
+    trial.unlink()
+
+
+def is_replaceable(path: Path, beginning: str = "", mark: str = MARK) -> bool:
     """Returns whether an output may be written without loss: nothing is there, or an empty file, or one of mien's own.
 
     A link is never mien's own: what it points to would be replaced.
 
     Args:
         path: Where the output will be.
-        beginnings: With what a file of this kind begins if it has no place for MARK, such as the header of a table.
+        beginning: A regular expression for the beginning of mien's own files of this kind, if they have no mark.
+        mark: Text near the beginning or the end of mien's own files.
     """
     if path.is_symlink():
         return False
@@ -82,8 +135,8 @@ def is_replaceable(path: Path, beginnings: tuple[str, ...] = ()) -> bool:
     with path.open("rb") as file:
         content = file.read(_SEARCHED_BYTES)
         file.seek(-min(_SEARCHED_BYTES, path.stat().st_size), os.SEEK_END)
-        ours = MARK.encode() in content or MARK.encode() in file.read()
-    return not content or ours or content.startswith(tuple(each.encode() for each in beginnings))
+        ours = mark.encode() in content or mark.encode() in file.read()
+    return not content or ours or bool(beginning and re.match(beginning.encode(), content))
 
 
 def is_special(path: str | Path) -> bool:
@@ -131,6 +184,10 @@ def json_text(value: object, indent: int | None = None) -> str:
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     return _NOT_PLAIN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _temporary_name() -> str:
+    return f"{_TEMPORARY_PREFIX}{uuid.uuid4().hex}"
 
 
 def _escape(character: str) -> str:

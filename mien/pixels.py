@@ -1,4 +1,4 @@
-"""Reads any picture as upright 8-bit pixels, for training and recognition alike."""
+"""Reads any picture as upright 8-bit pixels, for training and recognition alike; and writes PNG files with mien's mark."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from mien import heif
 from mien.errors import ImageError, error_text, shortened
+from mien.files import MARK, replaced
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA")
 """Pillow's names of the formats that are opened; HEIF needs a plugin. Pillow knows 30 more. They are not photographs,
@@ -118,6 +119,18 @@ def to_array(image: Image.Image, mode: str) -> NDArray[np.uint8]:
     for top, bottom in _bands(image):
         array[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)).convert(mode))
     return array
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Writes an image as a PNG file with mien's mark, either completely or not at all.
+
+    Raises:
+        OSError: The folder is not writable.
+    """
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Software", MARK)
+    with replaced(path) as part:
+        image.save(part, "PNG", pnginfo=text)
 
 
 def _pixel_limit(max_pixels: int | None) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mien.errors import ConfigError, require
-from mien.files import printable, replaced
+from mien.files import MARK, printable, replaced
 from mien.labels import USAGES
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _SPLIT_NAMES = {split: usage for usage, split in USAGES.items()}
 
 
 def save(figure: Figure, path: Path, metadata: Mapping[str, str] | None = None) -> Path:
-    """Writes a figure as a PNG file, atomically.
+    """Writes a figure as a PNG file with mien's mark, atomically.
 
     Args:
         figure: The figure.
@@ -40,7 +40,7 @@ def save(figure: Figure, path: Path, metadata: Mapping[str, str] | None = None) 
     if path.suffix.lower() != ".png":
         raise ConfigError(f"the name of a figure's file must end in .png, got {path.name[-80:]}")
     with replaced(path) as part:
-        figure.savefig(part, format="png", dpi=_DPI, facecolor="white", metadata=metadata)
+        figure.savefig(part, format="png", dpi=_DPI, facecolor="white", metadata={"Software": MARK, **(metadata or {})})
     return path
 
 

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "installation": set(),
     "heif": {"errors"},
     "labels": set(),
-    "files": set(),
+    "files": {"errors"},
     "interrupt": set(),
     "storage": {"errors", "files"},
     "parsing": set(),

@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, DataSettings, Numbering, Split, console, data_settings, print_json
+from mien.cli.options import (
+    AsJson,
+    DataSettings,
+    Numbering,
+    Overwrite,
+    Split,
+    console,
+    data_settings,
+    echo,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from mien.data import FaceDataset
@@ -24,26 +34,28 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for a contact sheet of the faces.")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     numbering: Numbering = None,
     set_: DataSettings = None,
 ) -> None:
     """Count faces by split and class, compare the counts with FER2013's published ones, and draw a contact sheet."""
     from mien.data import inspection
-    from mien.files import replaced
+    from mien.pixels import save_png
 
+    if output:
+        _check_files(output, {"contact-sheet.png": ""}, overwrite)
     dataset = _load(path, set_, numbering=numbering, ferplus=ferplus)
     report = inspection.inspect(dataset)
     if output:
         output.mkdir(parents=True, exist_ok=True)
-        with replaced(output / "contact-sheet.png") as part:
-            inspection.contact_sheet(dataset).save(part)
+        save_png(inspection.contact_sheet(dataset), output / "contact-sheet.png")
     if as_json:
         print_json(report.to_dict())
         return
     console().print(inspection.table(report))
     if output:
-        typer.echo(f"written: {output / 'contact-sheet.png'}")
+        echo(f"written: {output / 'contact-sheet.png'}")
     else:
         typer.echo("add -o DIR to draw a contact sheet of the faces")
 
@@ -63,6 +75,7 @@ def audit(
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Folder for the list of copies and a drawing of some."),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     numbering: Numbering = None,
     set_: DataSettings = None,
@@ -71,8 +84,11 @@ def audit(
     from mien.data import audit as auditing
     from mien.data import ferplus as votes
     from mien.evaluation import unseen
-    from mien.files import replaced, write_text
+    from mien.files import write_text
+    from mien.pixels import save_png
 
+    if output:
+        _check_files(output, {"copies.csv": "row,split,label,row_of_copy,", "copies.png": ""}, overwrite)
     dataset = _load(path, set_, numbering=numbering, ferplus=ferplus)
     networks = unseen.load(predictions or [], dataset)
     not_faces = votes.not_a_face(dataset, ferplus) if ferplus else None
@@ -82,8 +98,7 @@ def audit(
     if output:
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / "copies.csv", auditing.to_csv(report))
-        with replaced(output / "copies.png") as part:
-            auditing.sheet(report).save(part, "PNG")
+        save_png(auditing.sheet(report), output / "copies.png")
     if as_json:
         print_json(report.to_dict() | {"predictions": [vars(each) for each in accuracies]})
         return
@@ -91,7 +106,7 @@ def audit(
     if accuracies:
         console().print(unseen.table(accuracies))
     for name in ("copies.csv", "copies.png") if output else ():
-        typer.echo(f"written: {output}/{name}")
+        echo(f"written: {output}/{name}")
 
 
 def votes(
@@ -99,19 +114,31 @@ def votes(
     ferplus: Annotated[Path, typer.Option(help="The FER+ file fer2013new.csv; its rows match FER2013's.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Predictions file to write.")],
     split: Annotated[Split, typer.Option(help="Split of the data.")] = "training",
+    overwrite: Overwrite = False,
     set_: DataSettings = None,
 ) -> None:
     """Write FER+'s votes as a predictions file, to train with or to compare networks with."""
     from mien import predictions as prediction_files
     from mien.evaluation import metrics as metric
     from mien.evaluation import report
+    from mien.files import check_output
     from mien.training.votes import predict_from_votes
 
+    check_output(output, overwrite, mark=prediction_files.FORMAT)
     predictions = predict_from_votes(_load(path, set_, ferplus=ferplus), ferplus, split)
     about = {"network": "FER+'s taggers", "data": str(path), "split": split, "view": "single", "weights": ""}
     prediction_files.save(predictions, output, about)
     console().print(report.table(metric.evaluate(predictions), about))
-    typer.echo(f"written: {output}")
+    echo(f"written: {output}")
+
+
+def _check_files(folder: Path, beginnings: dict[str, str], overwrite: bool) -> None:
+    """Checks that files, name -> beginning of mien's own, can be written to a folder that may have to be created."""
+    from mien.files import check_folder, check_output
+
+    check_folder(folder)
+    for name, beginning in beginnings.items() if folder.is_dir() else ():
+        check_output(folder / name, overwrite, beginning)
 
 
 def _load(path: Path, overrides: list[str] | None, **options: object) -> "FaceDataset":

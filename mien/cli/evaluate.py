@@ -9,6 +9,7 @@ from mien.cli.options import (
     AsJson,
     DataSettings,
     Numbering,
+    Overwrite,
     PredictionFiles,
     Split,
     Threads,
@@ -42,6 +43,7 @@ def evaluate(
     table: Annotated[
         Path | None, typer.Option("--results", metavar="CSV", help="A table of results that the row is added to.")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     threads: Threads = None,
     numbering: Numbering = None,
@@ -52,21 +54,28 @@ def evaluate(
     from mien.evaluation import report, results, tables
     from mien.evaluation.evaluation import Evaluation
     from mien.evaluation.faces import load_faces
+    from mien.files import check_folder
     from mien.models.onnx_model import OnnxModel
     from mien.models.open_model import open_model
 
     if table:
         require("torch", "train")
+        check_folder(table.parent)
+    if output:
+        check_folder(output)
     network, run = open_model(model, threads), Path(model)
+    is_run = run.is_dir() and not isinstance(network, OnnxModel)
+    folder = output or (run / "evaluation" / f"{split}-{view}" if is_run else None)
+    log = report.read_log(run / "log.csv") if is_run else []
+    if folder:
+        report.check_folder(folder, log, overwrite)
     faces = load_faces(network, data, data_settings(set_, numbering=numbering)).split(split)
     data = data or Path(network.config.data.path)
     if table:
         results.check_table(table, model_name(run), network.config, split, len(faces))
     evaluation = Evaluation.run(network, model, str(data), faces, split, view)
-    is_run = run.is_dir() and not isinstance(network, OnnxModel)
-    folder = output or (run / "evaluation" / f"{split}-{view}" if is_run else None)
     if folder:
-        evaluation.write(folder, report.read_log(run / "log.csv") if is_run else [])
+        evaluation.write(folder, log)
     if table:
         command = f"mien evaluate {model} --data {data.name} --split {split} --view {view}"
         tables.add(table, evaluation.row(model_name(run), command))
@@ -83,6 +92,7 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for a figure of the ROC curves.")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare networks on the same faces: accuracies, differences with intervals, and recalls by class."""
@@ -90,10 +100,15 @@ def compare(
     from mien import predictions as prediction_files
     from mien.evaluation import compare as comparison
     from mien.evaluation import figures
+    from mien.files import check_folder, check_output
 
+    figure_file = output and output / "roc-comparison.png"
+    if output and figure_file:
+        check_folder(output)
+        if output.is_dir():
+            check_output(figure_file, overwrite)
     networks, metadata = prediction_files.load_all(files)
     compared = comparison.compare(networks)
-    figure_file = output and output / "roc-comparison.png"
     if figure_file:
         figure_file.parent.mkdir(parents=True, exist_ok=True)
         plotting.save(figures.roc_comparison_figure(networks, metadata[0].get("split", "")), figure_file)
@@ -116,16 +131,19 @@ def ensemble(
         list[float] | None,
         typer.Option(help="Weight of a member; repeat once per member, in their order. Equal weights by default."),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Average the probabilities of several networks into predictions that can be compared like any network's."""
     from mien import predictions as prediction_files
     from mien.evaluation import compare as comparison
     from mien.evaluation import ensemble as ensembles
+    from mien.files import check_output
 
     if output.suffix != ".parquet":
         raise typer.BadParameter(f"the name of the predictions must end in .parquet, got {output.name[-80:]}")
     if len(files) < 2:
         raise typer.BadParameter(f"an ensemble needs two files of predictions or more, got only {files[0]}")
+    check_output(output, overwrite, mark=prediction_files.FORMAT)
     members, metadata = prediction_files.load_all(files)
     predictions = ensembles.ensemble(list(members.values()), weight or None)
     name = f"ensemble of {len(members)}"
@@ -154,6 +172,7 @@ def robustness(
             "-o", "--output", metavar="CSV", help="Table that the accuracies are added to; a figure is drawn beside it."
         ),
     ] = Path("results/robustness.csv"),
+    overwrite: Overwrite = False,
     threads: Threads = None,
     numbering: Numbering = None,
     set_: DataSettings = None,
@@ -167,6 +186,7 @@ def robustness(
 
     if file.suffix != ".csv":
         raise typer.BadParameter(f"the name of the table must end in .csv, got {file.name[-80:]}")
+    tables.check_files(file, [study.figure_file(file, split)], overwrite)
     require("matplotlib", "figures")
     require("filelock", "train")
     names = [model_name(Path(model)) for model in models]

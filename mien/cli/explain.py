@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.options import DetectorName, Threads, echo
+from mien.cli.options import DetectorName, Overwrite, Threads, echo
 from mien.detection import DEFAULT_DETECTOR
 
 
@@ -23,12 +23,14 @@ def explain(
         typer.Option(help="Default: masks if the network has them, and otherwise Grad-CAM, which needs torch."),
     ] = None,
     threads: Threads = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw where the network looked on each face: its masks, or Grad-CAM for a network without masks."""
     from mien.errors import require
-    from mien.explain.explain import explain, write
+    from mien.explain.explain import check_folder, explain, write
 
     require("matplotlib", "figures")
+    check_folder(output, picture.name, overwrite)
     explanations = explain(picture, model, detector, method, threads)
     output.mkdir(parents=True, exist_ok=True)
     for path in write(explanations, output, picture.name):

@@ -17,6 +17,7 @@ def export(
         ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The data set; the one in the run's config by default.")] = None,
+    overwrite: Overwrite = False,
     numbering: Numbering = None,
     set_: DataSettings = None,
 ) -> None:
@@ -30,9 +31,13 @@ def export(
     from mien.export import onnx as exports
     from mien.models.torch_model import TorchModel
 
-    trained = TorchModel.load(run)
     folder = run if run.is_dir() else run.parent
     path = output or folder / f"{model_name(run)}.onnx"
+    if output:
+        exports.check_output(path, overwrite)
+    trained = TorchModel.load(run)
+    if not output:  # the folder of the run is known to exist now
+        exports.check_output(path, overwrite)
     public = load_faces(trained, data, data_settings(set_, numbering=numbering)).split("public")
     data = data or Path(trained.config.data.path)
     metrics = report.read_metrics(folder / "evaluation", trained.digest, data.name)
@@ -51,6 +56,7 @@ def calibrate(
     coverage: Annotated[
         float, typer.Option(help="Fraction of the faces that should be certain, above 0, at most 1.")
     ] = 0.8,
+    overwrite: Overwrite = False,
     numbering: Numbering = None,
     set_: DataSettings = None,
 ) -> None:
@@ -63,8 +69,10 @@ def calibrate(
     from mien.evaluation.metrics import evaluate
     from mien.evaluation.predict import predict
     from mien.export.calibrate import recalibrate
+    from mien.export.onnx import check_output
     from mien.models.onnx_model import OnnxModel
 
+    check_output(output, overwrite)
     dataset = load_faces(OnnxModel(model), data, data_settings(set_, numbering=numbering))
     faces = dataset if split == "all" else dataset.split(split)
     calibration, old_predictions = recalibrate(model, output, faces, coverage)
@@ -93,6 +101,7 @@ def quantize(
     faces: Annotated[
         int, typer.Option(min=1, help="Number of training faces that determine the integers' ranges.")
     ] = 512,
+    overwrite: Overwrite = False,
     numbering: Numbering = None,
     set_: DataSettings = None,
 ) -> None:
@@ -104,8 +113,10 @@ def quantize(
     from mien.evaluation.faces import load_faces
     from mien.evaluation.predict import predict
     from mien.export import quantize as quantizing
+    from mien.export.onnx import check_output
     from mien.models.onnx_model import OnnxModel
 
+    check_output(output, overwrite)
     original = OnnxModel(model)  # opened first, since the output may replace its file
     dataset = load_faces(original, data, data_settings(set_, numbering=numbering))
     public = dataset.split("public")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, console, print_json
+from mien.cli.options import AsJson, Overwrite, console, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,6 +64,7 @@ def cost(
     results_file: Annotated[
         Path, typer.Option("--results", metavar="CSV", help="The table with the accuracies that the figures show.")
     ] = Path("results/fer2013.csv"),
+    overwrite: Overwrite = False,
     draw: Annotated[bool, typer.Option("--draw", help="Only print the table and draw its figures.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -79,6 +80,7 @@ def cost(
     specs = [registry.find(*name.split(":", 1)) for name in names] if names else list(registry.NETWORKS)
     results = tables.load(results_file, Result)
     tables.load(file, costs.Cost)  # fails now if the table is damaged, not after hours of measuring
+    tables.check_files(file, cost_figures.figure_files(file), overwrite)
     failed, written = False, []
     if not draw:
         require("onnx", "train")

@@ -80,7 +80,7 @@ def video(
     jobs = list(_jobs(_video_names(sources), output, others))
     if not overwrite:
         for name, outputs in jobs:
-            outputs.check_replaceable(name)
+            outputs.check_files(name)
     smoothing = Smoothing(smooth)
     workers = min(workers or (1 if threads else usable_cores()), len(jobs))
     if workers > 1 and all(Path(name).is_file() for name, _ in jobs):  # cameras and standard input stay here

@@ -101,7 +101,7 @@ class Evaluation:
         """
         folder.mkdir(parents=True, exist_ok=True)
         network = self.model.title
-        prediction_files.save(self.predictions, folder / "predictions.parquet", self.description)
+        prediction_files.save(self.predictions, folder / report.PREDICTIONS_FILE, self.description)
         write_text(folder / report.METRICS_FILE, json.dumps(self.to_dict(), indent=2) + "\n")
         report.write_figures(folder, self.predictions, network, self.split, self.model.calibration.uncertain_below)
         report.write_training_curves(folder, log, network)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,50 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from mien import plotting
+from mien import files, plotting
 from mien.errors import DataError
 from mien.evaluation import figures, training_curves
 from mien.evaluation.metrics import METRICS, Metrics
 from mien.explain.faces_figure import MAX_FACES
 from mien.labels import class_colours
 from mien.parsing import parse_json
+from mien.predictions import FORMAT
 from mien.types import Predictions
 
 METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.parquet"
+_FIGURES = ("roc", "confusion", "reliability", "risk-coverage", "faces", "loss")
+_METRICS_BEGINNING = r'\{\s*"model": .*\s*"network": .*\s*"data": '
 SHEET_FACES = 14
 """Faces on the sheet: two of each of FER2013's seven classes."""
+
+
+def check_folder(folder: Path, log: Sequence[dict[str, str]], overwrite: bool) -> None:
+    """Checks, before a network is evaluated, that its files can be written and replace only files of mien.
+
+    A folder that holds predictions of mien is an evaluation folder, whose other files are mien's as well.
+
+    Args:
+        folder: The folder, which may still have to be created.
+        log: Rows of the run's log.csv, as for `write_training_curves`.
+        overwrite: Whether any file may be replaced.
+
+    Raises:
+        ConfigError: It cannot, or would replace another file.
+    """
+    files.check_folder(folder)
+    if not folder.is_dir():
+        return
+    predictions = folder / PREDICTIONS_FILE
+    files.check_output(predictions, overwrite, mark=FORMAT)
+    parts: Iterable[str] = ()
+    if log:
+        from mien.training.losses import LOSS_COLUMNS  # imports torch, which everyone has who trains
+
+        parts = LOSS_COLUMNS
+    is_evaluation = predictions.exists()
+    for path in (folder / METRICS_FILE, *(folder / f"{name}.png" for name in (*_FIGURES, *parts))):
+        files.check_output(path, overwrite or (is_evaluation and not path.is_symlink()), _METRICS_BEGINNING)
 
 
 def write_figures(

@@ -9,12 +9,13 @@ import os
 import tempfile
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from mien.errors import DataError, require
-from mien.files import write_text
+from mien.errors import DataError, require, shortened
+from mien.files import check_folder, check_output, write_text
 
 
 class Row(Protocol):
@@ -59,9 +60,12 @@ def load(path: Path, kind: type[R]) -> list[R]:
     hints = typing.get_type_hints(kind)
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            lines = list(csv.DictReader(stream))
+            reader = csv.DictReader(stream)
+            lines, columns = list(reader), reader.fieldnames or ()
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} must be a CSV file, and reading it failed: {error}; choose another file") from None
+    if columns and not lines and (missing := [field.name for field in fields(kind) if field.name not in columns]):
+        raise DataError(f"{path} is not a table of mien: it has no column {missing[0]}; choose another file")
     rows = []
     for number, cells in enumerate(lines, start=2):
         try:
@@ -77,7 +81,7 @@ def add(path: Path, *added: Row) -> None:
     Several processes of one user on one machine may add rows to the same table.
 
     Raises:
-        DataError: The table is damaged; nothing is written.
+        DataError: The table is damaged, or has further columns, which would be lost; nothing is written.
         OSError: The file cannot be written.
     """
     filelock = require("filelock", "train")
@@ -86,6 +90,7 @@ def add(path: Path, *added: Row) -> None:
     # The table is read and written under one lock, so that rows of other processes are kept.
     with filelock.FileLock(Path(tempfile.gettempdir()) / f"mien-{lock_name}.lock"):
         rows = {row.key: row for row in (*load(path, type(added[0])), *added)}
+        _check_columns(path, {field.name for field in fields(added[0])})
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(added[0])], lineterminator="\n")
         writer.writeheader()
@@ -104,6 +109,35 @@ def check_same_faces(path: Path, kind: type[S], split: str, n: int) -> None:
         raise DataError(
             f"{path} already has a row for {others[0].n:,} faces of the split {split}, and this data has {n:,}: choose "
             "another table"
+        )
+
+
+def check_files(path: Path, figures: Sequence[Path], overwrite: bool) -> None:
+    """Checks, before hours of measuring, that a table and its figures can be written.
+
+    Figures beside a table are its own; where there is no table yet, they must not replace a file of someone else.
+
+    Args:
+        path: The table; its folder may still have to be created.
+        figures: The figures beside it.
+        overwrite: Whether the figures may replace any file.
+
+    Raises:
+        ConfigError: A file cannot be written, or would replace one that mien has not written.
+    """
+    check_folder(path.parent)
+    for figure in figures if path.parent.is_dir() else ():
+        check_output(figure, overwrite or (path.exists() and not figure.is_symlink()))
+
+
+def _check_columns(path: Path, known: set[str]) -> None:
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", newline="") as stream:
+        columns = csv.DictReader(stream).fieldnames or ()
+    if others := [column for column in columns if column not in known]:
+        raise DataError(
+            f"{path} has the column {shortened(others[0])}, which would be lost: remove it or choose another table"
         )
 
 

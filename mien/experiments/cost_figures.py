@@ -66,10 +66,16 @@ def write(table: Path, costs: Sequence[Cost], results: Sequence[Result]) -> list
     if not costs:
         raise DataError(f"{table} has no row to draw: measure one or more networks first, with mien cost NETWORK")
     metadata = {DIGEST_KEY: digest(costs, results)}
+    by_multiply_adds, by_latency = figure_files(table)
     return [
-        save(multiply_adds_figure(costs, results), table.with_name(f"{table.stem}-multiply-adds.png"), metadata),
-        save(latency_figure(costs, results), table.with_name(f"{table.stem}-latency.png"), metadata),
+        save(multiply_adds_figure(costs, results), by_multiply_adds, metadata),
+        save(latency_figure(costs, results), by_latency, metadata),
     ]
+
+
+def figure_files(table: Path) -> tuple[Path, Path]:
+    """Returns the paths of both figures beside the table."""
+    return table.with_name(f"{table.stem}-multiply-adds.png"), table.with_name(f"{table.stem}-latency.png")
 
 
 def digest(costs: Sequence[Cost], results: Sequence[Result]) -> str:

@@ -128,7 +128,12 @@ def draw(file: Path, split: str) -> tuple[list[Robustness], Path]:
         MissingExtraError: matplotlib is not installed.
     """
     rows = [row for row in tables.load(file, Robustness) if row.split == split]
-    return rows, plotting.save(figure(rows), file.with_name(f"{file.stem}-{split}.png"))
+    return rows, plotting.save(figure(rows), figure_file(file, split))
+
+
+def figure_file(file: Path, split: str) -> Path:
+    """Returns the path of a split's figure beside the table."""
+    return file.with_name(f"{file.stem}-{split}.png")
 
 
 def figure(rows: Sequence[Robustness]) -> Figure:

@@ -33,10 +33,11 @@ from mien import config as configs
 from mien import predictions as prediction_files
 from mien.config import Config
 from mien.data import load_configured
-from mien.errors import ConfigError, DataError, MienError, TrainingError, near
+from mien.errors import ConfigError, DataError, MienError, TrainingError, near, shortened_path
 from mien.evaluation import compare, tables
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.results import Result
+from mien.files import check_folder, is_replaceable
 from mien.labels import EXPRESSIONS, SPLITS
 from mien.models.build import build_network, preprocessing_for
 from mien.models.torch_model import TorchModel
@@ -161,7 +162,8 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
         Whether all trials are finished or being trained by another process; False after an interruption.
 
     Raises:
-        ConfigError: A row of a trial's name was trained with another config.
+        ConfigError: A row of a trial's name was trained with another config, or a file cannot be written or would
+            replace one that mien has not written.
         DataError: The data or the table cannot be read, or the table's rows are of other faces.
         TrainingError: Trials could not be trained, or diverged; all others were finished first.
     """
@@ -171,6 +173,7 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
     left = [trial for trial in sweep.trials if not _is_finished(trial, sweep, table)]
     for config in {repr(trial.config.data): trial.config for trial in left}.values():
         _check_same_faces(config, sweep, table)
+    _check_files(folder, table, [predictions_file(table, sweep, trial, split) for trial in left for split in sweep.splits])
     folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, MienError] = {}
     for trial in left:
@@ -212,6 +215,18 @@ def _check_same_faces(config: Config, sweep: Sweep, table: Path) -> None:
     dataset = load_configured(config.data, preprocessing_for(config).size)
     for split in sweep.splits:
         tables.check_same_faces(table, Result, split, len(dataset.split(split)))
+
+
+def _check_files(folder: Path, table: Path, predictions: Sequence[Path]) -> None:
+    """Checks that the runs, the table and the predictions can be written, and replace no file of someone else."""
+    check_folder(folder)
+    check_folder(table.parent)
+    for file in predictions:
+        if not is_replaceable(file, mark=prediction_files.FORMAT):
+            raise ConfigError(
+                f"{shortened_path(file)} would be replaced and mien has not written it: choose another table with "
+                "--results"
+            )
 
 
 def _evaluate(trial: Trial, sweep: Sweep, folder: Path, table: Path, console: Console) -> None:

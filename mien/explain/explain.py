@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mien import files
 from mien.deprecation import warn_deprecated
 from mien.detection import DEFAULT_DETECTOR
 from mien.detection.base import Detector
@@ -101,6 +103,22 @@ def explain(
         Explanation(opened.title, face, image, method, of_face)
         for face, image, of_face in zip(faces, images, heatmaps, strict=True)
     ]
+
+
+def check_folder(folder: Path, name: str, overwrite: bool) -> None:
+    """Checks, before the faces are explained, that `write` can write and replaces only files of mien.
+
+    Args:
+        folder: The folder, which may still have to be created.
+        name: The file name of the picture.
+        overwrite: Whether any file may be replaced.
+
+    Raises:
+        ConfigError: It cannot, or would replace another file.
+    """
+    files.check_folder(folder)
+    for path in sorted(folder.glob(f"{glob.escape(Path(name).stem)}-face*.png")):
+        files.check_output(path, overwrite)
 
 
 def write(explanations: Sequence[Explanation], folder: Path, name: str) -> list[Path]:

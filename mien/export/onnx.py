@@ -10,6 +10,7 @@ import numpy as np
 
 import mien
 from mien import config as configs
+from mien import files
 from mien.data.dataset import FaceDataset
 from mien.deprecation import moved_names
 from mien.errors import ConfigError, WeightsError, shortened
@@ -74,6 +75,16 @@ def export(trained: TorchModel, path: Path, public: FaceDataset, metrics: dict[s
                 f"{path} was not written"
             )
     return difference
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Checks, before the work begins, that an .onnx file can be written and replaces only one of mien.
+
+    Raises:
+        ConfigError: It cannot, or would replace another file.
+    """
+    check_onnx_suffix(path)
+    files.check_output(path, overwrite, mark='"mien": "')  # the version of mien, in the metadata at the file's end
 
 
 def check_onnx_suffix(path: Path) -> None:

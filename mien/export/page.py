@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from mien.detection import face_check, yunet
 from mien.errors import ConfigError, shortened, shortened_path
-from mien.files import replaced, write_text
+from mien.files import check_folder, is_replaceable, replaced, write_text
 from mien.labels import class_colours
 from mien.models.onnx_model import OnnxModel
 from mien.models.zoo import DEFAULT_MODEL, find_model, shipped_models
@@ -20,6 +20,7 @@ PAGE = Path(__file__).parents[1] / "page"
 """The folder of the page's own files. Served as it is, the page asks `v1/models` of the service for the models."""
 
 _SERVICE_LIST = '<meta name="mien-models" content="v1/models">'
+_INDEX = Path("index.html")
 _FOLDER_LIST = '<meta name="mien-models" content="models.json">'
 
 
@@ -92,33 +93,39 @@ def write(folder: Path, models: Mapping[str, Path], overwrite: bool = False) -> 
 
     Raises:
         WeightsError: One of the models is missing or is not a model; nothing is written then.
-        ConfigError: The folder holds a page that `write` has not written.
+        ConfigError: The folder cannot be written, or holds files of the same names that `write` has not written.
         OSError: The folder cannot be written.
     """
-    if not overwrite and (folder / "index.html").exists() and not _is_page(folder):
-        raise ConfigError(
-            f"the folder {shortened_path(folder)} holds the page of another program: choose another folder, or add "
-            "--overwrite to replace files of the same names"
-        )
+    check_folder(folder)
     model_list = describe_models(models)
     files = {path.relative_to(PAGE): path for path in PAGE.rglob("*") if path.is_file()}
     for path in (yunet.MODEL, face_check.MODEL):
         for file in (path, path.with_name(f"LICENSE-{path.stem}")):
             files[Path("models") / file.name] = file
     files |= {Path("models") / f"{name}.onnx": path for name, path in models.items()}
+    if not overwrite:
+        _check_files(folder, (*files, Path("models.json")))
+    folder.mkdir(parents=True, exist_ok=True)
+    index = files.pop(_INDEX).read_text(encoding="utf-8")
+    write_text(folder / _INDEX, index.replace(_SERVICE_LIST, _FOLDER_LIST))  # first, for it marks the folder as mien's
     for name, path in sorted(files.items()):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with replaced(folder / name) as part:
             shutil.copyfile(path, part)
     write_text(folder / "models.json", json.dumps(model_list, indent=2) + "\n")
-    index = (PAGE / "index.html").read_text(encoding="utf-8")
-    write_text(folder / "index.html", index.replace(_SERVICE_LIST, _FOLDER_LIST))
-    return sum((folder / name).stat().st_size for name in (*files, Path("models.json")))
+    return sum((folder / name).stat().st_size for name in (*files, _INDEX, Path("models.json")))
 
 
-def _is_page(folder: Path) -> bool:
-    """Returns whether `write` has written a folder."""
-    try:
-        return _FOLDER_LIST in (folder / "index.html").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return False
+def _check_files(folder: Path, names: Sequence[Path]) -> None:
+    """Checks that no file would be replaced, unless the folder holds a page that `write` has written.
+
+    Raises:
+        ConfigError: One would be.
+    """
+    is_page = is_replaceable(folder / _INDEX, mark=_FOLDER_LIST) and (folder / _INDEX).exists()
+    for name in names:
+        if (folder / name).is_symlink() or ((folder / name).exists() and not is_page):
+            raise ConfigError(
+                f"the folder {shortened_path(folder)} holds {name} and mien has not written it: choose another folder, "
+                "or add --overwrite to replace files of the same names"
+            )

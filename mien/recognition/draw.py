@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont
 
 from mien.files import MARK, is_replaceable, replaced
 from mien.labels import class_colours
+from mien.pixels import save_png
 from mien.types import Face
 
 MIN_TEXT_PX = 6
@@ -75,13 +76,11 @@ def save_as(image: Image.Image, path: Path) -> None:
     Raises:
         OSError: The folder is not writable, or a side of the image is longer than JPEG's limit of 65,500 pixels.
     """
+    if path.suffix.lower() == ".png":
+        save_png(image, path)
+        return
     with replaced(path) as part:
-        if path.suffix.lower() == ".png":
-            text = PngImagePlugin.PngInfo()
-            text.add_text("Software", MARK)
-            image.save(part, "PNG", pnginfo=text)
-        else:
-            image.save(part, "JPEG", quality=92, comment=MARK)
+        image.save(part, "JPEG", quality=92, comment=MARK)
 
 
 def _colour(face: Face) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mien.errors import ConfigError, shortened_path
-from mien.files import is_replaceable, json_text, write_text
+from mien.files import check_folder, check_output, json_text, write_text
 from mien.recognition import records
 
 Kind = Literal["folder", "picture", "table", "parquet"]
@@ -21,12 +22,13 @@ TABLE_FORMATS: dict[str, Callable[[Sequence[dict[str, Any]], Sequence[str]], str
     ".jsonl": lambda pictures, classes: "".join(json_text(picture) + "\n" for picture in pictures),
 }
 """Suffix of a text file of all faces -> its text, from the records of the pictures and the classes of the model."""
+_RECORD = r'"path": "(\\.|[^"\\])*",\s*"width": \d+,\s*"height": \d+,\s*"faces": \['
 _BEGINNINGS = {
-    ".csv": ("path,face,x0,y0,x1,y1,score,expression,confidence,uncertain,",),
-    ".json": ('[\n  {\n    "path": ', "[]"),
-    ".jsonl": ('{"path": ',),
+    ".csv": re.escape("path,face,x0,y0,x1,y1,score,expression,confidence,uncertain,"),
+    ".json": rf"\[\s*(\{{\s*{_RECORD}|\]\s*\Z)",
+    ".jsonl": rf"\{{{_RECORD}",
 }
-"""Suffix of a text file of all faces -> how mien's own begin."""
+"""Suffix of a text file of all faces -> how mien's own begin, as a regular expression."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,12 @@ class Output:
             overwrite: Whether it may replace a file that mien has not written.
 
         Raises:
-            ConfigError: The ending is unknown, there is a file that mien has not written, the folder of the file is
-                missing or read-only, or one picture cannot hold annotated copies of several.
+            ConfigError: The ending is unknown, the file cannot be written, it is there and mien has not written it, or
+                one picture cannot hold annotated copies of several.
         """
         path, suffix = Path(name), Path(name).suffix.lower()
         if path.is_dir() or name.endswith(("/", os.sep)) or not suffix:
+            check_folder(path)
             return cls(path, "folder")
         if suffix not in (*TABLE_FORMATS, ".parquet", *PICTURE_SUFFIXES):
             raise ConfigError(
@@ -64,21 +67,14 @@ class Output:
                 f"all faces, {', '.join(PICTURE_SUFFIXES)} for an annotated copy of one picture, or a folder; add a / "
                 "to the name of a new folder"
             )
-        if not path.parent.is_dir():
-            raise ConfigError(f"the folder {shortened_path(path.parent)} does not exist: create it or choose another")
-        if not os.access(path.parent, os.W_OK):
-            raise ConfigError(f"the folder {shortened_path(path.parent)} is read-only: choose another")
         if path.exists() and any(Path(picture).exists() and path.samefile(picture) for picture in pictures):
             raise ConfigError(
                 f"{shortened_path(name)} is one of the pictures and would be replaced: choose another name"
             )
+        # `mien.recognition.batch` checks whether a Parquet file is mien's own.
+        check_output(path, overwrite or suffix == ".parquet", _BEGINNINGS.get(suffix, ""))
         if suffix == ".parquet":
-            return cls(path, "parquet")  # `mien.recognition.batch` checks whether it is mien's own
-        if not overwrite and not is_replaceable(path, _BEGINNINGS.get(suffix, ())):
-            raise ConfigError(
-                f"{shortened_path(name)} exists and mien has not written it: choose another name, or add --overwrite "
-                "to replace it"
-            )
+            return cls(path, "parquet")
         if suffix in TABLE_FORMATS:
             return cls(path, "table")
         if len(pictures) != 1:

@@ -16,13 +16,13 @@ from torch import distributed
 from mien import config as configs
 from mien.config import Config
 from mien.data import FaceDataset, load_configured
-from mien.errors import ConfigError, TrainingError, WeightsError, error_text
-from mien.files import remove_temporary_files, write_text
+from mien.errors import ConfigError, TrainingError, WeightsError, error_text, shortened_path
+from mien.files import check_folder, is_replaceable, remove_temporary_files, write_text
 from mien.interrupt import Interrupt, interruptible
 from mien.models.build import preprocessing_for
 from mien.models.checkpoint import BEST, LAST
 from mien.networks import registry
-from mien.training.log import Log
+from mien.training.log import CSV, Log
 from mien.training.loop import CONFIG, Trainer, images_per_step
 from mien.training.processes import launch, leave_unless_first, on_first, shared_errors
 from mien.training.start import load_initial_weights
@@ -113,7 +113,34 @@ def _check_folder(folder: Path, resume: bool) -> bool:
             f"{folder} holds the {BEST} of a run but no {LAST} to resume from: choose another folder with --run, or "
             f"remove {BEST} to train anew"
         )
+    _check_files(folder)
     return False
+
+
+def _check_files(folder: Path) -> None:
+    """Checks that a new run can be written to a folder and replaces only files of a run that ended early.
+
+    Raises:
+        ConfigError: It cannot, or would replace another file.
+    """
+    check_folder(folder)
+    if not (is_replaceable(folder / CONFIG) or _is_written_config(folder / CONFIG)):
+        foreign = CONFIG
+    elif not is_replaceable(folder / CSV, "epoch,learning_rate,"):
+        foreign = CSV
+    else:
+        return
+    raise ConfigError(
+        f"{shortened_path(folder)} holds {foreign} and mien has not written it: choose another folder with --run"
+    )
+
+
+def _is_written_config(path: Path) -> bool:
+    """Returns whether a run has written a config: a person's own may have comments, which would be lost."""
+    try:
+        return tomli_w.dumps(configs.to_dict(configs.load(path))) == path.read_text(encoding="utf-8")
+    except (ConfigError, OSError, UnicodeDecodeError):
+        return False
 
 
 def _saved_images_per_step(folder: Path, world_size: int) -> int:

@@ -93,14 +93,14 @@ class AnnotatedVideoWriter:
         self._container.mux(self._video.encode(image))
 
     def finish(self, keep: bool) -> None:
-        """See `VideoWriter`. If the end of the file cannot be written, the copy is kept up to there."""
+        """See `VideoWriter`. If the end of the file cannot be written, the copy is kept up to there, unless it would replace a file."""
         error: Exception | None = None
         with suppress(DiscardedError), self._replacement:
             try:
                 self._close()
             except (OSError, self._av.error.FFmpegError) as raised:
                 error = raised
-            if not (keep and self._has_frames):
+            if not (keep and self._has_frames) or (error and self.path.exists()):
                 raise DiscardedError
         if error:
             raise error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.errors import ConfigError, MienError, VideoError, require, shortened_path
-from mien.files import is_replaceable
+from mien.errors import ConfigError, MienError, VideoError, require
+from mien.files import check_output
 from mien.interrupt import interruptible
 from mien.video import report as video_report
 from mien.video.annotated_video import CONTAINERS, AnnotatedVideoWriter
@@ -56,19 +55,13 @@ class VideoOutputs:
             if path and path.suffix.lower() not in suffixes:
                 raise ConfigError(f"the name of {kind} must end in {', '.join(suffixes)}, got {path.name}")
         for path in self._paths:
-            if not path.parent.is_dir():
-                raise ConfigError(
-                    f"the folder {path.parent} of {path.name} does not exist: create it or choose another folder"
-                )
-            if path != STANDARD_OUTPUT and not os.access(path.parent, os.W_OK):
-                raise ConfigError(f"the folder {path.parent} of {path.name} is read-only: choose another folder")
-            if path.is_dir():
-                raise ConfigError(f"{path} is a folder: give the path of a file")
+            if path != STANDARD_OUTPUT:
+                check_output(path, overwrite=True)  # `check_files` asks whose file it is
         resolved = [path if path == STANDARD_OUTPUT else path.resolve() for path in self._paths]
         if len(set(resolved)) < len(resolved):
             raise ConfigError(f"each output needs its own file, got {', '.join(map(str, self._paths))}")
 
-    def check_replaceable(self, video: str) -> None:
+    def check_files(self, video: str) -> None:
         """Checks that no file would be replaced that mien has not written.
 
         Args:
@@ -78,17 +71,10 @@ class VideoOutputs:
             ConfigError: There is one.
         """
         self._check_video(video)
-        beginnings = {self.csv: (CSV_BEGINNING,), self.jsonl: (JSON_LINES_BEGINNING,)}
-        paths = [path for path in self._paths if path != STANDARD_OUTPUT]
-        foreign = [path for path in paths if not is_replaceable(path, beginnings.get(path, ()))]
-        if self.report and self.report.exists() and self.report not in foreign:
-            timeline = video_report.timeline_path(self.report)  # has no mark, but belongs to the report
-            foreign = [path for path in foreign if path != timeline or path.is_symlink()]
-        if foreign:
-            raise ConfigError(
-                f"{shortened_path(foreign[0])} exists and mien has not written it: choose another name, or add "
-                "--overwrite to replace it"
-            )
+        beginnings = {self.csv: CSV_BEGINNING, self.jsonl: JSON_LINES_BEGINNING}
+        for path in self._paths:
+            if path != STANDARD_OUTPUT:
+                check_output(path, False, beginnings.get(path, ""))
 
     @property
     def uses_standard_output(self) -> bool:
@@ -143,7 +129,8 @@ def recognize_video(
 ) -> VideoResult:
     """Recognises a video and writes its output files.
 
-    If an error ends the video early, the files are complete up to there. The first Ctrl-C or SIGTERM stops it after the
+    If an error ends the video early, the files are complete up to there; but where the disk is full, a file that exists
+    stays as it was. The first Ctrl-C or SIGTERM stops it after the
     current frame, or while it waits for a frame.
 
     Args:
@@ -162,6 +149,7 @@ def recognize_video(
     errors: list[MienError | OSError] = []
     unexpected: list[Exception] = []
     writers: list[VideoWriter] = []
+    cut_off: VideoWriter | None = None
     with interruptible() as interrupt:
         source.stopped = lambda: interrupt.requested
         try:
@@ -169,16 +157,21 @@ def recognize_video(
             for frame in recognizer(source):
                 timeline.add(frame)
                 for writer in writers:
-                    with _path_in_errors(writer.path):
-                        writer.add(frame)
+                    try:
+                        with _path_in_errors(writer.path):
+                            writer.add(frame)
+                    except (MienError, OSError):
+                        cut_off = writer
+                        raise
                 on_frame(frame)
                 if interrupt.requested:
                     break
         except (MienError, OSError) as error:
             errors.append(error)
         finally:
-            keep = timeline.frames > 0
             for writer in writers:
+                # What a full disk has cut off does not replace an earlier whole file.
+                keep = timeline.frames > 0 and not (writer is cut_off and writer.path.exists())
                 try:
                     with _path_in_errors(writer.path):
                         writer.finish(keep)
@@ -189,7 +182,7 @@ def recognize_video(
                     unexpected.append(error)
     if unexpected:
         raise unexpected[0]
-    if outputs.report and keep:
+    if outputs.report and timeline.frames:
         try:
             with _path_in_errors(outputs.report):
                 files += video_report.write(timeline, outputs.report, Path(source.name).name)

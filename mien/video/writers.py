@@ -18,8 +18,9 @@ ROWS_PER_GROUP = 20_000
 """Rows of a Parquet file that are collected before they are written."""
 RESERVED_BYTES = 4 << 20
 """Disk space that a Parquet file reserves ahead: more than `ROWS_PER_GROUP` rows and the file's footer need."""
-CSV_BEGINNING, JSON_LINES_BEGINNING = "time_s,frame,track,x0,y0,x1,y1,score,", '{"frame": '
-"""How mien's own text files of a video begin."""
+CSV_BEGINNING = "time_s,frame,track,x0,y0,x1,y1,score,"
+JSON_LINES_BEGINNING = r'\{"frame": \d+, "time_s": [\d.e-]+, "faces": \['
+"""How mien's own text files of a video begin, as regular expressions."""
 STANDARD_OUTPUT = Path("-")
 """The path that means standard output."""
 

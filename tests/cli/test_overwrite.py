@@ -1,14 +1,17 @@
-"""Outputs never replace what mien has not written, unless --overwrite is given."""
+"""Outputs never replace what mien has not written, unless --overwrite is given; their place is tried first."""
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import assert_sentence
+from tests.cli.conftest import assert_sentence, write_random_predictions
 from tests.video import samples
+from tests.video.command import run
 
+CONFIG = Path(__file__).parents[2] / "configs" / "small.toml"
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 THESIS = "years of work"
 TABLES = ["faces.csv", "faces.json", "faces.jsonl", "faces.parquet", "face.jpg", "face.png"]
@@ -109,9 +112,157 @@ def test_page_replaces_an_earlier_page_and_no_other_folder(mien, here):
     (page / "index.html").write_text(THESIS)
     code, _, err = mien("page", "-o", "page", "--model", "tiny")
     assert code == 2
-    assert_sentence(err, "page", "holds the page of another program", "--overwrite")
+    assert_sentence(err, "page", "holds index.html and mien has not written it", "--overwrite")
     assert [path.name for path in page.iterdir()] == ["index.html"]
     assert mien("page", "-o", "page", "--model", "tiny", "--overwrite")[0] == 0
     (page / "index.html").read_text().index("models.json")
     assert mien("page", "-o", "page", "--model", "tiny")[0] == 0
     assert json.loads((page / "models.json").read_text())["default"] == "tiny"
+
+
+def test_page_replaces_no_single_file_of_another_program(mien, here):
+    page = here / "site"
+    page.mkdir()
+    (page / "models.json").write_text(THESIS)
+    code, _, err = mien("page", "-o", "site", "--model", "tiny")
+    assert code == 2
+    assert_sentence(err, "site holds models.json", "--overwrite")
+    assert [path.name for path in page.iterdir()] == ["models.json"]
+
+
+def test_explain_replaces_its_own_figures_and_no_other(mien, here):
+    for _ in range(2):
+        assert mien("explain", "photo.jpg", "--model", "tiny", "-o", "why")[0] == 0
+    figure = here / "why" / "photo-face2.png"
+    figure.write_text(THESIS)
+    code, _, err = mien("explain", "photo.jpg", "--model", "tiny", "-o", "why")
+    assert code == 2
+    assert_sentence(err, "photo-face2.png", "mien has not written it", "--overwrite")
+    assert mien("explain", "photo.jpg", "--model", "tiny", "-o", "why", "--overwrite")[0] == 0
+
+
+@pytest.fixture
+def predictions(here):
+    """Two files of predictions for the same faces."""
+    for seed, name in enumerate(("a.parquet", "b.parquet")):
+        write_random_predictions(here / name, seed)
+    return "a.parquet", "b.parquet"
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "file"),
+    [
+        (["compare", "a.parquet", "b.parquet"], "out", "out/roc-comparison.png"),
+        (["ensemble", "a.parquet", "b.parquet"], "both.parquet", "both.parquet"),
+        (["data", "inspect", "fer2013.csv"], "out", "out/contact-sheet.png"),
+        (["data", "audit", "fer2013.csv"], "out", "out/copies.csv"),
+        (["data", "audit", "fer2013.csv"], "out", "out/copies.png"),
+        (["calibrate", "tiny", "--data", "fer2013.csv"], "mine.onnx", "mine.onnx"),
+        (["evaluate", "tiny", "--data", "fer2013.csv"], "out", "out/predictions.parquet"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
+)
+def test_command_replaces_its_own_output_and_no_other(
+    mien, here, predictions, fer2013_csv, user_cache, words, option, file
+):
+    for _ in range(2):
+        assert mien(*words, "-o", option)[0] == 0
+    (here / file).write_text(THESIS)
+    code, _, err = mien(*words, "-o", option)
+    assert code == 2
+    assert_sentence(err, Path(file).name, "mien has not written it", "--overwrite")
+    assert (here / file).read_text() == THESIS
+    assert mien(*words, "-o", option, "--overwrite")[0] == 0
+    assert (here / file).read_bytes() != THESIS.encode()
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "roc.png"])
+def test_evaluation_replaces_no_file_in_a_folder_that_is_none(mien, here, fer2013_csv, user_cache, name):
+    folder = here / "out"
+    folder.mkdir()
+    (folder / name).write_text(THESIS)
+    code, _, err = mien("evaluate", "tiny", "--data", fer2013_csv, "-o", "out")
+    assert code == 2
+    assert_sentence(err, name, "--overwrite")
+    assert [path.read_text() for path in folder.iterdir()] == [THESIS]
+
+
+def test_export_replaces_its_own_file_and_no_other(mien, here, trained_run):
+    words = ("export", trained_run, "-o", "mine.onnx")
+    for _ in range(2):
+        assert mien(*words)[0] == 0
+    (here / "mine.onnx").write_text(THESIS)
+    code, _, err = mien(*words)
+    assert code == 2
+    assert_sentence(err, "mine.onnx", "mien has not written it", "--overwrite")
+    assert (here / "mine.onnx").read_text() == THESIS
+
+
+@pytest.mark.parametrize("text", [THESIS, "a,b\n1,2\n"])
+def test_row_is_not_added_to_a_table_of_another_program(mien, here, fer2013_csv, trained_run, user_cache, text):
+    table = here / "table.csv"
+    table.write_text(text)
+    code, _, err = mien("evaluate", trained_run, "--results", table)
+    assert code == 2
+    assert_sentence(err, "table.csv")
+    assert table.read_text() == text
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("name", ["config.toml", "log.csv"])
+def test_training_replaces_no_file_of_another_program(mien, here, fer2013_csv, user_cache, name):
+    (here / name).write_text("[data]\npath = 'mine.csv'  # years of work\n")
+    before = (here / name).read_text()
+    config = here / "faces.toml"
+    config.write_text(f"[data]\npath = '{fer2013_csv}'\n")
+    code, _, err = mien("train", config, "--run", here)
+    assert code == 2
+    assert_sentence(err, name, "mien has not written it", "--run")
+    assert (here / name).read_text() == before
+
+
+@pytest.mark.film
+def test_full_disk_keeps_the_whole_film_of_an_earlier_run(mien, film):
+    """A limit on the size of files stands in for the disk."""
+    copy = film.with_name("copy.mp4")
+    assert mien("video", film, "-o", "copy.mp4")[0] == 0
+    whole = copy.read_bytes()
+    done = run(film, "-o", "copy.mp4", limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)))
+    assert done.returncode == 2
+    assert "copy.mp4 cannot be used" in done.stderr
+    assert copy.read_bytes() == whole
+
+
+PLACES = {
+    "recognize to a folder": ["recognize", "gone.jpg", "-o", "{}"],
+    "recognize to CSV": ["recognize", "gone.jpg", "-o", "{}/faces.csv"],
+    "recognize to Parquet": ["recognize", "gone.jpg", "-o", "{}/faces.parquet"],
+    "video to MP4": ["video", "gone.mp4", "-o", "{}/a.mp4"],
+    "video to CSV": ["video", "gone.mp4", "--csv", "{}/a.csv"],
+    "video to a report": ["video", "gone.mp4", "--report", "{}/a.html"],
+    "video to a folder": ["video", "gone.mp4", "-o", "{}"],
+    "explain": ["explain", "gone.jpg", "-o", "{}"],
+    "evaluate": ["evaluate", "gone.onnx", "--data", "gone.csv", "-o", "{}"],
+    "evaluate to a table": ["evaluate", "gone.onnx", "--data", "gone.csv", "--results", "{}/a.csv"],
+    "compare": ["compare", "gone.parquet", "-o", "{}"],
+    "ensemble": ["ensemble", "gone.parquet", "gone2.parquet", "-o", "{}/a.parquet"],
+    "robustness": ["robustness", "gone.onnx", "--data", "gone.csv", "-o", "{}/a.csv"],
+    "cost": ["cost", "resnet34", "-o", "{}/a.csv"],
+    "export": ["export", "gone", "-o", "{}/a.onnx"],
+    "calibrate": ["calibrate", "gone.onnx", "--data", "gone.csv", "-o", "{}/a.onnx"],
+    "quantize": ["quantize", "gone.onnx", "--data", "gone.csv", "-o", "{}/a.onnx"],
+    "inspect": ["data", "inspect", "gone.csv", "-o", "{}"],
+    "audit": ["data", "audit", "gone.csv", "-o", "{}"],
+    "votes": ["data", "votes", "gone.csv", "--ferplus", "gone.csv", "-o", "{}/a.parquet"],
+    "page": ["page", "-o", "{}"],
+    "train": ["train", str(CONFIG), "--run", "{}"],
+}
+"""Commands whose inputs are missing, with the place of their output."""
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write, as Linux has it")
+@pytest.mark.parametrize("words", PLACES.values(), ids=PLACES)
+def test_place_of_the_output_is_tried_before_the_inputs_are_read(mien, here, words):
+    code, _, err = mien(*(word.format("/proc/self") for word in words))
+    assert code == 2
+    assert_sentence(err, "the folder /proc/self cannot be written", "choose another folder")
