@@ -17,7 +17,7 @@ from mien.errors import ConfigError
 from mien.parsing import MAX_TOML_BYTES
 from mien.validation import TYPE_NAMES
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[1] / "mien" / "configs"
 SECTIONS = (DataConfig, NetworkConfig, LossConfig, AugmentConfig, TrainingConfig)
 
 

@@ -12,9 +12,11 @@ import torchvision
 from mien import config as configs
 from mien.data.dataset import FaceDataset
 from mien.networks import registry
+from mien.shipped_configs import find_teacher
 from mien.training.loop import Trainer
 
-FOLDER = Path(__file__).parents[1] / "configs"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "mien" / "configs"
 ALL = sorted(FOLDER.rglob("*.toml"))
 CONFIGS = [path for path in ALL if "sweep" not in configs.read_table(path)]
 """Configs of a single training; sweeps are tested elsewhere."""
@@ -51,7 +53,7 @@ def test_config_trains_every_weight_in_two_steps(path):
     if path in FULL:  # smaller images need the same operations
         spec = registry.find(config.network.name, config.network.variant)
         config = replace(config, network=replace(config.network, size=max(64, spec.min_size)))
-    assert not config.data.teacher or (FOLDER.parent / config.data.teacher).exists()
+    assert not config.data.teacher or find_teacher(config.data.teacher).exists()
     config = replace(
         config,
         data=replace(config.data, teacher=""),
@@ -84,7 +86,7 @@ def test_estimates_in_the_header_are_current(path, full_size):
     config = configs.load(path)
     header = path.read_text(encoding="utf-8").splitlines()
     for line in full_size.estimate(config).lines(config):
-        assert line in header, "run tools/estimate_full_size.py configs/full/*.toml --write"
+        assert line in header, "run tools/estimate_full_size.py mien/configs/full/*.toml --write"
 
 
 def test_estimate_tool_writes_both_lines_of_the_header(full_size, tmp_path, monkeypatch):
@@ -109,7 +111,7 @@ def test_header_has_command_machine_time_and_result(path):
 
 @pytest.fixture(scope="module")
 def full_size():
-    spec = importlib.util.spec_from_file_location("full_size", FOLDER.parent / "tools" / "estimate_full_size.py")
+    spec = importlib.util.spec_from_file_location("full_size", ROOT / "tools" / "estimate_full_size.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its dataclasses look up their types here
     spec.loader.exec_module(module)

@@ -1,10 +1,10 @@
 """Asks teachers about fixed augmented views of the training faces, and keeps their probabilities for a student.
 
-    mien train configs/mobilefacenet.toml --set data.folds=2 --set data.held_out=0 --run runs/fold0
-    mien train configs/mobilefacenet.toml --set data.folds=2 --set data.held_out=1 --run runs/fold1
-    python tools/ask_teachers.py fer2013.tar.gz runs/fold0 runs/fold1 --augment configs/small.toml --views 30 \
+    mien train mobilefacenet --set data.folds=2 --set data.held_out=0 --run runs/fold0
+    mien train mobilefacenet --set data.folds=2 --set data.held_out=1 --run runs/fold1
+    python tools/ask_teachers.py fer2013.tar.gz runs/fold0 runs/fold1 --augment mien/configs/small.toml --views 30 \
         -o views.safetensors
-    mien train configs/small.toml --set data.views=views.safetensors --set data.teacher= --set training.epochs=300
+    mien train small --set data.views=views.safetensors --set data.teacher= --set training.epochs=300
 
 Each teacher is asked about the faces that it was not trained on. The file is written after each view, and the same
 command goes on from there.

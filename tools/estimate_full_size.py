@@ -1,7 +1,7 @@
 """Estimates memory and time of the full-size trainings on one GPU from operation counts.
 
-    python tools/estimate_full_size.py configs/full/*.toml            # prints the estimates
-    python tools/estimate_full_size.py configs/full/*.toml --write    # also writes them into the configs' headers
+    python tools/estimate_full_size.py mien/configs/full/*.toml            # prints the estimates
+    python tools/estimate_full_size.py mien/configs/full/*.toml --write    # also writes them into the configs' headers
 
 Nothing is trained, and nothing is measured on a GPU.
 

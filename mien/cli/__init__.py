@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import mien
-from mien.cli import data, evaluate, explain, export, networks, recognize, serve, train, video
+from mien.cli import configs, data, evaluate, explain, export, networks, recognize, serve, train, video
 from mien.cli.options import echo
 
 app = typer.Typer(name="mien", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -30,6 +30,7 @@ COMMANDS = {
     "Train and evaluate networks": (
         train.train,
         train.sweep,
+        configs.configs,
         evaluate.evaluate,
         evaluate.compare,
         evaluate.ensemble,

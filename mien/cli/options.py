@@ -32,7 +32,9 @@ MinScore = Annotated[
 ]
 Thorough = Annotated[bool, typer.Option("--thorough", help="Search longer for small and turned faces.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that mien has not written.")]
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file, such as configs/small-labels.toml.")]
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A config file, or the name of one that mien configs lists.")
+]
 
 Overrides = Annotated[
     list[str] | None,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import AsJson, ConfigFile, Overrides, console, print_json
+from mien.cli.options import AsJson, ConfigFile, Overrides, console, echo, print_json
 
 
 def train(
@@ -18,24 +18,28 @@ def train(
 ) -> None:
     """Train a network on labelled faces."""
     from mien.errors import require
+    from mien.shipped_configs import find
 
     require("lightning_fabric", "train")
     from mien import config as configs
     from mien.training import run as runs
 
-    folder = run or Path("runs") / config.stem
-    finished = runs.train(configs.load(config, tuple(set_ or ())), folder, resume, console())
+    file = find(config, "train")
+    folder = run or Path("runs") / file.stem
+    finished = runs.train(configs.load(file, tuple(set_ or ())), folder, resume, console())
     if not finished:
-        typer.echo(f"stopped; resume with: mien train {folder / 'config.toml'} --run {folder} --resume")
+        echo(f"stopped; resume with: mien train {folder / 'config.toml'} --run {folder} --resume")
         raise typer.Exit(130)
-    typer.echo(f"done: {folder}")
+    echo(f"done: {folder}")
 
 
 def sweep(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="TOML file with a table variants.NAME for each variant; see docs/train.md."
+            metavar="FILE",
+            help="TOML file with a table variants.NAME for each variant, as docs/train.md describes it, or the name of "
+            "a sweep that mien configs lists.",
         ),
     ],
     set_: Overrides = None,
@@ -60,18 +64,19 @@ def sweep(
 
     require("lightning_fabric", "train")
     from mien.experiments import sweep as sweeps
+    from mien.shipped_configs import find
 
-    plan = sweeps.load(file, tuple(set_ or ()))
+    plan = sweeps.load(find(file, "sweep"), tuple(set_ or ()))
     plan.baseline(against)  # reports a wrong name before hours of training
     if not show and not sweeps.run(plan, runs or Path("runs") / plan.name, table, console()):
-        typer.echo(f"stopped; resume with: {plan.command}, and the same --runs and --results if you set them")
+        echo(f"stopped; resume with: {plan.command}, and the same --runs and --results if you set them")
         raise typer.Exit(130)
     for split in plan.splits:
         typer.echo(sweeps.comparison(plan, table, split, against))
 
 
 def benchmark_train(
-    config: ConfigFile = Path("configs/small-labels.toml"),
+    config: ConfigFile = Path("small-labels"),
     set_: Overrides = None,
     steps: Annotated[int, typer.Option(min=1, help="Number of timed steps per measurement.")] = 30,
     profile: Annotated[bool, typer.Option("--profile", help="Also print the slowest operations of a step.")] = False,
@@ -84,9 +89,10 @@ def benchmark_train(
     require("lightning_fabric", "train")
     from mien import config as configs
     from mien.models.build import preprocessing_for
+    from mien.shipped_configs import find
     from mien.training import benchmark
 
-    settings = configs.load(config, tuple(set_ or ()))
+    settings = configs.load(find(config, "train"), tuple(set_ or ()))
     dataset = load_configured(settings.data, preprocessing_for(settings).size, votes=settings.loss.ferplus > 0)
     speed = benchmark.measure(settings, dataset, steps)
     if as_json:

@@ -41,6 +41,7 @@ from mien.files import check_folder, is_replaceable
 from mien.labels import EXPRESSIONS, SPLITS
 from mien.models.build import build_network, preprocessing_for
 from mien.models.torch_model import TorchModel
+from mien.shipped_configs import shown_path
 from mien.training import run as runs
 from mien.training.processes import find_launcher
 from mien.types import Predictions
@@ -141,7 +142,7 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
         for seed in seeds
         for name, config in points.items()
     )
-    command = " ".join(["mien sweep", path.as_posix(), *(f"--set {pair}" for pair in overrides)])
+    command = " ".join(["mien sweep", shown_path(path), *(f"--set {pair}" for pair in overrides)])
     return Sweep(path.stem, path, tuple(points), tuple(splits), trials, command)
 
 

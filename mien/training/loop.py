@@ -28,6 +28,7 @@ from mien.models import checkpoint
 from mien.models.build import build_network
 from mien.models.checkpoint import BEST, LAST
 from mien.models.torch_model import compute_logits
+from mien.shipped_configs import find_teacher
 from mien.training.allocator import keep_freed_memory
 from mien.training.batches import Batch, Batches, digest_of, seed_for
 from mien.training.bfloat16 import product_mode, use_depthwise_operation
@@ -140,7 +141,7 @@ class Trainer:
             return TeacherViews.load(expand_user(data.views), faces)
         if data.teachers:
             return Teachers(data.teachers, faces.classes, temperature, self.fabric.device)
-        return teacher_probabilities(Path(data.teacher), faces, temperature)
+        return teacher_probabilities(find_teacher(data.teacher), faces, temperature)
 
     @classmethod
     def for_single_steps(cls, config: Config, dataset: FaceDataset) -> Trainer:

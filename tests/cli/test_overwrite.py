@@ -11,7 +11,6 @@ from tests.cli.conftest import assert_sentence, write_random_predictions
 from tests.video import samples
 from tests.video.command import run
 
-CONFIG = Path(__file__).parents[2] / "configs" / "small.toml"
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 THESIS = "years of work"
 TABLES = ["faces.csv", "faces.json", "faces.jsonl", "faces.parquet", "face.jpg", "face.png"]
@@ -255,7 +254,7 @@ PLACES = {
     "audit": ["data", "audit", "gone.csv", "-o", "{}"],
     "votes": ["data", "votes", "gone.csv", "--ferplus", "gone.csv", "-o", "{}/a.parquet"],
     "page": ["page", "-o", "{}"],
-    "train": ["train", str(CONFIG), "--run", "{}"],
+    "train": ["train", "small", "--run", "{}"],
 }
 """Commands whose inputs are missing, with the place of their output."""
 

@@ -26,7 +26,7 @@ from mien.training.loop import Trainer
 
 pytestmark = pytest.mark.training
 
-SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.toml"))
+SHIPPED = sorted((Path(__file__).parents[2] / "mien" / "configs" / "sweeps").glob("*.toml"))
 
 TEXT = """
 [sweep]
