@@ -17,6 +17,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from mien import extras
+
 if TYPE_CHECKING:
     from mien.errors import MienError as MienError
     from mien.labels import EXPRESSIONS as EXPRESSIONS
@@ -30,6 +32,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 """ONNX Runtime reads this when it is imported. Otherwise it reports its use to Microsoft, and writes an identifier of
 the machine into the user's cache; set the variable to 0 to allow that."""
 
+extras.install()
 __version__ = "0.1.0"
 
 _MODULES = {

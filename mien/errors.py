@@ -7,7 +7,7 @@
       ConfigError        a configuration or an option that cannot be used
       TrainingError      a training run that cannot continue
       WeightsError       a model file that is missing, damaged or of the wrong kind
-      MissingExtraError  a package that a command needs and that is not installed
+      MissingExtraError  a package that a command or a module needs and that is not installed; also an ImportError
 
 Catch `MienError` for all of them. The command line prints the sentence and exits with code 2; any other exception is a
 bug and keeps its traceback.
@@ -54,8 +54,8 @@ class WeightsError(MienError):
     """A model file is missing, damaged or of the wrong kind."""
 
 
-class MissingExtraError(MienError):
-    """A package that a command needs is not installed."""
+class MissingExtraError(MienError, ImportError):
+    """A package that a command or a module needs is not installed."""
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -71,12 +71,20 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        from mien.installation import install_command  # its imports would slow down every command
+        raise missing_package(error.name or module, extra) from None
 
-        package = (error.name or module).partition(".")[0]
-        raise MissingExtraError(
-            f"this needs the package {package}, which is not installed: {install_command(extra)}"
-        ) from None
+
+def missing_package(module: str, extra: str) -> MissingExtraError:
+    """Returns the error of a package that is not installed, with the command that installs its extra.
+
+    Args:
+        module: Name of the package or of a module in it.
+        extra: Extra of mien that installs it.
+    """
+    from mien.installation import install_command  # its imports would slow down every command
+
+    package = module.partition(".")[0]
+    return MissingExtraError(f"this needs the package {package}, which is not installed: {install_command(extra)}")
 
 
 def error_text(error: BaseException) -> str:

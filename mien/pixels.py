@@ -1,4 +1,4 @@
-"""Reads any picture as upright 8-bit pixels, for training and recognition alike; and writes PNG files with mien's mark."""
+"""Reads any picture as upright 8-bit pixels, for training and recognition alike; and writes marked PNG files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # 00 and D0 to D7 are part
 
 
 def read(
-    source: str | Path | BinaryIO | Image.Image, formats: tuple[str, ...] | None = None, max_pixels: int | None = None
+    source: str | Path | BinaryIO | Image.Image,
+    formats: tuple[str, ...] | None = None,
+    max_pixels: int | None = None,
+    raised_by: str = "",
 ) -> Image.Image:
     """Reads a picture.
 
@@ -66,6 +69,7 @@ def read(
         formats: Pillow's names of the allowed formats, of FORMATS; None allows all of these.
         max_pixels: Most pixels (width times height); None is the environment variable MIEN_MAX_PIXELS, or else
             MAX_PIXELS. Both are divided for COSTLY_FORMATS.
+        raised_by: What raises `max_pixels`, for error messages; it is followed by a number.
 
     Returns:
         An image of mode L if the picture is gray, or else of mode RGB.
@@ -75,16 +79,17 @@ def read(
             why and does not name the file.
     """
     limit = _pixel_limit(max_pixels)
+    raised_by = raised_by if max_pixels else "set the environment variable MIEN_MAX_PIXELS to"
     try:
         if isinstance(source, Image.Image):
             with _no_pillow_warnings():
-                return _decode(source, limit, max_pixels is None, shared=True)
+                return _decode(source, limit, raised_by, shared=True)
         if not hasattr(source, "read"):
             _check_file(source)
         if heif.FORMAT in (formats or FORMATS) and heif.is_heif(source):
             heif.register()
         with _no_pillow_warnings(), Image.open(source, formats=_available(formats)) as image:
-            return _decode(image, limit, max_pixels is None)
+            return _decode(image, limit, raised_by)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -95,7 +100,7 @@ def read(
         raise ImageError("it is a folder; name the pictures in it") from None
     except Image.DecompressionBombError as error:
         pixels = int(re.search(r"\d+", str(error))[0])  # type: ignore[index]  # Image size (196000000 pixels) exceeds
-        raise _size_error(f"{pixels:,} pixels", f"{limit:,} are allowed", pixels, max_pixels is None) from None
+        raise _size_error(f"{pixels:,} pixels", f"{limit:,} are allowed", pixels, raised_by) from None
     except MemoryError:
         raise ImageError("there is not enough memory to decode it; make it smaller") from None
     # Pillow's parsers raise many kinds of errors, whose only common parent is Exception.
@@ -149,8 +154,8 @@ def _pixel_limit(max_pixels: int | None) -> int:
     return limit
 
 
-def _size_error(size: str, allowed: str, needed: int, is_default: bool) -> ImageError:
-    option = f", or set the environment variable MIEN_MAX_PIXELS to {needed}" if is_default else ""
+def _size_error(size: str, allowed: str, needed: int, raised_by: str) -> ImageError:
+    option = f", or {raised_by} {needed}" if raised_by else ""
     return ImageError(f"it has {size} and {allowed}; make it smaller{option}")
 
 
@@ -170,13 +175,13 @@ def _check_file(path: object) -> None:
         raise ImageError(f"it has {status.st_size:,} bytes and {MAX_FILE_BYTES:,} are allowed; save it as a JPEG")
 
 
-def _decode(image: Image.Image, limit: int, is_default: bool, shared: bool = False) -> Image.Image:
+def _decode(image: Image.Image, limit: int, raised_by: str, shared: bool = False) -> Image.Image:
     """Checks the size of an opened picture and decodes it.
 
     Args:
         image: The picture.
         limit: Most pixels, before the division for COSTLY_FORMATS.
-        is_default: Whether the limit is that of MIEN_MAX_PIXELS.
+        raised_by: What raises the limit, for error messages.
         shared: Whether the image belongs to the caller, and must not be returned itself.
     """
     kind = "progressive JPEG" if image.info.get("progressive") else image.format or ""
@@ -188,7 +193,7 @@ def _decode(image: Image.Image, limit: int, is_default: bool, shared: bool = Fal
         )
     if width * height * cost > limit:
         allowed = f"{limit // cost:,} are allowed" + (f" in a {kind} file" if cost > 1 else "")
-        raise _size_error(f"{width} x {height} pixels", allowed, width * height * cost, is_default)
+        raise _size_error(f"{width} x {height} pixels", allowed, width * height * cost, raised_by)
     if isinstance(image, JpegImageFile):
         _check_scan_count(image)
     decoded = _to_eight_bits(_to_upright(image))

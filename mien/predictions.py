@@ -44,7 +44,7 @@ def save(predictions: Predictions, path: Path, metadata: dict[str, Any], half: b
         OSError: The disk is full or the folder cannot be written; an existing file at `path` is left unchanged.
         MissingExtraError: pyarrow is not installed.
     """
-    pyarrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
+    pyarrow, parquet = require("pyarrow", "batch"), require("pyarrow.parquet", "batch")
     columns: dict[str, NDArray[Any]] = {
         "index": predictions.index.astype(np.int64),
         "target": predictions.targets.astype(np.int64),
@@ -196,7 +196,7 @@ def _column(name: str) -> str:
 
 def _open(path: Path) -> Any:
     """Opens one Parquet file; `read_table` would read folder names like seed=1 as columns."""
-    parquet = require("pyarrow.parquet", "train")
+    parquet = require("pyarrow.parquet", "batch")
     if not path.is_file():
         raise DataError(f"there is no file of predictions at {path}")
     try:
@@ -206,7 +206,7 @@ def _open(path: Path) -> Any:
 
 
 def _read_errors() -> tuple[type[Exception], ...]:
-    arrow: type[Exception] = require("pyarrow", "train").ArrowException
+    arrow: type[Exception] = require("pyarrow", "batch").ArrowException
     return OSError, ValueError, arrow
 
 

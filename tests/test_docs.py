@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib
 import io
+import itertools
 import re
 import shlex
 import shutil
@@ -11,12 +12,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from mien.labels import EXPRESSIONS
 from tests.video import samples
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+MARKERS = {"mien.training": pytest.mark.training, "film.mp4": pytest.mark.film}
+"""Text in a block of Python -> marker of its test."""
 SLOW_BLOCKS = ("fer2013", "ideas-private", "ideas-public")
 
 
@@ -49,7 +55,8 @@ def python_blocks():
     for page in PAGES:
         for number, (language, block) in enumerate(code_blocks(page), start=1):
             if language == "python":
-                yield pytest.param(block, id=f"{page.name} {number}")
+                marks = [mark for word, mark in MARKERS.items() if word in block]
+                yield pytest.param(block, id=f"{page.name} {number}", marks=marks)
 
 
 def generated_blocks():
@@ -74,20 +81,25 @@ def test_command_parses(command):
 
 
 @pytest.fixture(scope="module")
-def folder_with_photo_and_film(tmp_path_factory):
+def persons_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("person")
     shutil.copytree(ROOT / "examples", folder / "examples")
     shutil.copyfile(ROOT / "examples" / "astronaut.jpg", folder / "photo.jpg")
     samples.write(folder / "film.mp4", [samples.face_at((60, 40))] * 15)
+    random = np.random.default_rng(7)
+    for split, name, number in itertools.product(("train", "val", "test"), EXPRESSIONS, range(3)):
+        (folder / "faces" / split / name).mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (48, 48), np.uint8)
+        Image.fromarray(pixels).save(folder / "faces" / split / name / f"{number}.png")
     return folder
 
 
 @pytest.mark.parametrize("code", list(python_blocks()))
-def test_python_code_runs_and_prints(code, folder_with_photo_and_film, monkeypatch):
-    monkeypatch.chdir(folder_with_photo_and_film)
+def test_python_code_runs_and_prints(code, persons_folder, monkeypatch):
+    monkeypatch.chdir(persons_folder)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        exec(compile(code, "documentation", "exec"), {})
+        exec(compile(code, "documentation", "exec"), {"__name__": "__main__"})
     assert output.getvalue() or "print" not in code
 
 

@@ -176,7 +176,7 @@ def test_load_rejects_a_missing_file_and_a_folder(tmp_path):
 
 def test_save_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)  # importing it now fails
-    with pytest.raises(MissingExtraError, match=r"pyarrow.*\[train\]"):
+    with pytest.raises(MissingExtraError, match=r"pyarrow.*\[batch\]"):
         files.save(some(), tmp_path / "private.parquet", {})
     assert list(tmp_path.iterdir()) == []
 

@@ -66,7 +66,7 @@ def test_configs_lists_all_and_prints_one(mien):
     assert {row["name"]: row["command"] for row in rows} == {
         each.name: each.command for each in shipped_configs().values()
     }
-    assert all(len(row["purpose"]) > 20 for row in rows)
+    assert all(len(row["purpose"]) > 15 for row in rows)
     assert mien("configs", "tiny")[1] == (FOLDER / "tiny.toml").read_text()
     code, _, err = mien("configs", "huge")
     assert code == 2

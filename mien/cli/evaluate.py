@@ -15,6 +15,7 @@ from mien.cli.options import (
     Threads,
     console,
     data_settings,
+    echo,
     model_name,
     print_json,
 )
@@ -26,7 +27,9 @@ def evaluate(
         Path | None,
         typer.Option(help="FER2013 in any format, or class folders; by default the data that it was trained on."),
     ] = None,
-    split: Annotated[Split, typer.Option(help="Choose on public; read private once per published row.")] = "public",
+    split: Annotated[
+        Literal[Split, "all"], typer.Option(help="Choose on public; read private once per published row.")
+    ] = "public",
     view: Annotated[
         Literal["single", "flip", "ten-crop"],
         typer.Option(help="Views per face; accuracies of different views are not comparable."),
@@ -69,7 +72,8 @@ def evaluate(
     log = report.read_log(run / "log.csv") if is_run else []
     if folder:
         report.check_folder(folder, log, overwrite)
-    faces = load_faces(network, data, data_settings(set_, numbering=numbering)).split(split)
+    dataset = load_faces(network, data, data_settings(set_, numbering=numbering))
+    faces = dataset if split == "all" else dataset.split(split)
     data = data or Path(network.config.data.path)
     if table:
         results.check_table(table, model_name(run), network.config, split, len(faces))
@@ -84,7 +88,7 @@ def evaluate(
         return
     console().print(evaluation.table())
     if folder:
-        typer.echo(f"written: {folder}")
+        echo(f"written: {folder}")
 
 
 def compare(
@@ -119,7 +123,7 @@ def compare(
     console().print("recall of the first network and differences from it, %")
     console().print(comparison.recall_table(compared))
     if figure_file:
-        typer.echo(f"written: {figure_file}")
+        echo(f"written: {figure_file}")
 
 
 def ensemble(
@@ -157,7 +161,7 @@ def ensemble(
     prediction_files.save(predictions, output, description)
     named = dict(zip(prediction_files.short_names(list(members)), members.values(), strict=True))
     console().print(comparison.table(comparison.compare({**named, name: predictions})))
-    typer.echo(f"written: {output}")
+    echo(f"written: {output}")
 
 
 def robustness(
@@ -182,13 +186,14 @@ def robustness(
     from mien.evaluation import tables
     from mien.evaluation.faces import load_faces
     from mien.experiments import robustness as study
+    from mien.files import escape_controls
     from mien.models.open_model import open_model
 
     if file.suffix != ".csv":
         raise typer.BadParameter(f"the name of the table must end in .csv, got {file.name[-80:]}")
     tables.check_files(file, [study.figure_file(file, split)], overwrite)
     require("matplotlib", "figures")
-    require("filelock", "train")
+    require("filelock", "batch")
     names = [model_name(Path(model)) for model in models]
     if len(set(names)) < len(names):
         raise ConfigError(f"the models must have different names in the table, got {', '.join(names)}: rename a file")
@@ -198,7 +203,7 @@ def robustness(
     for name, network, its_faces in zip(names, networks, faces, strict=True):  # all before the first is measured
         study.check_table(file, name, network, its_faces, split)
     for model, name, network, its_faces in zip(models, names, networks, faces, strict=True):
-        typer.echo(f"{model}:", nl=False, err=True)
+        typer.echo(f"{escape_controls(model)}:", nl=False, err=True)
         command = f"mien robustness {model} --data {data.name} --split {split}"
         rows = study.measure(
             name, network, its_faces, split, command, lambda step: typer.echo(f" {step}", nl=False, err=True)
@@ -208,4 +213,4 @@ def robustness(
     rows, figure_file = study.draw(file, split)
     console().print(study.table(rows))
     for path in (file, figure_file):
-        typer.echo(f"written: {path}")
+        echo(f"written: {path}")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.options import DataSettings, Numbering, Overwrite, Split, data_settings, model_name
+from mien.cli.options import DataSettings, Numbering, Overwrite, Split, data_settings, echo, model_name
 
 
 def export(
@@ -42,7 +42,7 @@ def export(
     data = data or Path(trained.config.data.path)
     metrics = report.read_metrics(folder / "evaluation", trained.digest, data.name)
     difference = exports.export(trained, path, public, metrics)
-    typer.echo(
+    echo(
         f"written: {path}, {path.stat().st_size / 1e6:.2f} MB; the largest difference of a logit from torch's is "
         f"{difference:.1e} on the {len(public):,} faces of the public split"
     )
@@ -83,9 +83,9 @@ def calibrate(
         f"{calibration.temperature_unsure:.3f} for the others; calibration error on these {calibration.faces:,} faces: "
         f"{before['ece']:.4f} before, {after['ece']:.4f} after\n"
         f"confidence of {calibration.uncertain_below:.1%} or more: {calibration.coverage:.1%} of the faces, of which "
-        f"{calibration.accuracy:.1%} are right; of all faces {after['accuracy']:.1%} are right\n"
-        f"written: {output}"
+        f"{calibration.accuracy:.1%} are right; of all faces {after['accuracy']:.1%} are right"
     )
+    echo(f"written: {output}")
     if calibration.faces < MIN_FACES:
         typer.echo(
             f"mien: {calibration.faces:,} faces are too few for two temperatures, so one was fitted for all faces; "
@@ -122,7 +122,7 @@ def quantize(
     public = dataset.split("public")
     written = quantizing.quantize(model, output, dataset, faces)
     change = difference([predict(original, public)], [predict(written, public)])
-    typer.echo(
+    echo(
         f"written: {output}, {output.stat().st_size / 1e6:.2f} MB; change of accuracy on the {len(public):,} faces of "
         f"the public split: {change.accuracy:+.2%} ({change.low:+.2%} to {change.high:+.2%})"
     )
@@ -144,4 +144,4 @@ def page(
     from mien.export import page as page_folder
 
     size = page_folder.write(output, page_folder.find_models(models or []), overwrite)
-    typer.echo(f"written: {output}, {size / 1e6:.1f} MB; open it with: python -m http.server --directory {output}")
+    echo(f"written: {output}, {size / 1e6:.1f} MB; open it with: python -m http.server --directory {output}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, Overwrite, console, print_json
+from mien.cli.options import AsJson, Overwrite, console, echo, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,24 +14,29 @@ if TYPE_CHECKING:
 
 
 def networks(as_json: AsJson = False) -> None:
-    """List the networks with their size and cost."""
+    """List the networks with their size and cost, and what the paper reports for the thirteen of its Table 2."""
+    from mien.experiments.literature import TABLE_2
     from mien.networks.registry import NETWORKS
 
+    reported = {(row.network, row.variant): row.accuracy for row in TABLE_2}
     if as_json:
-        print_json([spec.to_dict() for spec in NETWORKS])
-    else:
-        console().print(_network_table(NETWORKS))
+        print_json([spec.to_dict() | {"reported": reported.get((spec.name, spec.variant))} for spec in NETWORKS])
+        return
+    console().print(_network_table(NETWORKS, reported))
+    typer.echo("reported: accuracy in Table 2 of Shen and Li (2023); mien has not trained these networks at full size")
 
 
-def _network_table(specs: "tuple[NetworkSpec, ...]") -> "Table":
+def _network_table(specs: "tuple[NetworkSpec, ...]", reported: dict[tuple[str, str], float]) -> "Table":
     from rich import box
     from rich.table import Table
 
-    table = Table("network", "variant", "input", "params", "mult-adds", box=box.SIMPLE, pad_edge=False)
+    columns = ("network", "variant", "input", "params", "mult-adds", "reported")
+    table = Table(*columns, box=box.SIMPLE, pad_edge=False)
     table.columns[0].no_wrap = True
     for column in table.columns[2:]:
         column.justify = "right"
     for spec in specs:
+        accuracy = reported.get((spec.name, spec.variant))
         giga, mega = f"{spec.multiply_adds / 1e9:.2f} G", f"{spec.multiply_adds / 1e6:.1f} M"
         table.add_row(
             spec.name,
@@ -39,6 +44,7 @@ def _network_table(specs: "tuple[NetworkSpec, ...]") -> "Table":
             f"{spec.in_channels}x{spec.size}x{spec.size}",
             f"{spec.parameters / 1e6:.1f} M",
             giga if spec.multiply_adds >= 1e9 else mega,
+            f"{accuracy:.2%}" if accuracy else "",
         )
     return table
 
@@ -91,7 +97,8 @@ def cost(
             try:
                 row = costs.measure(spec, conditions, faces, lambda step: typer.echo(f" {step}", nl=False, err=True))
             except MienError as error:
-                typer.echo(f"\nmien: {error}", err=True)
+                typer.echo(err=True)
+                echo(f"mien: {error}", err=True)
                 failed = True
             else:
                 typer.echo(err=True)
@@ -106,6 +113,6 @@ def cost(
     else:
         console().print(costs.table(selected))
         for path in written:
-            typer.echo(f"written: {path}")
+            echo(f"written: {path}")
     if failed:
         raise typer.Exit(2)

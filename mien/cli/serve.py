@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import DetectorName, Model
+from mien.cli.options import DetectorName, MinScore, Model
 from mien.detection import DEFAULT_DETECTOR
 
 
@@ -32,6 +32,7 @@ def serve(
     ] = False,
     model: Model = "small",
     detector: DetectorName = DEFAULT_DETECTOR,
+    min_score: MinScore = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that recognise pictures; one per core by default.")
     ] = None,
@@ -74,6 +75,7 @@ def serve(
     settings = service.Settings(
         model=model,
         detector=detector,
+        min_score=min_score,
         host=host,
         port=port,
         token=token,

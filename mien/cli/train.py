@@ -64,6 +64,7 @@ def sweep(
 
     require("lightning_fabric", "train")
     from mien.experiments import sweep as sweeps
+    from mien.files import escape_controls
     from mien.shipped_configs import find
 
     plan = sweeps.load(find(file, "sweep"), tuple(set_ or ()))
@@ -72,7 +73,7 @@ def sweep(
         echo(f"stopped; resume with: {plan.command}, and the same --runs and --results if you set them")
         raise typer.Exit(130)
     for split in plan.splits:
-        typer.echo(sweeps.comparison(plan, table, split, against))
+        typer.echo(escape_controls(sweeps.comparison(plan, table, split, against), keep="\n"))
 
 
 def benchmark_train(

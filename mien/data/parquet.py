@@ -84,7 +84,7 @@ def read(path: Path, size: int = 48) -> FaceDataset:
 
 
 def _rows(file: Path) -> Iterator[Row]:
-    arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
+    arrow, parquet = require("pyarrow", "batch"), require("pyarrow.parquet", "batch")
     _check_marks(file)
     number = 0
     try:

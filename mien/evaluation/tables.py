@@ -84,7 +84,7 @@ def add(path: Path, *added: Row) -> None:
         DataError: The table is damaged, or has further columns, which would be lost; nothing is written.
         OSError: The file cannot be written.
     """
-    filelock = require("filelock", "train")
+    filelock = require("filelock", "batch")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock_name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     # The table is read and written under one lock, so that rows of other processes are kept.

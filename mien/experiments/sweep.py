@@ -174,7 +174,9 @@ def run(sweep: Sweep, folder: Path, table: Path, console: Console) -> bool:
     left = [trial for trial in sweep.trials if not _is_finished(trial, sweep, table)]
     for config in {repr(trial.config.data): trial.config for trial in left}.values():
         _check_same_faces(config, sweep, table)
-    _check_files(folder, table, [predictions_file(table, sweep, trial, split) for trial in left for split in sweep.splits])
+    _check_files(
+        folder, table, [predictions_file(table, sweep, trial, split) for trial in left for split in sweep.splits]
+    )
     folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, MienError] = {}
     for trial in left:

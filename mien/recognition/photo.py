@@ -44,6 +44,7 @@ def read(
     name: str | None = None,
     formats: tuple[str, ...] | None = None,
     max_pixels: int | None = None,
+    raised_by: str = "",
 ) -> NDArray[np.uint8]:
     """Reads a picture. Gray, CMYK and palette images become RGB; see `mien.pixels.read` for all conversions.
 
@@ -54,6 +55,7 @@ def read(
         name: What error messages call the picture; None uses its path.
         formats: Pillow's names of the accepted file formats; None accepts those of `mien.pixels.FORMATS`.
         max_pixels: The largest accepted number of pixels of a file; None is the default of `mien.pixels.read`.
+        raised_by: What raises `max_pixels`, for error messages; it is followed by a number.
 
     Returns:
         (H, W, 3), values 0..255.
@@ -70,7 +72,7 @@ def read(
             f"{type(picture).__name__}"
         )
     try:
-        return pixels.to_array(pixels.read(_source(picture), formats, max_pixels), "RGB")
+        return pixels.to_array(pixels.read(_source(picture), formats, max_pixels, raised_by), "RGB")
     except ImageError as error:
         hint = "; if it is a video, use mien video" if _is_video_name(picture) else ""
         raise ImageError(f"{name or _name(picture)} cannot be read as a picture: {error}{hint}") from None

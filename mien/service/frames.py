@@ -69,7 +69,8 @@ async def _recognize_frame(state: ServiceState, encoded: bytes | None, hold: Cal
     if encoded is None:
         raise HTTPException(415, "expected one encoded picture as a binary message, got a text message")
     limits = state.settings.limits
-    check_byte_count(len(encoded), min(limits.frame_bytes, limits.request_bytes), "a picture")
+    limit, option = min((limits.frame_bytes, "--max-frame-bytes"), (limits.request_bytes, "--max-bytes"))
+    check_byte_count(len(encoded), limit, "a picture", option)
     hold(len(encoded))
     (record,) = await state.recognize([Picture("the frame", encoded)])
     return {key: record[key] for key in ("width", "height", "faces")}

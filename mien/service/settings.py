@@ -75,6 +75,7 @@ class Settings:
     Attributes:
         model: The name of a shipped model, or the path of an .onnx file that `mien export` wrote.
         detector: The name of a detector or the path of a YuNet file; see `mien.detection.registry.create_detector`.
+        min_score: Lowest score of a face, in [0, 1]; None is the detector's own.
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         token: The token that calls to /v1 must carry, one or more visible ASCII characters; None needs no token.
@@ -94,6 +95,7 @@ class Settings:
 
     model: str | Path = DEFAULT_MODEL
     detector: str = DEFAULT_DETECTOR
+    min_score: float | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = None
@@ -108,6 +110,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise ConfigError(f"min_score must be between 0 and 1, got {self.min_score:g}")
         if self.workers < 1:
             raise ConfigError(f"workers must be 1 or more, got {self.workers}")
         if self.worker_pictures < 1:

@@ -54,7 +54,9 @@ class ServiceState:
         self.metrics = Metrics()
         self.model_name = find_model(settings.model).stem
         setup = WorkerSetup(
-            recognizer_factory(settings.model, settings.detector), settings.limits.pixels, settings.worker_bytes
+            recognizer_factory(settings.model, settings.detector, settings.min_score),
+            settings.limits.pixels,
+            settings.worker_bytes,
         )
         self.batcher = Batcher(
             functools.partial(WorkerProcess, setup),

@@ -48,15 +48,18 @@ async def read_pictures(request: Request, limits: Limits, hold: Callable[[int], 
     return pictures
 
 
-def check_byte_count(count: int, limit: int, what: str) -> None:
-    """Checks the size of a request or a frame.
+def check_byte_count(count: int, limit: int, what: str, option: str) -> None:
+    """Checks the size of a request or a frame; `option` of `mien serve` raises the limit.
 
     Raises:
         HTTPException: It is over the limit.
     """
     if count > limit:
         raise HTTPException(
-            413, f"{what} may have {limit:,} bytes, got {count:,} or more; send less", {"Connection": "close"}
+            413,
+            f"{what} may have {limit:,} bytes, got {count:,} or more; send less, or start mien serve with a larger "
+            f"{option}",
+            {"Connection": "close"},
         )
 
 
@@ -68,11 +71,11 @@ def _check_picture_count(count: int, limit: int) -> None:
 async def _read_body(request: Request, limit: int, hold: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
     """Yields the chunks of the body and stops with an error at the limit."""
     declared = request.headers.get("content-length", "")
-    check_byte_count(int(declared) if declared.isdecimal() else 0, limit, "a request")
+    check_byte_count(int(declared) if declared.isdecimal() else 0, limit, "a request", "--max-bytes")
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
-        check_byte_count(received, limit, "a request")
+        check_byte_count(received, limit, "a request", "--max-bytes")
         hold(len(chunk))
         yield chunk
 

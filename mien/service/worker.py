@@ -55,15 +55,17 @@ class WorkerSetup:
     memory_bytes: int
 
 
-def recognizer_factory(model: str | os.PathLike[str], detector: str) -> Callable[[], Recognizer]:
+def recognizer_factory(
+    model: str | os.PathLike[str], detector: str, min_score: float | None = None
+) -> Callable[[], Recognizer]:
     """Returns a function that makes a recogniser of one thread, and that can be sent to a worker."""
-    return functools.partial(_create_recognizer, model, detector)
+    return functools.partial(_create_recognizer, model, detector, min_score)
 
 
-def _create_recognizer(model: str | os.PathLike[str], detector: str) -> Recognizer:
+def _create_recognizer(model: str | os.PathLike[str], detector: str, min_score: float | None) -> Recognizer:
     from mien.recognition.recognizer import Recognizer
 
-    return Recognizer(os.fspath(model), detector, threads=1)
+    return Recognizer(os.fspath(model), detector, threads=1, min_score=min_score)
 
 
 def main() -> None:
@@ -142,7 +144,8 @@ def decode(picture: Picture, max_pixels: int) -> NDArray[np.uint8]:
     """
     from mien.recognition import photo
 
-    return photo.read(picture.encoded, shortened(picture.name), FORMATS, max_pixels)
+    raised_by = "start mien serve with --max-pixels"
+    return photo.read(picture.encoded, shortened(picture.name), FORMATS, max_pixels, raised_by)
 
 
 def _recognize(

@@ -93,7 +93,7 @@ class AnnotatedVideoWriter:
         self._container.mux(self._video.encode(image))
 
     def finish(self, keep: bool) -> None:
-        """See `VideoWriter`. If the end of the file cannot be written, the copy is kept up to there, unless it would replace a file."""
+        """See `VideoWriter`. If its end cannot be written, the copy is kept up to there if no file is there."""
         error: Exception | None = None
         with suppress(DiscardedError), self._replacement:
             try:

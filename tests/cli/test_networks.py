@@ -13,3 +13,13 @@ def test_networks_lists_size_and_cost(mien):
     assert small["parameters"] <= 4e6
     _, out, _ = mien("networks")
     assert all(name in out for name, _ in rows)
+
+
+def test_networks_marks_the_thirteen_of_the_paper(mien):
+    _, out, _ = mien("networks", "--json")
+    reported = {(row["name"], row["variant"]): row["reported"] for row in json.loads(out) if row["reported"]}
+    assert len(reported) == 13
+    assert reported["resnet34_masking_reconstruction", "paper"] == 0.7598
+    _, out, _ = mien("networks")
+    (line,) = [line for line in out.splitlines() if "resmasking " in line]
+    assert line.rstrip().endswith("74.14%")

@@ -57,7 +57,7 @@ class ColourRecognizer:
         return [()] * len(images_rgb)
 
 
-def held_recognizer(folder, model, detector):
+def held_recognizer(folder, model, detector, min_score):
     """Makes a real recogniser that a test can hold."""
     from mien.recognition.recognizer import Recognizer
 
@@ -67,4 +67,4 @@ def held_recognizer(folder, model, detector):
             return super().recognize_batch(pictures)
 
     hold = Hold(folder)
-    return HeldRecognizer(model, detector, threads=1)
+    return HeldRecognizer(model, detector, threads=1, min_score=min_score)

@@ -2,11 +2,15 @@
 
 import hashlib
 import re
+import socket
+
+import pytest
 
 from mien.detection import face_check, yunet
 from mien.labels import EXPRESSIONS, class_colours
 from mien.models.onnx_model import OnnxModel
 from mien.models.zoo import shipped_models
+from tests.waiting import LONG_S
 
 
 def test_models_lists_the_settings_of_each_model(client):
@@ -36,6 +40,28 @@ def test_model_files_are_served_with_revalidation(client):
         assert client.head(f"/models/{path.name}").headers["Content-Length"] == str(path.stat().st_size)
     for name in ("large.onnx", "small.md", "..%2F..%2F__init__.py"):
         assert client.get(f"/models/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("base", ["/", "/models/", "/docs/", "/static/", "//"])
+@pytest.mark.parametrize("up", ["../", "..%2f", "%2e%2e/", "..%5c", "....//", "%252e%252e%252f", "..;/", "..\\"])
+def test_path_that_leads_out_of_the_page_gets_no_file(client, base, up):
+    for target in ("etc/passwd", "__init__.py", "export/page.py", "service/settings.py"):
+        for depth in (1, 2, 12):
+            answer = raw_get(client, f"{base}{up * depth}{target}")
+            assert answer.split()[1] in (b"400", b"404"), (base, up, target)
+            assert b"root:" not in answer
+            assert b"import " not in answer
+
+
+def raw_get(client, path):
+    """Sends a path as it is: clients of HTTP would shorten it."""
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    answer = b""
+    with socket.create_connection(("127.0.0.1", client.base_url.port), LONG_S) as connection:
+        connection.sendall(request.encode())
+        while piece := connection.recv(4096):
+            answer += piece
+    return answer
 
 
 def test_page_files_are_served_with_revalidation(client):

@@ -110,7 +110,11 @@ def test_model_with_three_classes_is_served(write_classifier):
     [
         (form(("notes.jpg", b"not a picture")), 422, ["notes.jpg cannot be read as a picture", "JPEG, PNG"]),
         (form(("cut.jpg", PICTURE[:9000])), 422, ["cut.jpg cannot be read as a picture", "truncated"]),
-        (form(("wide.png", png_header(600, 501))), 422, ["wide.png", "600 x 501 pixels and 300,000 are allowed"]),
+        (
+            form(("wide.png", png_header(600, 501))),
+            422,
+            ["wide.png", "600 x 501 pixels and 300,000 are allowed", "--max-pixels 300600"],
+        ),
         (
             form(("bomb.png", png_header(50_000, 50_000))),
             422,
@@ -120,7 +124,7 @@ def test_model_with_three_classes_is_served(write_classifier):
         ({"json": {"pictures": ["AAAA"] * 4}}, 413, ["3 pictures, got 4"]),
         ({"content": bytes(200_001), "headers": AS_JSON}, 413, ["200,000 bytes"]),
         ({"content": iter([bytes(999)] * 300), "headers": AS_JSON}, 413, ["200,000 bytes"]),
-        (form(("big.jpg", PICTURE * 3)), 413, ["a request may have 200,000 bytes"]),
+        (form(("big.jpg", PICTURE * 3)), 413, ["a request may have 200,000 bytes", "--max-bytes"]),
         ({"content": PICTURE, "headers": {"Content-Type": "image/jpeg"}}, 415, ["multipart/form-data", "image/jpeg"]),
         ({"content": b""}, 415, ["no media type"]),
         ({"content": b"{", "headers": AS_JSON}, 400, ["not JSON"]),
@@ -134,6 +138,8 @@ def test_model_with_three_classes_is_served(write_classifier):
         ({"json": ["AAAA"]}, 422, ['{"pictures": ["BASE64", ...]}']),
         ({"json": {"pictures": "AAAA"}}, 422, ['{"pictures": ["BASE64", ...]}']),
         ({"json": {"pictures": ["AAAA", "no base64!"]}}, 422, ["picture 2 is not base64"]),
+        ({"json": {"pictures": ["http://127.0.0.1/photo.jpg"]}}, 422, ["picture 1 is not base64"]),
+        ({"json": {"pictures": ["file:///etc/passwd"]}}, 422, ["picture 1 is not base64"]),
         ({"json": {"pictures": []}}, 422, ["one or more files named pictures"]),
         ({"files": [("other", ("a.jpg", PICTURE))]}, 422, ["one or more files named pictures"]),
         ({"files": [("pictures", (None, b"text"))]}, 422, ["must be a file"]),

@@ -153,7 +153,9 @@ def ideas(split: str) -> str:
     """The sweep of the ideas of the paper, compared with the plain network."""
     from mien.experiments import sweep
 
-    return sweep.comparison(sweep.load(ROOT / "mien" / "configs" / "sweeps" / "ideas.toml"), RESULTS / "fer2013.csv", split)
+    return sweep.comparison(
+        sweep.load(ROOT / "mien" / "configs" / "sweeps" / "ideas.toml"), RESULTS / "fer2013.csv", split
+    )
 
 
 def parameters() -> str:
