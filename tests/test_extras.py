@@ -17,9 +17,11 @@ BASE = {"numpy", "PIL", "onnxruntime", "rich", "typer", "platformdirs", "tomli",
 
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
-extras = json.loads(sys.argv[1])
-for package in extras:
-    sys.modules[package] = None  # as if it were not installed
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in json.loads(sys.argv[1]):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
 import mien
 from mien.errors import MissingExtraError
 outcomes = {}
@@ -50,13 +52,13 @@ def sentences():
     ("module", "package", "extra"),
     [
         ("mien.config", "pydantic", "train"),
-        ("mien.training.run", "t", "train"),
+        ("mien.training.run", "tomli_w", "train"),
         ("mien.models.torch_model", "torch", "train"),
         ("mien.models.checkpoint", "safetensors", "train"),
-        ("mien.export.onnx", "t", "train"),
+        ("mien.export.onnx", "pydantic", "train"),
         ("mien.networks.masked_resnet", "torch", "train"),
         ("mien.experiments.sweep", "torch", "train"),
-        ("mien.service.app", "fastapi", "serve"),
+        ("mien.service.app", "anyio", "serve"),
         ("mien.service.server", "uvicorn", "serve"),
     ],
 )

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "storage": {"errors", "files"},
     "parsing": set(),
     "types": {"deprecation", "labels"},
-    "pixels": {"errors", "heif"},
+    "pixels": {"errors", "files", "heif"},
     "validation": {"errors"},
     "shipped_configs": {"errors", "files"},
     "config": {"errors", "parsing", "validation"},
