@@ -209,7 +209,7 @@ def test_output_name_with_a_slash_or_of_a_folder_is_a_folder(mien, tmp_path):
         (1, "faces.xlsx", ["faces.xlsx has an unknown ending", ".csv, .json, .jsonl, .parquet", ".jpg, .jpeg, .png"]),
         (1, "film.mp4", ["film.mp4 has an unknown ending"]),
         (2, "copy.jpg", ["copy.jpg holds an annotated copy of one picture, got 2 pictures"]),
-        (1, "nowhere/faces.csv", ["nowhere does not exist"]),
+        (1, "nowhere/faces.csv", ["nowhere of faces.csv does not exist"]),
         (1, "x" * 5000 + ".xlsx", ["File name too long"]),
     ],
 )
