@@ -22,10 +22,12 @@ from mien.cli.options import (
 from mien.detection import DEFAULT_DETECTOR
 
 if TYPE_CHECKING:
-    from PIL import Image
+    import numpy as np
+    from numpy.typing import NDArray
 
     from mien.recognition.outputs import Output
     from mien.recognition.recognizer import Recognizer
+    from mien.types import Face
 
 
 def recognize(
@@ -136,7 +138,7 @@ def _recognize(
 ) -> int:
     """Recognises pictures one after the other, and prints or writes the results -> how many failed."""
     from mien.errors import ImageError
-    from mien.recognition import draw, records
+    from mien.recognition import records
     from mien.recognition.sources import read_named
 
     copies = _Copies(target, names) if target and target.kind in ("folder", "picture") else None
@@ -151,7 +153,7 @@ def _recognize(
             failed += 1
             continue
         results.append(records.to_record(name, image_rgb, faces))
-        if copies and not copies.write(draw.annotate(image_rgb, faces), name):
+        if copies and not copies.write(image_rgb, faces, name):
             failed += 1
     classes = recognizer.model.classes
     written = copies.written if copies else []
@@ -181,12 +183,12 @@ class _Copies:
         # A copy never replaces a given photo.
         self._reserved = {path.parent.resolve() / path.name for path in map(Path, names)}
 
-    def write(self, image: "Image.Image", name: str) -> bool:
+    def write(self, image_rgb: "NDArray[np.uint8]", faces: "Sequence[Face]", name: str) -> bool:
         """Writes a copy, and says so if that fails -> whether it was written."""
         from mien.recognition import draw
         from mien.recognition.sources import stem
 
-        path = self._target.path
+        path, image = self._target.path, draw.annotate(image_rgb, faces)
         try:
             if self._target.kind == "folder":
                 path = draw.save(image, path, stem(name), self._reserved)

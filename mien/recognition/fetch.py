@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import queue
-import re
 import threading
 import time
 import urllib.error
@@ -12,8 +11,6 @@ import urllib.request
 
 from mien.errors import ImageError, error_text, shortened
 
-ADDRESS = re.compile(r"https?://", re.IGNORECASE)
-"""The beginning of an address that `fetch` takes."""
 MAX_BYTES = 64 << 20
 """The most bytes of a picture."""
 SILENCE_S = 15.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from mien.errors import ImageError, error_text, shortened, shortened_path
 from mien.recognition import photo
-from mien.recognition.fetch import ADDRESS, fetch
 from mien.storage import is_url, read_file
 
+ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+"""The beginning of an address of a picture."""
 STANDARD_INPUT = "-"
 """The name of the picture that is read from standard input."""
 MAX_STANDARD_INPUT_BYTES = 256 << 20
@@ -40,7 +42,7 @@ def read_named(name: str) -> NDArray[np.uint8]:
     if name == STANDARD_INPUT:
         return photo.read(_read_standard_input(), "standard input")
     if ADDRESS.match(name):
-        return photo.read(fetch(name), shortened(name))
+        return photo.read(_fetch(name), shortened(name))
     return photo.read(name)
 
 
@@ -73,7 +75,7 @@ def read_ahead(names: Sequence[str]) -> Iterator[Path | bytes | ImageError]:
 def _source(name: str) -> Path | bytes | ImageError:
     try:
         if ADDRESS.match(name):
-            return fetch(name)
+            return _fetch(name)
         return read_file(name) if is_url(name) else Path(name)
     except ImageError as error:
         return error
@@ -100,3 +102,9 @@ def _read_standard_input() -> bytes:
     if len(encoded) > MAX_STANDARD_INPUT_BYTES:
         raise ImageError(f"standard input must be one picture of at most {MAX_STANDARD_INPUT_BYTES:,} bytes, got more")
     return encoded
+
+
+def _fetch(address: str) -> bytes:
+    from mien.recognition.fetch import fetch  # its HTTP client takes longer to import than a small picture to recognise
+
+    return fetch(address)
