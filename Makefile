@@ -20,7 +20,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy & mypy=$$!; \
-	$(PYTEST) -m "not (slow or training or browser or film or full_size)"; tests=$$?; \
+	$(PYTEST) -m "not (slow or training or browser or film or process or figure or full_size)"; tests=$$?; \
 	wait $$mypy && exit $$tests
 
 test: lint

@@ -76,6 +76,7 @@ def two_predictions(tmp_path):
     return folders
 
 
+@pytest.mark.figure
 def test_compare_gives_differences_with_intervals(mien, two_predictions, tmp_path):
     code, out, _ = mien("compare", *two_predictions, "-o", tmp_path / "figures", "--json")
     assert code == 0
@@ -148,6 +149,7 @@ def test_last_checkpoint_gets_a_name_of_its_own(mien, trained_run, fer2013_csv, 
     assert {path.name for path in run.glob("*.onnx")} == {"mine.onnx", "mine-last.onnx"}
 
 
+@pytest.mark.figure
 def test_robustness_writes_a_table_and_a_figure(mien, fer2013_csv, user_cache, tmp_path):
     table = tmp_path / "robustness.csv"
     code, out, err = mien("robustness", "small", "--data", fer2013_csv, "-o", table, "--threads", 1)

@@ -18,7 +18,10 @@ from PIL import Image
 from tests.cli.conftest import ASTRONAUT
 from tests.waiting import LONG_S
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows does not allow such names")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(os.name == "nt", reason="Windows does not allow such names"),
+]
 
 NAMES = {
     b"caf\xe9.jpg": "caf\\xe9.jpg",

@@ -32,6 +32,8 @@ from tests.service.conftest import (
 )
 from tests.waiting import LONG_S, until
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_lets_accepted_requests_finish(number):

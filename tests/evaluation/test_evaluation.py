@@ -20,6 +20,8 @@ from mien.evaluation.metrics import METRICS, evaluate
 from mien.networks import registry
 from mien.preprocess import Preprocessing
 
+pytestmark = pytest.mark.figure
+
 FIGURES = {"roc.png", "confusion.png", "reliability.png", "risk-coverage.png", "faces.png"}
 LOG = [
     {

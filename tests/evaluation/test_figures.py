@@ -16,6 +16,8 @@ from mien.explain.overlay import overlay
 from mien.labels import COLOURS, EXPRESSIONS
 from mien.types import Box, Expression, Face, Predictions
 
+pytestmark = pytest.mark.figure
+
 NETWORK = "resnet34_masking_reconstruction"
 
 

@@ -14,6 +14,8 @@ from mien.experiments import robustness
 from mien.experiments.corruptions import CORRUPTIONS, corrupt
 from mien.preprocess import Preprocessing
 
+pytestmark = pytest.mark.figure
+
 
 class ByBrightness:
     """A model that predicts the second class for bright faces; it records the images."""

@@ -24,6 +24,8 @@ from mien.preprocess import Preprocessing
 from mien.recognition import photo
 from mien.types import Box, Expression, Face
 
+pytestmark = pytest.mark.figure
+
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 PREPROCESSING = Preprocessing(size=48, channels=1, mean=0.0, std=1.0)
 

@@ -27,6 +27,8 @@ from mien.recognition.workers import Outcome
 from mien.storage import LocalFolder
 from tests.recognition.worker_functions import CrashingRecognizer
 
+pytestmark = pytest.mark.process
+
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 COLUMNS = [
     *("path", "width", "height", "error", "face", "x0", "y0", "x1", "y1"),

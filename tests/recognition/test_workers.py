@@ -15,6 +15,8 @@ from mien.recognition.workers import in_processes
 from tests.recognition import worker_functions
 from tests.waiting import until
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 WAITING = """
 import sys

@@ -22,6 +22,8 @@ from tests.service.conftest import PICTURE
 from tests.service.recognizers import BLUE, GREEN, RED, WHITE, ColourRecognizer, Hold
 from tests.waiting import LONG_S, until
 
+pytestmark = pytest.mark.process
+
 
 def png(colour, size=(32, 32), mode="RGB"):
     stream = io.BytesIO()

@@ -17,6 +17,8 @@ from tests.hosting import serve_process
 from tests.service.conftest import PICTURE, assert_error, astronaut_form, read_metrics, websocket
 from tests.waiting import LONG_S, until
 
+pytestmark = pytest.mark.process
+
 HALF_HEADER = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: "
 HALF_BODY = b"POST /v1/recognize HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 999\r\n"
 HALF_BODY += b"Content-Type: application/json\r\n\r\n{"

@@ -18,6 +18,8 @@ from tests.service.conftest import (
 )
 from tests.waiting import LONG_S, until
 
+pytestmark = pytest.mark.process
+
 
 def test_concurrent_requests_are_batched_and_correct(hold):
     sides = [200 + 8 * number for number in range(8)]

@@ -14,6 +14,8 @@ from tests.service.recognizers import GREEN, RED, ColourRecognizer
 from tests.service.test_batching import png
 from tests.waiting import until
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def colours(tmp_path, monkeypatch):
