@@ -101,6 +101,8 @@ def _command(options: argparse.Namespace) -> str:
     words = [f"--inputs {options.inputs}", f"--seed {options.seed}"]
     if options.minutes < 1e9:
         words.append(f"--minutes {options.minutes:g}")
+    if options.kinds != list(SHARES):
+        words.append(f"--kinds {' '.join(options.kinds)}")
     return " ".join(["python tools/fuzz", *words])
 
 
