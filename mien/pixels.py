@@ -57,7 +57,7 @@ def read(
     source: str | Path | BinaryIO | Image.Image,
     formats: tuple[str, ...] | None = None,
     max_pixels: int | None = None,
-    raised_by: str = "",
+    raised_by: str = "raise max_pixels to",
 ) -> Image.Image:
     """Reads a picture.
 
@@ -155,8 +155,7 @@ def _pixel_limit(max_pixels: int | None) -> int:
 
 
 def _size_error(size: str, allowed: str, needed: int, raised_by: str) -> ImageError:
-    option = f", or {raised_by} {needed}" if raised_by else ""
-    return ImageError(f"it has {size} and {allowed}; make it smaller{option}")
+    return ImageError(f"it has {size} and {allowed}; make it smaller, or {raised_by} {needed}")
 
 
 def _available(formats: tuple[str, ...] | None) -> tuple[str, ...]:

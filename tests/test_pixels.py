@@ -294,8 +294,11 @@ def test_environment_variable_raises_and_lowers_the_limit(monkeypatch: pytest.Mo
 def test_explicit_limit_overrides_the_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_MAX_PIXELS", "1")
     assert_halves(read(saved(halves("L"), "PNG"), max_pixels=768), *HALVES, "L")
-    with pytest.raises(ImageError, match=r"it has 32 x 24 pixels and 767 are allowed; make it smaller$"):
+    error = r"it has 32 x 24 pixels and 767 are allowed; make it smaller, or {} to 768$"
+    with pytest.raises(ImageError, match=error.format("raise max_pixels")):
         read(saved(halves("L"), "PNG"), max_pixels=767)
+    with pytest.raises(ImageError, match=error.format("use --most")):
+        read(saved(halves("L"), "PNG"), max_pixels=767, raised_by="use --most to")
 
 
 @pytest.mark.slow

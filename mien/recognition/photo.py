@@ -44,7 +44,7 @@ def read(
     name: str | None = None,
     formats: tuple[str, ...] | None = None,
     max_pixels: int | None = None,
-    raised_by: str = "",
+    raised_by: str = "raise max_pixels to",
 ) -> NDArray[np.uint8]:
     """Reads a picture. Gray, CMYK and palette images become RGB; see `mien.pixels.read` for all conversions.
 

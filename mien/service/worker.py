@@ -56,16 +56,18 @@ class WorkerSetup:
 
 
 def recognizer_factory(
-    model: str | os.PathLike[str], detector: str, min_score: float | None = None
+    model: str | os.PathLike[str], detector: str, min_score: float | None = None, device: str | None = None
 ) -> Callable[[], Recognizer]:
     """Returns a function that makes a recogniser of one thread, and that can be sent to a worker."""
-    return functools.partial(_create_recognizer, model, detector, min_score)
+    return functools.partial(_create_recognizer, model, detector, min_score, device)
 
 
-def _create_recognizer(model: str | os.PathLike[str], detector: str, min_score: float | None) -> Recognizer:
+def _create_recognizer(
+    model: str | os.PathLike[str], detector: str, min_score: float | None, device: str | None
+) -> Recognizer:
     from mien.recognition.recognizer import Recognizer
 
-    return Recognizer(os.fspath(model), detector, threads=1, min_score=min_score)
+    return Recognizer(os.fspath(model), detector, threads=1, min_score=min_score, device=device)
 
 
 def main() -> None:
@@ -73,8 +75,8 @@ def main() -> None:
 
     Standard input carries pickles of the service: a WorkerSetup, then one list of Picture per batch. Standard output
     carries one JSON object per line, since pictures of strangers are decoded here and the service must not have to
-    trust a pickle of this process: `{"ready": true}` or `{"error": SENTENCE, "kind": CLASS}`, then one object of
-    `answers` for each picture of a batch.
+    trust a pickle of this process: `{"ready": true, "device": NAME}` or `{"error": SENTENCE, "kind": CLASS}`, then one
+    object of `answers` for each picture of a batch.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a terminal or a supervisor's group
         signal.signal(number, signal.SIG_IGN)
@@ -96,7 +98,7 @@ def main() -> None:
         recognizer = setup.create_recognizer()
         from mien.recognition import photo, records  # noqa: F401 - not while the first picture waits
 
-        send({"ready": True})
+        send({"ready": True, "device": recognizer.device})
         while True:
             for answer in answers(pickle.load(batches), recognizer, setup.max_pixels):
                 send(answer)

@@ -296,7 +296,10 @@ def test_decode_gives_the_pixels_of_pillow():
         (b"", "it is empty, or its format is not one of JPEG, PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is empty, or its format is not one of JPEG, PNG"),
         (PICTURE[:2000], "truncated"),
-        (png("gray", (200, 100)), "it has 200 x 100 pixels and 19,999 are allowed"),
+        (
+            png("gray", (200, 100)),
+            "it has 200 x 100 pixels and 19,999 are allowed; make it smaller, or start mien serve with --max-pixels 20000",
+        ),
     ],
     ids=["empty", "postscript", "truncated", "large"],
 )
