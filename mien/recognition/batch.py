@@ -43,6 +43,7 @@ class FaceRecognizer:
         threads: CPU threads; 1 is the best if there are as many workers as cores.
         min_score: See `Recognizer`.
         thorough: See `Recognizer`.
+        device: See `Recognizer`; it is looked for in each process.
     """
 
     def __init__(
@@ -52,19 +53,20 @@ class FaceRecognizer:
         threads: int = 1,
         min_score: float | None = None,
         thorough: bool = False,
+        device: str | None = None,
     ) -> None:
         self.model, self.detector, self.threads = str(model), str(detector), threads
-        self.min_score, self.thorough = min_score, thorough
+        self.min_score, self.thorough, self.device = min_score, thorough, device
 
     @cached_property
     def recognizer(self) -> Recognizer:
         """The recogniser of this process.
 
         Raises:
-            WeightsError: The model or the detector is missing or damaged.
-            ConfigError: There is no detector of that name.
+            WeightsError: The model or the detector is missing, damaged, or cannot be fetched.
+            ConfigError: There is no detector of that name, or the device cannot be used.
         """
-        return Recognizer(self.model, self.detector, self.threads, self.min_score, self.thorough)
+        return Recognizer(self.model, self.detector, self.threads, self.min_score, self.thorough, self.device)
 
     @cached_property
     def schema(self) -> Any:
@@ -73,14 +75,14 @@ class FaceRecognizer:
         A picture without faces has one row with an empty `face`. An unreadable picture has one row, and its `error`
         gives the reason.
         """
-        path_column, *face_columns = records.column_names(self.recognizer.model.classes)
-        return records.parquet_schema((path_column, "width", "height", "error", *face_columns))
+        return records.parquet_schema(records.file_columns(self.recognizer.model.classes))
 
     def __getstate__(self) -> dict[str, Any]:
         """Adds the content of model files, which other machines do not have."""
         names = {"model": self.model, "detector": self.detector}
-        files = {key: Path(name).read_bytes() for key, name in names.items() if name.endswith(".onnx")}
-        settings = {"threads": self.threads, "min_score": self.min_score, "thorough": self.thorough}
+        paths = {"model": find_model(self.model), "detector": Path(self.detector)}
+        files = {key: paths[key].read_bytes() for key, name in names.items() if name.endswith(".onnx")}
+        settings = {name: getattr(self, name) for name in ("threads", "min_score", "thorough", "device")}
         return names | settings | {"files": files}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -135,9 +137,7 @@ class FaceRecognizer:
             faces = self.recognizer(image_rgb)
         except ImageError as error:
             return [{"path": path, "error": printable(str(error))}]
-        record = records.to_record(path, image_rgb, faces)
-        size = {"width": record["width"], "height": record["height"]}
-        return [size | row for row in records.to_rows(record)] or [size | {"path": path}]
+        return records.to_file_rows(records.to_record(path, image_rgb, faces))
 
 
 def _local_copy(file: Path, content: bytes) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,15 @@ from mien.deprecation import warn_deprecated
 from mien.detection import DEFAULT_DETECTOR
 from mien.detection.base import Detection, Detector
 from mien.detection.registry import DetectorOptions, create_detector
+from mien.errors import ImageError
+from mien.files import printable
+from mien.models.devices import CPU
 from mien.models.model import Model
 from mien.models.onnx_model import OnnxModel
 from mien.models.zoo import DEFAULT_MODEL
 from mien.recognition import photo
 from mien.recognition.crops import crop_faces
+from mien.recognition.tables import Faces, Table
 from mien.types import Expression, Face
 
 MIN_CERTAIN_SCORE = 0.5
@@ -38,10 +43,12 @@ class Recognizer:
         min_score: The lowest score of a face, in [0, 1], for a detector given by name; None uses the detector's own. A
             lower one finds more faces, and more things that are none.
         thorough: Whether a detector given by name searches longer, for faces that are small or turned.
+        device: What runs a model and a detector that are given by name: a name in `mien.models.devices.DEVICES`, such
+            as cuda or openvino; `auto` for the best one that works; None for the CPU.
 
     Raises:
-        WeightsError: The model or the detector is missing or damaged.
-        ConfigError: There is no detector of that name, or `min_score` is outside [0, 1].
+        WeightsError: The model or the detector is missing, damaged, or cannot be fetched.
+        ConfigError: There is no detector of that name, `min_score` is outside [0, 1], or the device cannot be used.
     """
 
     def __init__(
@@ -51,12 +58,13 @@ class Recognizer:
         threads: int | None = None,
         min_score: float | None = None,
         thorough: bool = False,
+        device: str | None = None,
     ) -> None:
-        options = DetectorOptions(threads, min_score, thorough)
-        self.model = OnnxModel(model, threads) if isinstance(model, str | Path) else model
+        options = DetectorOptions(threads, min_score, thorough, device)
+        self.model = OnnxModel(model, threads, device) if isinstance(model, str | Path) else model
         self.detector = create_detector(str(detector), options) if isinstance(detector, str | Path) else detector
 
-    def __call__(self, picture: photo.Picture) -> tuple[Face, ...]:
+    def __call__(self, picture: photo.Picture) -> Faces:
         """Recognises the faces in a picture.
 
         Args:
@@ -64,14 +72,14 @@ class Recognizer:
                 see `mien.recognition.photo.read`.
 
         Returns:
-            The faces from left to right, in pixels of the upright picture.
+            The faces from left to right, in pixels of the upright picture: a tuple, which can also be a table.
 
         Raises:
             ImageError: The picture cannot be read.
         """
         return self.recognize_batch([picture])[0]
 
-    def recognize_batch(self, pictures: Sequence[photo.Picture]) -> list[tuple[Face, ...]]:
+    def recognize_batch(self, pictures: Sequence[photo.Picture]) -> list[Faces]:
         """Recognises the faces in several pictures, and classifies all of them in one batch.
 
         Returns:
@@ -81,13 +89,44 @@ class Recognizer:
             ImageError: One of the pictures cannot be read.
         """
         detections: list[list[Detection]] = []
+        sizes: list[tuple[int, int]] = []
         crops: list[NDArray[np.uint8]] = []
         for picture in pictures:
             image_rgb = photo.read(picture)
+            sizes.append((image_rgb.shape[1], image_rgb.shape[0]))
             detections.append(sorted(self.detector(image_rgb), key=lambda detection: detection.box.x0))
             crops += crop_faces(image_rgb, detections[-1])
         expressions = iter(self.classify_crops(crops))
-        return [tuple(_face(each, next(expressions)) for each in of_picture) for of_picture in detections]
+        return [
+            Faces(
+                (_face(each, next(expressions)) for each in of_picture),
+                self.model.classes,
+                size,
+                photo.path_of(picture),
+            )
+            for picture, of_picture, size in zip(pictures, detections, sizes, strict=True)
+        ]
+
+    def recognize_files(self, paths: Iterable[str | Path]) -> Table:
+        """Recognises the faces in picture files, one after the other, into one table.
+
+        Args:
+            paths: Paths; `mien.data.picture_lists.find` finds those in folders. For more than some hundreds, there is
+                `mien.recognition.batch`.
+
+        Returns:
+            One row per face, with the columns of the Parquet files of `mien recognize`. A picture without faces has
+            one row, and so has one that cannot be read, with the reason in `error`.
+        """
+        from mien.recognition.records import file_columns  # it imports rich, which most programs do not need
+
+        rows: list[dict[str, Any]] = []
+        for path in paths:
+            try:
+                rows += self(path).table.rows
+            except ImageError as error:
+                rows.append({"path": photo.path_of(path), "error": printable(str(error))})
+        return Table(rows, file_columns(self.model.classes))
 
     def classify_crops(self, crops: Sequence[NDArray[np.uint8]]) -> list[Expression]:
         """Classifies cropped faces in one batch.
@@ -103,7 +142,12 @@ class Recognizer:
             for row, is_uncertain in zip(probabilities.tolist(), uncertain.tolist(), strict=True)
         ]
 
-    def together(self, pictures: Sequence[photo.Picture]) -> list[tuple[Face, ...]]:
+    @property
+    def device(self) -> str:
+        """The name of the device that the model runs on, such as cpu."""
+        return str(getattr(self.model, "device", CPU))
+
+    def together(self, pictures: Sequence[photo.Picture]) -> list[Faces]:
         """Deprecated: use `recognize_batch`."""
         warn_deprecated("Recognizer.together", "Recognizer.recognize_batch")
         return self.recognize_batch(pictures)

@@ -67,6 +67,18 @@ def column_names(classes: Sequence[str]) -> tuple[str, ...]:
     return ("path", "face", *BOX_COLUMNS, *PREDICTION_COLUMNS, *classes)
 
 
+def file_columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of Parquet files, and of the rows that `to_file_rows` makes."""
+    path_column, *face_columns = column_names(classes)
+    return (path_column, "width", "height", "error", *face_columns)
+
+
+def to_file_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Converts a picture's record to one row per face, with the size of the picture; at least one row."""
+    size = {"width": record["width"], "height": record["height"]}
+    return [size | row for row in to_rows(record)] or [size | {"path": record["path"]}]
+
+
 def to_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Converts a picture's record to one row per face; `face` counts from 1."""
     return [

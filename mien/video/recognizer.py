@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from mien.models.model import Model
 from mien.models.zoo import DEFAULT_MODEL
 from mien.recognition.crops import crop_faces
 from mien.recognition.recognizer import Recognizer
+from mien.recognition.tables import to_supervision
 from mien.types import Box, Expression, Face
 from mien.video.source import Frame, VideoSource
 from mien.video.track import LOST_S, MIN_TRACK_IOU, ExpressionSmoother, Smoothing, Tracker
@@ -58,12 +60,19 @@ class VideoFrame:
         time_s: In seconds from the start of the video.
         image_rgb: (H, W, 3), values 0..255, upright.
         faces: From left to right, in pixels of this frame.
+        classes: The classes of the model, in order.
     """
 
     number: int
     time_s: float
     image_rgb: NDArray[np.uint8]
     faces: tuple[TrackedFace, ...]
+    classes: tuple[str, ...] = ()
+
+    def to_supervision(self) -> Any:
+        """Returns supervision.Detections with smoothed expressions; see `mien.recognition.tables.to_supervision`."""
+        tracks = [face.track for face in self.faces]
+        return to_supervision([face.steady_face for face in self.faces], self.classes, tracks)
 
 
 @dataclass(frozen=True)
@@ -130,10 +139,11 @@ class VideoRecognizer:
         smoothing: How expressions are smoothed over time.
         lost_s: How long a face can be out of sight and keep its track.
         min_score: See `Recognizer`.
+        device: See `Recognizer`.
 
     Raises:
-        WeightsError: The model or the detector is missing or damaged.
-        ConfigError: `detect_every` is below 1, or there is no detector of that name.
+        WeightsError: The model or the detector is missing, damaged, or cannot be fetched.
+        ConfigError: `detect_every` is below 1, there is no detector of that name, or the device cannot be used.
     """
 
     def __init__(
@@ -145,11 +155,12 @@ class VideoRecognizer:
         smoothing: Smoothing = Smoothing(),  # noqa: B008  (frozen)
         lost_s: float = LOST_S,
         min_score: float | None = None,
+        device: str | None = None,
     ) -> None:
         if detect_every < 1:
             raise ConfigError(f"detect_every must be at least 1 (detect faces in every frame), got {detect_every}")
         threads = threads or max(1, usable_cores() // 2)
-        self.recognizer = Recognizer(model, detector, threads, min_score)
+        self.recognizer = Recognizer(model, detector, threads, min_score, device=device)
         self.detect_every = detect_every
         self.smoothing = smoothing
         self.lost_s = lost_s
@@ -217,7 +228,7 @@ class VideoRecognizer:
                 face = Face(detection.box, detection.landmarks, detection.score, next(expressions))
                 steady = face.expression if track is None else self._smooth(face, smoothers[track], frame.time_s)
                 faces.append(TrackedFace(track, face, steady))
-            yield VideoFrame(frame.number, frame.time_s, frame.image_rgb, tuple(faces))
+            yield VideoFrame(frame.number, frame.time_s, frame.image_rgb, tuple(faces), self.recognizer.model.classes)
 
     def _smooth(self, face: Face, smoother: ExpressionSmoother, time_s: float) -> Expression:
         uncertain_below = self.recognizer.model.calibration.uncertain_below
