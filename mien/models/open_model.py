@@ -13,15 +13,16 @@ def open_model(model: str, threads: int | None = None) -> Model:
     """Opens a trained network in any format.
 
     Args:
-        model: The name of a shipped model, an .onnx file, a run folder or a checkpoint (.safetensors); the first two
-            work without torch. To open a run folder that has the name of a shipped model, write ./NAME.
+        model: The name of a shipped model, an .onnx file, its address on the hub (hf://owner/repo/file.onnx), a run
+            folder or a checkpoint (.safetensors); all but the last two work without torch. To open a run folder that
+            has the name of a shipped model, write ./NAME.
         threads: CPU threads; None uses all cores.
 
     Raises:
         WeightsError: There is no such model, or it is damaged.
         MissingExtraError: It needs torch, which is not installed.
     """
-    if model in shipped_models():
+    if model in shipped_models() or model.startswith("hf:"):
         return OnnxModel(model, threads)
     path = expand_user(model)
     if path.suffix == ".onnx":

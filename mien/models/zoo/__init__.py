@@ -21,11 +21,17 @@ def find_model(model: str | Path) -> Path:
     """Returns the file of a model.
 
     Args:
-        model: The name of a shipped model, or the path of an .onnx file; the path is returned as it is.
+        model: The name of a shipped model; the path of an .onnx file, which is returned as it is; or an address on the
+            Hugging Face Hub, whose file is fetched, such as hf://owner/repo/file.onnx.
 
     Raises:
-        WeightsError: It is neither.
+        WeightsError: It is none of these, or cannot be fetched.
+        MissingExtraError: It is an address, and the hub's client is not installed.
     """
+    if str(model).startswith("hf:"):
+        from mien.models import hub  # most programs never need it
+
+        return hub.fetch(str(model))
     path = Path(model)
     if path.suffix == ".onnx":
         return path
