@@ -34,6 +34,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "robustness": results.robustness,
     "corruptions": results.corruptions,
     "reliability": results.reliability,
+    "formats": results.formats,
     "ideas-private": partial(results.ideas, "private"),
     "ideas-public": partial(results.ideas, "public"),
     "parameters": results.parameters,

@@ -38,7 +38,7 @@ COMMANDS = {
         networks.networks,
         networks.cost,
     ),
-    "Export trained networks": (export.export, export.calibrate, export.quantize),
+    "Export trained networks": (export.export, export.calibrate, export.quantize, export.push),
 }
 """Heading in `mien --help` -> the commands below it."""
 

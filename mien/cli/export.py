@@ -1,29 +1,59 @@
 """mien export, calibrate, quantize and page: write trained networks as files for others."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mien.cli.options import DataSettings, Numbering, Overwrite, Split, data_settings, echo, model_name
 
+if TYPE_CHECKING:
+    from mien.export.precision import Precision
+
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a checkpoint.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A run folder or a checkpoint; with --to or --precision an .onnx file or the name of a shipped model.",
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="The .onnx file to write; RUN/NAME-OF-RUN.onnx by default."
+            "-o", "--output", metavar="FILE", help="The file to write; RUN/NAME-OF-RUN.onnx by default, for a run."
         ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The data set; the one in the run's config by default.")] = None,
     overwrite: Overwrite = False,
     numbering: Numbering = None,
     set_: DataSettings = None,
+    precision: Annotated[
+        Literal["32", "16"] | None,
+        typer.Option(help="Write a file without 8-bit integers, with weights of so many bits."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT", help="Write another format: openvino, ncnn, litert or coreml."),
+    ] = None,
 ) -> None:
-    """Write a trained network as one ONNX file, and compare its logits with torch's on the public split."""
-    from mien.errors import require
+    """Write a trained network as one ONNX file, and compare its logits with torch's; or write an .onnx file anew."""
+    from mien.errors import ConfigError, require, shortened_path
+    from mien.models.zoo import shipped_models
 
+    if precision or to or run.suffix == ".onnx" or str(run) in shipped_models():
+        if not ((precision or to) and output):
+            raise ConfigError(
+                f"{shortened_path(run)} is an .onnx file already: choose --to or --precision, and the file to write, "
+                "-o FILE"
+            )
+        if to:
+            _export_format(str(run), output, to, precision)
+        else:
+            assert precision
+            _export_copy(str(run), output, precision, data, data_settings(set_, numbering=numbering))
+        return
     require("torch", "train")
     require("onnx", "train")
     from mien.evaluation import report
@@ -45,6 +75,43 @@ def export(
     echo(
         f"written: {path}, {path.stat().st_size / 1e6:.2f} MB; the largest difference of a logit from torch's is "
         f"{difference:.1e} on the {len(public):,} faces of the public split"
+    )
+
+
+def _export_format(model: str, path: Path, to: str, precision: "Precision | None") -> None:
+    """Writes an .onnx file in the format of another runtime, and prints the files."""
+    from mien.errors import require
+
+    require("onnx", "train")
+    from mien.export import formats
+    from mien.models.onnx_model import OnnxModel
+
+    for file in formats.write(OnnxModel(model), path, to, precision):
+        typer.echo(f"written: {file}")
+
+
+def _export_copy(model: str, path: Path, precision: "Precision", data: Path | None, settings: dict[str, Any]) -> None:
+    """Writes a copy of an .onnx file in another precision, and compares its probabilities with the original's."""
+    from mien.errors import require
+
+    require("onnx", "train")
+    import numpy as np
+
+    from mien.evaluation.faces import load_faces
+    from mien.export import precision as copies
+    from mien.models.onnx_model import OnnxModel
+
+    original = OnnxModel(model)
+    if data:
+        images, of = load_faces(original, data, settings).split("public").images, "faces of the public split"
+    else:
+        images, of = copies.noise(original.preprocessing.size), "images of noise"
+    expected = original.calibration.probabilities(original.logits(images))
+    written = copies.write(original, path, precision)
+    difference = np.abs(written.calibration.probabilities(written.logits(images)) - expected)
+    typer.echo(
+        f"written: {path}, {path.stat().st_size / 1e6:.2f} MB; the probabilities differ from the original's by "
+        f"{difference.mean():.4f} in the mean and {difference.max():.4f} at most on {len(images):,} {of}"
     )
 
 
@@ -126,6 +193,22 @@ def quantize(
         f"written: {output}, {output.stat().st_size / 1e6:.2f} MB; change of accuracy on the {len(public):,} faces of "
         f"the public split: {change.accuracy:+.2%} ({change.low:+.2%} to {change.high:+.2%})"
     )
+
+
+def push(
+    model: Annotated[str, typer.Argument(help="An .onnx file written by mien export, or the name of a shipped model.")],
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository, created if there is none.")],
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The text of its card; by default one that mien writes.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Upload a network with its card to the Hugging Face Hub; HF_TOKEN is the token."""
+    from mien.export import hub
+    from mien.models.onnx_model import OnnxModel
+
+    text = card.read_text(encoding="utf-8") if card else ""
+    typer.echo(f"uploaded: {hub.push(OnnxModel(model), repo, text, private)}")
 
 
 def page(

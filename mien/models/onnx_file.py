@@ -11,10 +11,10 @@ from typing import cast
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
-from onnx import numpy_helper
 from onnxscript import optimizer
 from torch import Tensor, nn
+
+from mien.models.onnx_constants import evaluate_constants
 
 _PARAMETER = re.compile(r"(?P<folded>ConvBnFusion_W_)?network\.(?P<name>.+?)(?:_DequantizeLinear_Output)?")
 """A parameter's name in the graph: the exporter's, with the prefix of folded batch norms and the quantizer's suffix."""
@@ -89,7 +89,7 @@ def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
         are missing, since `write` leaves them out.
     """
     graph = onnx.load(path).graph
-    constants = _evaluate_constants(graph)
+    constants = evaluate_constants(graph)
     shape = [axis.dim_value or 1 for axis in graph.input[0].type.tensor_type.shape.dim]
     norm_after = _find_batch_norms(network, shape)
     parameters = network.state_dict().keys()
@@ -162,23 +162,6 @@ def _unfold_batch_norm(convolution: str, norm: str, shift: Tensor, network: nn.M
     if network.get_submodule(convolution).bias is not None:
         weights[f"{convolution}.bias"] = torch.zeros_like(shift)
     return weights
-
-
-def _evaluate_constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
-    """The values that do not depend on the input: initializers, and their casts and dequantized copies."""
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if not node.input or node.input[0] not in values:
-            continue
-        if node.op_type == "Cast":
-            values[node.output[0]] = values[node.input[0]].astype(np.float32)
-        elif node.op_type == "DequantizeLinear":
-            integers, scale, *zero_points = (values[name] for name in node.input)
-            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-            shape = [-1 if dimension == axis else 1 for dimension in range(integers.ndim)] if scale.ndim else []
-            zero_point = zero_points[0].reshape(shape) if zero_points else 0
-            values[node.output[0]] = (integers.astype(np.float32) - zero_point) * scale.reshape(shape)
-    return values
 
 
 def replace_metadata(source: Path, path: Path, metadata: dict[str, str]) -> None:

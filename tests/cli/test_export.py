@@ -40,3 +40,31 @@ def test_calibrate_fits_thresholds_to_own_faces(mien, fer2013_csv, user_cache, t
     code, _, err = mien("calibrate", "small", "--data", fer2013_csv, "--coverage", 0, "-o", mine)
     assert code == 2
     assert_sentence(err, "the coverage must be above 0 and at most 1, got 0")
+
+
+def test_precision_writes_a_copy_without_integers_and_states_the_difference(mien, fer2013_csv, user_cache, tmp_path):
+    copy = tmp_path / "single.onnx"
+    code, out, _ = mien("export", "tiny", "--precision", 32, "-o", copy)
+    assert code == 0
+    assert out.startswith(f"written: {copy}, ")
+    assert out.endswith("at most on 256 images of noise\n")
+    assert OnnxModel(copy).metadata["precision"] == 32
+    _, out, _ = mien("export", "tiny", "--precision", 16, "-o", tmp_path / "half.onnx", "--data", fer2013_csv)
+    assert out.endswith("at most on 14 faces of the public split\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["tiny", "-o", "x.onnx"], ["tiny is an .onnx file already", "--to or --precision"]),
+        (["tiny", "--precision", "32"], ["-o FILE"]),
+        (["tiny", "--precision", "16", "-o", "x.txt"], ["must end in .onnx, got x.txt"]),
+        (["tini", "--precision", "32", "-o", "x.onnx"], ["did you mean tiny?"]),
+    ],
+)
+def test_bad_copy_gives_one_sentence(mien, options, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = mien("export", *options)
+    assert code == 2
+    assert_sentence(err, *words)
+    assert not list(tmp_path.iterdir())

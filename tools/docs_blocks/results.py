@@ -149,6 +149,23 @@ def reliability() -> str:
     return table(head, [*rows, ["all", *(f"{number:,}" for number in total)]], right=range(1, 8))
 
 
+def formats() -> str:
+    """The shipped networks in every format and on every device that was measured."""
+    path = RESULTS / "formats.csv"
+    if not path.exists():
+        return "Not measured yet."
+    rows = [
+        [
+            f"`{row['model']}`", f"`{row['format']}`", row["bits"], row["runtime"], f"{float(row['accuracy']):.2%}",
+            f"{float(row['same']):.2%}", row["largest"], f"{float(row['size_mb']):.1f} MB",
+            f"{float(row['latency_ratio']):.2f}",
+        ]
+        for row in read(path.name)
+    ]  # fmt: skip
+    head = ["network", "format", "bits", "run by", "accuracy", "same name", "largest difference", "size", "time"]
+    return table(head, rows, right=(2, *range(4, 9)))
+
+
 def ideas(split: str) -> str:
     """The sweep of the ideas of the paper, compared with the plain network."""
     from mien.experiments import sweep
