@@ -92,7 +92,7 @@ TORCH_FREE = (
     "video",
     "service",
     *("models/model", "models/onnx_model", "models/session", "models/zoo/__init__", "export/page"),
-    *("models/onnx_check", "models/onnx_wire"),
+    *("models/onnx_check", "models/onnx_wire", "models/devices", "models/runtime", "models/hub"),
 )
 """Rooms and files that must not import torch, not even inside a function."""
 

@@ -97,7 +97,6 @@ class Workers:
         """
         from mien.cores import usable_cores
         from mien.errors import ConfigError
-        from mien.models.session import PROVIDERS_VARIABLE
         from mien.recognition import cluster
         from mien.recognition.workers import in_processes
 
@@ -105,7 +104,7 @@ class Workers:
             with cluster.connected(self.on):
                 yield partial(cluster.on_ray, workers=self.number or cluster.cluster_cores(), gpus=self.gpus)
         elif self.gpus:
-            raise ConfigError(f"--gpus is for workers of a cluster: add --on, or set {PROVIDERS_VARIABLE}")
+            raise ConfigError("--gpus is for workers of a cluster: add --on, or use --device")
         else:
             yield partial(in_processes, workers=self.number or usable_cores())
 

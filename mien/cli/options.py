@@ -17,7 +17,19 @@ UNLIMITED_WIDTH = 10_000
 Split = Literal["training", "public", "private"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
-Model = Annotated[str, typer.Option(help="Name of a shipped model, or an .onnx file written by mien export.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What runs the networks: cpu, cuda, tensorrt, openvino, coreml, directml, ..., or auto for the best one "
+        "that works; a number chooses one of several, as in cuda:1. The CPU by default.",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print which device each network runs on, to standard error.")]
+Model = Annotated[
+    str,
+    typer.Option(help="Name of a shipped model, an .onnx file written by mien export, or hf://OWNER/REPO/FILE.onnx."),
+]
 DetectorName = Annotated[
     str,
     typer.Option(
@@ -126,6 +138,18 @@ def echo(message: str, err: bool = False) -> None:
     from mien.files import escape_controls
 
     typer.echo(escape_controls(message), err=err)
+
+
+def print_log() -> None:
+    """Prints what mien logs, such as the device of each network, to standard error, one line each."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("mien: %(message)s"))
+    logger = logging.getLogger("mien")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def print_data(text: str) -> None:

@@ -9,15 +9,18 @@ import typer
 from mien.cli.options import (
     AsJson,
     DetectorName,
+    Device,
     MinScore,
     Model,
     Overwrite,
     Thorough,
     Threads,
+    Verbose,
     console,
     echo,
     print_data,
     print_json,
+    print_log,
 )
 from mien.detection import DEFAULT_DETECTOR
 
@@ -58,6 +61,8 @@ def recognize(
     min_score: MinScore = None,
     thorough: Thorough = False,
     threads: Threads = None,
+    device: Device = None,
+    verbose: Verbose = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that write Parquet files; all cores by default.")
     ] = None,
@@ -81,9 +86,11 @@ def recognize(
     from mien.recognition.sources import STANDARD_INPUT
     from mien.storage import is_url
 
+    if verbose:
+        print_log()
     if as_json and as_csv:
         raise ConfigError("choose one of --json and --csv")
-    faces = FaceRecognizer(model, detector, 1, min_score, thorough)
+    faces = FaceRecognizer(model, detector, 1, min_score, thorough, device)
     if on or (output and is_url(output)):
         if as_json or as_csv or not output:
             raise ConfigError(
@@ -100,7 +107,7 @@ def recognize(
             raise ConfigError("a Parquet file takes no standard input: give files, or use .csv, .json or .jsonl")
         unreadable = archive.recognize_to_file(target.path, names, faces, workers or threads, overwrite)
     else:
-        recognizer = Recognizer(model, detector, threads, min_score, thorough)
+        recognizer = Recognizer(model, detector, threads, min_score, thorough, device)
         unreadable = _recognize(names, target, as_json, as_csv, recognizer)
     end(unreadable)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import DetectorName, MinScore, Model
+from mien.cli.options import DetectorName, Device, MinScore, Model, Verbose, print_log
 from mien.detection import DEFAULT_DETECTOR
 
 
@@ -33,6 +33,8 @@ def serve(
     model: Model = "small",
     detector: DetectorName = DEFAULT_DETECTOR,
     min_score: MinScore = None,
+    device: Device = None,
+    verbose: Verbose = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that recognise pictures; one per core by default.")
     ] = None,
@@ -72,10 +74,13 @@ def serve(
     from mien.cores import usable_cores
     from mien.service.settings import read_tokens
 
+    if verbose:
+        print_log()
     settings = service.Settings(
         model=model,
         detector=detector,
         min_score=min_score,
+        device=device,
         host=host,
         port=port,
         token=token,

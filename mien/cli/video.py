@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import DetectorName, MinScore, Model, Overwrite, console, echo
+from mien.cli.options import DetectorName, Device, MinScore, Model, Overwrite, Verbose, console, echo, print_log
 from mien.detection import DEFAULT_DETECTOR
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def video(
         int | None,
         typer.Option(min=1, help="Videos at the same time, each in a process with one thread; all cores by default."),
     ] = None,
+    device: Device = None,
+    verbose: Verbose = False,
 ) -> None:
     """Recognise the expression on every face in a video, and track each face."""
     from mien.cores import usable_cores
@@ -76,6 +78,8 @@ def video(
     from mien.video.recognizer import VideoRecognizer
     from mien.video.track import Smoothing
 
+    if verbose:
+        print_log()
     others = VideoOutputs(None, csv, jsonl, parquet, report)
     jobs = list(_jobs(_video_names(sources), output, others))
     if not overwrite:
@@ -85,12 +89,13 @@ def video(
     workers = min(workers or (1 if threads else usable_cores()), len(jobs))
     if workers > 1 and all(Path(name).is_file() for name, _ in jobs):  # cameras and standard input stay here
         failed = _recognize_at_once(
-            jobs, RecognizerSettings(model, detector, detect_every, smoothing, min_score), workers
+            jobs, RecognizerSettings(model, detector, detect_every, smoothing, min_score, device), workers
         )
     else:
-        failed = _recognize_in_turn(
-            jobs, VideoRecognizer(model, detector, threads, detect_every, smoothing, min_score=min_score)
+        recognizer = VideoRecognizer(
+            model, detector, threads, detect_every, smoothing, min_score=min_score, device=device
         )
+        failed = _recognize_in_turn(jobs, recognizer)
     if failed:
         raise typer.Exit(2)
 

@@ -102,13 +102,21 @@ class BlazeFace:
         threads: CPU threads; None lets ONNX Runtime use every core.
         small_faces: Whether to search tiles as well.
         min_score: The lowest score of a face, in [0, 1].
+        device: See `mien.models.devices.candidates`.
 
     Raises:
         WeightsError: The model file in the package is missing or damaged.
+        ConfigError: The device is not there, or cannot run the detector.
     """
 
-    def __init__(self, threads: int | None = None, small_faces: bool = True, min_score: float = MIN_SCORE) -> None:
-        self._session = open_session(MODEL, threads)
+    def __init__(
+        self,
+        threads: int | None = None,
+        small_faces: bool = True,
+        min_score: float = MIN_SCORE,
+        device: str | None = None,
+    ) -> None:
+        self._session = open_session(MODEL, threads, device)
         self.small_faces = small_faces
         self.min_score = min_score
 

@@ -74,13 +74,15 @@ class FaceCheck:
 
     Args:
         threads: CPU threads; None lets ONNX Runtime use every core.
+        device: See `mien.models.devices.candidates`.
 
     Raises:
         WeightsError: The model file in the package is missing or damaged.
+        ConfigError: The device is not there, or cannot run the network.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
-        self._session = open_session(MODEL, threads)
+    def __init__(self, threads: int | None = None, device: str | None = None) -> None:
+        self._session = open_session(MODEL, threads, device)
 
     def __call__(
         self, image_rgb: NDArray[np.uint8], squares: NDArray[np.float64], angles_deg: NDArray[np.float64]

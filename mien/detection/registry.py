@@ -23,6 +23,7 @@ class DetectorOptions:
         threads: CPU threads; None lets ONNX Runtime use every core.
         min_score: The lowest score of a face, in [0, 1]; None uses the detector's own.
         thorough: Whether to search longer for small and turned faces.
+        device: See `mien.models.devices.candidates`.
 
     Raises:
         ConfigError: `min_score` is outside [0, 1].
@@ -31,6 +32,7 @@ class DetectorOptions:
     threads: int | None = None
     min_score: float | None = None
     thorough: bool = False
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if self.min_score is not None and not 0 <= self.min_score <= 1:
@@ -42,12 +44,12 @@ DetectorFactory: TypeAlias = Callable[[DetectorOptions], Detector]
 
 def _yunet(options: DetectorOptions, path: Path | None = None) -> YuNet:
     min_score = yunet.MIN_SCORE if options.min_score is None else options.min_score
-    return YuNet(path, options.threads, min_score, options.thorough)
+    return YuNet(path, options.threads, min_score, options.thorough, options.device)
 
 
 def _blazeface(options: DetectorOptions) -> BlazeFace:
     min_score = blazeface.MIN_SCORE if options.min_score is None else options.min_score
-    return BlazeFace(options.threads, min_score=min_score)
+    return BlazeFace(options.threads, min_score=min_score, device=options.device)
 
 
 DETECTORS: Mapping[str, DetectorFactory] = {
@@ -65,10 +67,10 @@ def create_detector(name_or_path: str, options: DetectorOptions = DetectorOption
 
     Args:
         name_or_path: A name in `DETECTORS`, or the path of a YuNet .onnx file.
-        options: Threads, the lowest score, and how long to search.
+        options: Threads, the lowest score, how long to search, and the device.
 
     Raises:
-        ConfigError: There is no detector of that name.
+        ConfigError: There is no detector of that name, or the device cannot be used.
         WeightsError: The model file is missing, damaged or of another kind.
     """
     if name_or_path in DETECTORS:

@@ -125,9 +125,11 @@ class YuNet:
         threads: CPU threads; None lets ONNX Runtime use every core.
         min_score: The lowest score of a face, in [0, 1].
         thorough: Whether to search any large image in parts, and turned copies at full size.
+        device: See `mien.models.devices.candidates`.
 
     Raises:
         WeightsError: The file is missing, damaged or not YuNet with inputs of any size.
+        ConfigError: The device is not there, or cannot run the detector.
     """
 
     def __init__(
@@ -136,9 +138,10 @@ class YuNet:
         threads: int | None = None,
         min_score: float = MIN_SCORE,
         thorough: bool = False,
+        device: str | None = None,
     ) -> None:
         path = path or MODEL
-        self._session = open_session(path, threads)
+        self._session = open_session(path, threads, device)
         self._output_names = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
         input_shape = self._session.get_inputs()[0].shape
         output_names = {output.name for output in self._session.get_outputs()}
@@ -150,7 +153,7 @@ class YuNet:
                 f"{input_shape}; use yunet_s_dynamic.onnx or yunet_n_dynamic.onnx"
             )
         self._input_name = self._session.get_inputs()[0].name
-        self._check = FaceCheck(threads)
+        self._check = FaceCheck(threads, device)
         self.min_score = min_score
         self.thorough = thorough
 

@@ -44,14 +44,18 @@ class OnnxModel:
     Args:
         model: The name of a shipped model, or the path of an .onnx file written by `mien export`.
         threads: CPU threads; None lets ONNX Runtime use all cores.
+        device: The name of a device, `auto`, or None; see `mien.models.devices.candidates`.
 
     Raises:
         WeightsError: There is no such model, the file is damaged, or `mien export` did not write it.
+        ConfigError: The device is not there, or cannot run the model.
     """
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None) -> None:
+    def __init__(
+        self, model: str | Path = DEFAULT_MODEL, threads: int | None = None, device: str | None = None
+    ) -> None:
         self.path = find_model(model)
-        self._session = open_session(self.path, threads)
+        self._session = open_session(self.path, threads, device)
         self.metadata = _parse_metadata(self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), self.path)
         self.title: str = self.metadata["network"]
         self.classes: tuple[str, ...] = tuple(self.metadata["classes"])
@@ -62,6 +66,11 @@ class OnnxModel:
         except ValueError as error:
             raise WeightsError(f"{self.path} has invalid metadata ({error}): export it again") from None
         self._check_shapes()
+
+    @property
+    def device(self) -> str:
+        """The name of the device that it runs on, such as cpu."""
+        return self._session.device
 
     @property
     def digest(self) -> str:

@@ -1,21 +1,32 @@
-"""Opens ONNX files with ONNX Runtime, on the CPU unless an environment variable names other execution providers."""
+"""Opens ONNX files with ONNX Runtime, on the CPU or on the device that a person names."""
 
 from __future__ import annotations
 
-import os
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnxruntime
+import numpy as np
 
-from mien.errors import ConfigError, WeightsError, error_text, shortened
+from mien.errors import ConfigError, WeightsError, error_text
+from mien.models import devices
+from mien.models.devices import Candidate
 from mien.models.onnx_check import check_graph
+from mien.models.runtime import import_runtime
 
-PROVIDERS_VARIABLE = "MIEN_PROVIDERS"
-"""The environment variable with ONNX Runtime's execution providers, separated by commas, to be tried before the CPU."""
+if TYPE_CHECKING:
+    import onnxruntime
+else:
+    onnxruntime = import_runtime()
+
 _ERRORS_ONLY = 3
 _SHIPPED = Path(__file__).parent / "zoo"
+_FREE_SIDE = 320
+"""Height and width of the first image for a network of any size, pixels."""
+
+logger = logging.getLogger("mien")
 
 
 LARGE_INPUT_VALUES = 3 * 640 * 640
@@ -42,16 +53,25 @@ def return_freed_memory() -> None:
 
 
 class _Session(onnxruntime.InferenceSession):  # type: ignore[misc]  # ONNX Runtime has no types
-    """A session that can be pickled: the copy opens the file again, so that pools of processes can receive models."""
+    """A session that can be pickled: the copy opens the file again, so that pools of processes can receive models.
 
-    def __init__(self, path: Path, threads: int | None, options: onnxruntime.SessionOptions) -> None:
-        super().__init__(str(path), options, providers=_providers())
-        self._arguments = path.resolve(), threads
+    Attributes:
+        device: The name of the device that it runs on.
+    """
+
+    def __init__(self, path: Path, threads: int | None, device: str | None, candidate: Candidate) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = _ERRORS_ONLY  # the warnings are about graph optimization, not the user's data
+        # Without enable_fallback=0, ONNX Runtime would print an error and go on with the CPU.
+        super().__init__(str(path), options, providers=candidate.providers, enable_fallback=0)
+        self.device = candidate.name
+        self._arguments = path.resolve(), threads, device
 
     def run(self, output_names: Any, input_feed: Any, run_options: Any = None) -> Any:
         """See InferenceSession; returns freed memory if it is asked for."""
         is_large = _freed.returned and max(value.size for value in input_feed.values()) > LARGE_INPUT_VALUES
-        if is_large and run_options is None:
+        if is_large and run_options is None and self.device == devices.CPU:
             run_options = onnxruntime.RunOptions()
             run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return super().run(output_names, input_feed, run_options)
@@ -60,49 +80,63 @@ class _Session(onnxruntime.InferenceSession):  # type: ignore[misc]  # ONNX Runt
         return open_session, self._arguments
 
 
-def open_session(path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
+def open_session(path: Path, threads: int | None = None, device: str | None = None) -> _Session:
     """Opens an ONNX file for inference.
 
     Args:
         path: An .onnx file.
         threads: CPU threads of one run; None lets ONNX Runtime use all cores.
+        device: The name of a device, `auto`, or None; see `mien.models.devices.candidates`.
 
     Raises:
         WeightsError: The file is missing, is not an ONNX model, or could not be a network of mien.
-        ConfigError: The environment variable PROVIDERS_VARIABLE names a provider that is not installed.
+        ConfigError: The device is not there, or cannot run the file.
     """
     if not path.is_file():
         raise WeightsError(f"there is no model file {path}: check the path")
     if _SHIPPED not in path.parents:  # the files that ship with mien are as trusted as its code
         _check(path)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.log_severity_level = _ERRORS_ONLY  # the warnings are about graph optimization, not about the user's data
-    try:
-        return _Session(path, threads, options)
-    except ConfigError:
-        raise
-    except Exception as error:  # ONNX Runtime's exceptions have no other common base class
-        raise WeightsError(
-            f"{path} is damaged or is not an ONNX model ({error_text(error)}): download or export it again"
-        ) from None
+    for candidate in devices.candidates(device, threads):
+        try:
+            session = _Session(path, threads, device, candidate)
+            if candidate.name != devices.CPU:
+                _check_device(session, candidate)
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base class
+            reason = error_text(error)
+        else:
+            logger.info("%s runs on %s", path.name, candidate.name)
+            return session
+        if candidate.name == devices.CPU:
+            raise WeightsError(
+                f"{path} is damaged or is not an ONNX model ({reason}): download or export it again"
+            ) from None
+        if device not in (None, devices.AUTO):
+            open_session(path, threads, devices.CPU)  # raises a WeightsError if the file is at fault
+            raise ConfigError(f"{path.name} does not run on {candidate.name} ({reason}): use --device auto or cpu")
+        logger.warning("%s does not run on %s (%s), so another device is used", path.name, candidate.name, reason)
+    raise AssertionError("the CPU is always a candidate")
 
 
-def _providers() -> list[str]:
-    """Returns the execution providers of all sessions, the CPU last.
+def _check_device(session: _Session, candidate: Candidate) -> None:
+    """Runs a network on a device for the first time, which also compiles it there.
 
     Raises:
-        ConfigError: One of them is not installed.
+        RuntimeError: ONNX Runtime left the device out, since its libraries or its driver are missing, or the result is
+            not finite.
     """
-    names = [name.strip() for name in os.environ.get(PROVIDERS_VARIABLE, "").split(",") if name.strip()]
-    installed = onnxruntime.get_available_providers()
-    for name in names:
-        if name not in installed:
-            raise ConfigError(
-                f"{PROVIDERS_VARIABLE} names {shortened(name)}, and the installed ONNX Runtime has only "
-                f"{', '.join(installed)}: install the package of ONNX Runtime for it, such as onnxruntime-gpu"
-            )
-    return [*dict.fromkeys([*names, "CPUExecutionProvider"])]
+    provider = candidate.providers[0][0]
+    if provider not in session.get_providers():
+        raise RuntimeError(f"{provider} cannot be loaded; are its libraries and its driver installed?")
+    outputs = session.run(None, dict(_blank_inputs(session)))
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise RuntimeError("its result is not finite")
+
+
+def _blank_inputs(session: _Session) -> Iterator[tuple[str, Any]]:
+    """Yields the name and a blank value of each input, for one image."""
+    for value in session.get_inputs():
+        sizes = [size if isinstance(size, int) else _FREE_SIDE for size in value.shape[1:]]
+        yield value.name, np.zeros((1, *sizes), np.float32)
 
 
 def _check(path: Path) -> None:

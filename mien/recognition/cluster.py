@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import mien
 from mien.errors import ConfigError, error_text, require, shortened
-from mien.models.session import PROVIDERS_VARIABLE
+from mien.models.devices import PROVIDERS_VARIABLE
 from mien.recognition.workers import Outcome, attempt, run
 
 T = TypeVar("T")

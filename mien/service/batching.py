@@ -61,6 +61,9 @@ class Batcher:
     alone, so that only the picture that it died of fails. A worker is also replaced after `worker_pictures` pictures,
     and killed when a batch takes longer than a request may take.
 
+    Attributes:
+        device: The name of the device that the first worker's model runs on.
+
     Args:
         start_worker: Starts a worker process.
         limits: `queue` applies here; `seconds` limits the time that a batch or `close` may take.
@@ -103,6 +106,7 @@ class Batcher:
                 worker.kill("another worker could not start")
                 worker.close()
             raise
+        self.device = first.device
         self._threads = [
             threading.Thread(target=self._run_worker, args=(n, worker), name=f"mien-{n}", daemon=True)
             for n, worker in enumerate((first, *others))

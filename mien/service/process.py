@@ -39,6 +39,9 @@ class WorkerProcess:
     It is started with `subprocess` and not with `multiprocessing`, which would run the main module of the program
     again in each worker; `create_app` is often called there.
 
+    Attributes:
+        device: The name of the device that the model runs on, once the worker is ready.
+
     Args:
         setup: What the worker needs. The process starts at once; `wait_until_ready` reports whether it could.
     """
@@ -53,7 +56,7 @@ class WorkerProcess:
             env=os.environ | _ALLOCATOR,
             pipesize=PIPE_BYTES,
         )
-        self._kill_reason, self._is_ready = "", False
+        self._kill_reason, self._is_ready, self.device = "", False, ""
         with contextlib.suppress(BrokenPipeError):  # wait_until_ready reports it
             self._send(setup)
 
@@ -76,7 +79,7 @@ class WorkerProcess:
         if "error" in message:
             kind = getattr(errors, message["kind"], MienError)
             raise kind(message["error"])
-        self._is_ready = True
+        self._is_ready, self.device = True, message["device"]
 
     def recognize(self, pictures: Sequence[Picture]) -> Iterator[dict[str, Any]]:
         """Sends a batch to the worker and yields its answers as they come; see `mien.service.worker.answers`.

@@ -83,7 +83,7 @@ async def readyz(request: Request) -> Response:
         return JSONResponse({"status": "the queue is full"}, 503)
     if state.batcher.is_broken:
         return JSONResponse({"status": "no worker process can start"}, 503)
-    return JSONResponse({"status": "ready"})
+    return JSONResponse({"status": "ready", "device": state.batcher.device})
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

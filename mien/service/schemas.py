@@ -84,6 +84,7 @@ class State(_Schema):
     """The state of the service."""
 
     status: str
+    device: str = Field("", description="what runs the networks of a service that is ready, such as cpu")
 
 
 ASTRONAUT: dict[str, Any] = {

@@ -76,6 +76,8 @@ class Settings:
         model: The name of a shipped model, or the path of an .onnx file that `mien export` wrote.
         detector: The name of a detector or the path of a YuNet file; see `mien.detection.registry.create_detector`.
         min_score: Lowest score of a face, in [0, 1]; None is the detector's own.
+        device: What runs the networks, in each worker: a name in `mien.models.devices.DEVICES`, such as cuda; `auto`
+            for the best one that works; None for the CPU.
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         token: The token that calls to /v1 must carry, one or more visible ASCII characters; None needs no token.
@@ -96,6 +98,7 @@ class Settings:
     model: str | Path = DEFAULT_MODEL
     detector: str = DEFAULT_DETECTOR
     min_score: float | None = None
+    device: str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = None

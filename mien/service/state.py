@@ -54,7 +54,7 @@ class ServiceState:
         self.metrics = Metrics()
         self.model_name = find_model(settings.model).stem
         setup = WorkerSetup(
-            recognizer_factory(settings.model, settings.detector, settings.min_score),
+            recognizer_factory(settings.model, settings.detector, settings.min_score, settings.device),
             settings.limits.pixels,
             settings.worker_bytes,
         )

@@ -26,6 +26,7 @@ class RecognizerSettings:
     detect_every: int
     smoothing: Smoothing
     min_score: float | None = None
+    device: str | None = None
 
 
 def recognize_videos(
@@ -59,6 +60,7 @@ class _VideoJobs:
             settings.detect_every,
             settings.smoothing,
             min_score=settings.min_score,
+            device=settings.device,
         )
 
     def __call__(self, job: VideoJob) -> VideoResult | MienError | OSError:

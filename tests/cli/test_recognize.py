@@ -149,11 +149,15 @@ def test_unreadable_picture_does_not_stop_the_others(mien, unreadable_picture):
     [
         (["--model", "smal"], ["smal", "small"]),
         (["--model", "gone.onnx"], ["gone.onnx"]),
+        (["--device", "cudo"], ["unknown device cudo: did you mean cuda"]),
+        (["--device", "directml"], ["the device directml is not there", "pip install onnxruntime-directml"]),
+        (["--device", "cudo", "-o", "faces.parquet"], ["unknown device cudo"]),
         (["--detector", "yunett"], ["unknown detector yunett", "yunet"]),
         (["-o", str(ASTRONAUT)], [str(ASTRONAUT)]),
     ],
 )
-def test_bad_option_gives_one_sentence(mien, options, words):
+def test_bad_option_gives_one_sentence(mien, options, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     code, out, err = mien("recognize", ASTRONAUT, *options)
     assert (code, out) == (2, "")
     assert_sentence(err, *words)
@@ -230,6 +234,14 @@ def test_output_file_with_json_or_csv_is_an_error(mien, tmp_path):
 def process(*arguments, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "mien", "recognize", *map(str, arguments), "--threads", "1"]
     return subprocess.run(command, capture_output=True, check=False, timeout=LONG_S, **options)
+
+
+def test_verbose_prints_the_device_of_each_network():
+    done = process(ASTRONAUT, "--device", "auto", "--verbose", "--json")
+    assert json.loads(done.stdout)
+    assert done.stderr.decode().splitlines() == [
+        f"mien: {name}.onnx runs on cpu" for name in ("small", "yunet", "centerface")
+    ]
 
 
 def test_standard_input_is_a_picture_like_any_other(tmp_path):

@@ -108,6 +108,7 @@ def test_camera_opens_the_page_in_the_browser(tmp_path):
         (["--token", "two words"], ["visible ASCII"]),
         (["--port", "0", "--model", "huge"], ["huge", "small"]),
         (["--port", "0", "--detector", "eyes"], ["eyes", "yunet"]),
+        (["--port", "0", "--device", "cudo"], ["unknown device cudo", "cuda"]),
         (["--queue", "3"], ["raise the queue"]),
         (["--timeout", "0"], ["seconds must be above 0"]),
         (["--timeout", "inf"], ["seconds must be above 0 and finite"]),
@@ -134,5 +135,5 @@ def test_options_have_the_defaults_of_settings():
     names = {"max_bytes": "request_bytes", "max_pixels": "pixels", "max_pictures": "pictures", "queue": "queue"}
     assert {name: defaults[name] for name in names} == {name: limits[of] for name, of in names.items()}
     assert defaults["timeout"] == limits["seconds"]
-    for name in ("model", "detector", "host", "port", "token", "batch", "wait_ms"):
+    for name in ("model", "detector", "device", "host", "port", "token", "batch", "wait_ms"):
         assert defaults[name] == settings[name]

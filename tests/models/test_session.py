@@ -7,8 +7,8 @@ from PIL import Image
 
 from mien.errors import ConfigError
 from mien.models import session
+from mien.models.devices import PROVIDERS_VARIABLE
 from mien.models.onnx_model import OnnxModel
-from mien.models.session import PROVIDERS_VARIABLE
 from mien.recognition.recognizer import Recognizer
 
 FACE = np.full((1, 48, 48), 128, np.uint8)

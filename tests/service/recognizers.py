@@ -39,6 +39,8 @@ class Hold:
 class ColourRecognizer:
     """Finds no face in any picture, starts at once, and misbehaves at some colours."""
 
+    device = "cpu"
+
     def __init__(self, folder):
         self.hold = Hold(folder)
 
@@ -57,7 +59,7 @@ class ColourRecognizer:
         return [()] * len(images_rgb)
 
 
-def held_recognizer(folder, model, detector, min_score):
+def held_recognizer(folder, model, detector, min_score, device):
     """Makes a real recogniser that a test can hold."""
     from mien.recognition.recognizer import Recognizer
 
@@ -67,4 +69,4 @@ def held_recognizer(folder, model, detector, min_score):
             return super().recognize_batch(pictures)
 
     hold = Hold(folder)
-    return HeldRecognizer(model, detector, threads=1, min_score=min_score)
+    return HeldRecognizer(model, detector, threads=1, min_score=min_score, device=device)

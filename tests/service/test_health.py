@@ -9,7 +9,7 @@ from tests.waiting import until
 def test_idle_service_is_alive_and_ready(client):
     alive, ready = client.get("/healthz"), client.get("/readyz")
     assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "device": "cpu"})
 
 
 def test_service_with_a_full_queue_is_not_ready(hold):

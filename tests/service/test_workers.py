@@ -21,7 +21,7 @@ pytestmark = pytest.mark.process
 def colours(tmp_path, monkeypatch):
     """A client of a service whose workers crash at a red picture and raise an error at a green one."""
     factory = functools.partial(ColourRecognizer, tmp_path)
-    monkeypatch.setattr(state, "recognizer_factory", lambda model, detector, min_score: factory)
+    monkeypatch.setattr(state, "recognizer_factory", lambda model, detector, min_score, device: factory)
     with client_of(workers=2) as client:
         yield client
 

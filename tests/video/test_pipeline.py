@@ -274,6 +274,7 @@ def test_disk_without_space_leaves_nothing(tmp_path: Path, video: Path) -> None:
         (["--csv", "{folder}"], "{folder} is a folder: give the path of a file"),
         (["--detect-every", "0"], "detect_every must be at least 1 (detect faces in every frame), got 0"),
         (["--model", "huge"], "unknown model huge: "),
+        (["--device", "cudo"], "unknown device cudo: did you mean cuda"),
     ],
 )
 def test_invalid_option_is_an_error_before_anything_is_written(
