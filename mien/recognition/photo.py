@@ -14,7 +14,7 @@ from PIL import Image
 from mien import pixels
 from mien.deprecation import moved_names
 from mien.errors import ImageError, error_text, shortened_path
-from mien.files import is_special
+from mien.files import is_special, printable
 from mien.recognition.data_uri import DATA_URI, decode_text
 
 Picture = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[Any]
@@ -128,6 +128,12 @@ def _name(picture: Any) -> str:
         return "the picture given as bytes"
     name = getattr(picture, "name", None)
     return f"the file object {shortened_path(name) if isinstance(name, str) else ''}".rstrip()
+
+
+def path_of(picture: Any) -> str:
+    """Returns the path of a picture that is given by its path, as files of results hold it, or else an empty text."""
+    is_path = isinstance(picture, str | os.PathLike) and not (isinstance(picture, str) and DATA_URI.match(picture))
+    return printable(os.fsdecode(picture)) if is_path else ""
 
 
 def _is_video_name(picture: object) -> bool:

@@ -298,7 +298,8 @@ def test_decode_gives_the_pixels_of_pillow():
         (PICTURE[:2000], "truncated"),
         (
             png("gray", (200, 100)),
-            "it has 200 x 100 pixels and 19,999 are allowed; make it smaller, or start mien serve with --max-pixels 20000",
+            "it has 200 x 100 pixels and 19,999 are allowed; make it smaller, or start mien serve with "
+            "--max-pixels 20000",
         ),
     ],
     ids=["empty", "postscript", "truncated", "large"],
