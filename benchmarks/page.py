@@ -1,44 +1,51 @@
-"""Measures the browser page: the time from opening it to the first result, and the time per face.
+"""Measures the live page: frames per second of films and the camera, bytes and seconds until it is ready.
 
-    python benchmarks/page.py
+    python benchmarks/page.py --film film.mp4
+    python benchmarks/page.py --film film.mp4 --human human --results results/page.csv
 
-The page is the static folder of `mien page`, opened in the system's Chromium from a local server. The server sends no
-isolation headers, so WebAssembly has one thread. For the first result a picture is chosen as soon as the page has
-loaded; each repetition starts with an empty cache. The time per face covers cropping, scaling and the network.
+The film shows one face. It is also shown four times side by side, half as wide and high, and as the camera's picture.
+The second command measures `@vladmandic/human` too, in a folder where npm has put it:
+
+    npm install --prefix human @vladmandic/human@3.3.6 @tensorflow/tfjs-backend-wasm@4.22.0
+
+human runs on its WASM backend and detects faces and expressions in each frame, without its cache; both pages draw each
+frame with its faces. All contestants take turns in each round, in the system's Chromium without a GPU. A rate counts
+the frames with an answer after the first seconds. `browser alone` copies and draws each frame without recognising it.
+
+`page` is the static folder of `mien page`, whose server sends no isolation headers, so that WebAssembly has one thread;
+`page, served` comes from `mien serve`, which sends them.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import functools
 import shutil
+import statistics
+import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+import av
+import numpy as np
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from summary import summary
 
 from mien.export import page as page_folder
 
 PHOTOGRAPH = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
-FACES_MS = """async ([url, times]) => {
-    const { BrowserEngine } = await import("./browser.js");
-    const { Host } = await import("./host.js");
-    const model = { name: "small", file: "models/small.onnx" };
-    const engine = await BrowserEngine.open(model, new Host("models.json", null), 1);
-    const faces_ms = [];
-    let answer = { frame: await createImageBitmap(await (await fetch(url)).blob()) };
-    for (let i = 0; i < times; i++) {
-        answer = await engine.recogniseFrame(answer.frame);
-        faces_ms.push(answer.faces_ms);
-    }
-    return faces_ms;
-}"""
-WARM_UP = 20
-"""Untimed runs: Chromium first compiles WebAssembly quickly, and later again with optimizations."""
+HUMAN_PAGE = Path(__file__).parent / "page_human.html"
+COLUMNS = ("contestant", "source", "faces", "unit", "median", "low", "high", "n", "browser", "command")
+WARM_UP_S = 6
+"""Seconds after the first answer that are not counted: Chromium first compiles WebAssembly quickly, and later again."""
+FPS = 30
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -48,41 +55,233 @@ class QuietHandler(SimpleHTTPRequestHandler):
         """Prints nothing."""
 
 
+@dataclass(frozen=True)
+class Film:
+    """A film and the number of faces in it.
+
+    Attributes:
+        faces: How many faces it shows.
+        path: As a video file.
+        camera: As a raw file for Chromium's fake camera.
+        rate: Its frames per second.
+    """
+
+    faces: int
+    path: Path
+    camera: Path
+    rate: float
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """What is measured.
+
+    Attributes:
+        name: Its name in the table.
+        url: The address of its page.
+        is_mien: Whether it is the live page, and not a plain page with the functions of `page_human.html`.
+    """
+
+    name: str
+    url: str
+    is_mien: bool = True
+
+
 def main() -> None:
-    """Serves the page, measures both times, and prints medians and half the interquartile ranges."""
+    """Measures all contestants in turns, prints the results and writes them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=7, help="how often the page is opened, after one warm-up")
-    parser.add_argument("--faces", type=int, default=100, help="faces to time")
+    parser.add_argument("--film", type=Path, required=True, help="a film of one face")
+    parser.add_argument("--human", type=Path, help="the folder with human")
+    parser.add_argument("--rounds", type=int, default=3, help="how often all contestants take turns")
+    parser.add_argument("--seconds", type=float, default=20, help="seconds of each measurement")
+    parser.add_argument("--visits", type=int, default=5, help="how often the page is opened")
+    parser.add_argument("--results", type=Path, help="the table to write")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page_folder.write(Path(folder), page_folder.find_models(["small"]))
-        shutil.copy(PHOTOGRAPH, folder)
-        server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=folder))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/"
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        print(f"Chromium {browser.version}, one WebAssembly thread", flush=True)
-        seconds = [first_result_s(browser, url) for _ in range(arguments.times + 1)][1:]
-        print(f"from opening the page to the first result: {summary(seconds, 's', 2)}", flush=True)
-        with browser.new_page() as page:
-            page.goto(url)
-            page.get_by_text("Ready.").first.wait_for()
-            faces_ms = page.evaluate(FACES_MS, [PHOTOGRAPH.name, WARM_UP + arguments.faces])[WARM_UP:]
-        print(f"small, per face: {summary(faces_ms, 'ms', 2)}")
-        browser.close()
-        server.shutdown()
+    table: dict[tuple[str, str, str, str], list[float]] = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sync_playwright() as playwright,
+        hosts(Path(folder), arguments) as all_,
+    ):
+        films = [write_film(arguments.film, Path(folder) / f"film-{side * side}", side) for side in (1, 2)]
+        for _ in range(arguments.visits):
+            with chromium(playwright) as browser:
+                version = browser.version
+                for contestant in filter(lambda each: each.is_mien, all_):
+                    for measure, value, unit in visits(browser, contestant):
+                        table.setdefault((contestant.name, measure, "", unit), []).append(value)
+        for round_ in range(arguments.rounds):
+            for film in films:
+                for source in ("film", "camera"):
+                    for contestant in all_:
+                        rate = frames_per_second(playwright, contestant, film, source, arguments.seconds)
+                        print(f"round {round_ + 1}, {source} of {film.faces}, {contestant.name}: {rate:.1f} frames/s")
+                        sys.stdout.flush()
+                        key = (contestant.name, f"{source} at {film.rate:.2f} frames/s", str(film.faces), "frames/s")
+                        table.setdefault(key, []).append(rate)
+    for (name, source, faces, unit), values in table.items():
+        print(f"{name}, {source}, faces {faces or '-'}: {summary(values, unit, 2)}")
+    if arguments.results:
+        write_results(arguments.results, table, f"Chromium {version}")
 
 
-def first_result_s(browser: Browser, url: str) -> float:
-    """Opens the page with an empty cache, chooses a picture at once, and waits for its result."""
+def write_results(path: Path, table: dict[tuple[str, str, str, str], list[float]], browser: str) -> None:
+    """Writes one row per contestant and source."""
+    command = " ".join(["python", "benchmarks/page.py", *sys.argv[1:]])
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for (name, source, faces, unit), values in table.items():
+            numbers = [f"{each:.2f}" for each in (statistics.median(values), min(values), max(values))]
+            writer.writerow([name, source, faces, unit, *numbers, len(values), browser, command])
+
+
+@contextmanager
+def hosts(folder: Path, arguments: argparse.Namespace) -> Iterator[list[Contestant]]:
+    """Serves all pages and yields the contestants."""
+    from mien.service import Settings, create_app
+
+    page_folder.write(folder / "page", page_folder.find_models(["small"]))
+    shutil.copy(HUMAN_PAGE, folder / "human.html")
+    contestants = []
+    if arguments.human:
+        shutil.copytree(arguments.human / "node_modules", folder / "node_modules")
+    with files_host(folder) as url:
+        contestants.append(Contestant("page", f"{url}page/"))
+        if arguments.human:
+            contestants.append(Contestant("human", f"{url}human.html#human", False))
+        contestants.append(Contestant("browser alone", f"{url}human.html", False))
+        with service_host(create_app(Settings(workers=1))) as service_url:
+            contestants.insert(1, Contestant("page, served", service_url))
+            yield contestants
+
+
+@contextmanager
+def files_host(folder: Path) -> Iterator[str]:
+    """Serves a folder and yields its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@contextmanager
+def service_host(app: object) -> Iterator[str]:
+    """Serves an ASGI application in a thread and yields its address."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    server.should_exit = True
+    thread.join()
+
+
+@contextmanager
+def chromium(playwright: Playwright, camera: Path | None = None) -> Iterator[Browser]:
+    """Starts the system's Chromium, whose camera shows a film."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    if camera:
+        arguments.append(f"--use-file-for-fake-video-capture={camera}")
+    browser = playwright.chromium.launch(executable_path=path, args=arguments)
+    yield browser
+    browser.close()
+
+
+# Loading.
+
+
+def visits(browser: Browser, contestant: Contestant) -> Iterator[tuple[str, float, str]]:
+    """Opens the page with an empty cache and again; yields measure, value and unit."""
     with browser.new_context() as context:
         page = context.new_page()
+        lengths: list[int] = []
+        page.on("response", lambda response: lengths.append(int(response.headers.get("content-length", 0))))
         started = time.perf_counter()
-        page.goto(url, wait_until="domcontentloaded")
+        page.goto(contestant.url, wait_until="domcontentloaded")
         page.set_input_files("#picture-files", PHOTOGRAPH)
         page.locator("#message", has_text="Happy").wait_for()
-        return time.perf_counter() - started
+        yield "first visit, until the first result", time.perf_counter() - started, "s"
+        yield "first visit, over the wire", sum(lengths) / 1e6, "MB"
+        page.wait_for_timeout(1000)  # until Chromium has stored its compiled code
+        started = time.perf_counter()
+        page.goto(contestant.url, wait_until="domcontentloaded")
+        page.get_by_text("Ready.").first.wait_for()
+        yield "second visit, until it is ready", time.perf_counter() - started, "s"
+
+
+# Frames per second.
+
+
+def frames_per_second(playwright: Playwright, contestant: Contestant, film: Film, source: str, seconds: float) -> float:
+    """Plays a film in a loop, or opens the camera that shows it, and counts the frames with an answer."""
+    with chromium(playwright, film.camera) as browser:
+        context = browser.new_context(permissions=["camera"], viewport={"width": 1100, "height": 900})
+        page = context.new_page()
+        page.set_default_timeout(120_000)
+        page.goto(contestant.url)
+        open_source(page, contestant, film, source)
+        page.wait_for_function("() => window.answers > 0")
+        page.wait_for_timeout(1000 * WARM_UP_S)
+        count, milliseconds = page.evaluate(
+            """async (seconds) => {
+                const [before, started] = [window.answers, performance.now()];
+                await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+                return [window.answers - before, performance.now() - started];
+            }""",
+            seconds,
+        )
+        return 1000 * count / milliseconds
+
+
+def open_source(page: Page, contestant: Contestant, film: Film, source: str) -> None:
+    """Opens the film or the camera and counts answers in `window.answers`."""
+    if not contestant.is_mien:
+        page.wait_for_function("() => window.isReady")
+        page.set_input_files("#file", film.path if source == "film" else [])
+        page.evaluate("(source) => window.start(source)", source)
+        return
+    page.get_by_text("Ready.").first.wait_for()
+    page.evaluate(
+        """() => {
+            document.querySelector("#source").loop = true;
+            window.answers = 0;
+            const speed = document.querySelector("#speed"); // written once for each answer
+            new MutationObserver(() => window.answers++).observe(speed, { childList: true });
+        }"""
+    )
+    if source == "film":
+        page.set_input_files("#video-file", film.path)
+    else:
+        page.get_by_role("button", name="Camera").click()
+
+
+def write_film(source: Path, target: Path, side: int) -> Film:
+    """Writes a film that shows another one `side` x `side` times, as a video file and for Chromium's camera."""
+    with av.open(str(source)) as container:
+        rate = container.streams.video[0].average_rate
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    height, width = (length // (2 * side) * 2 for length in frames[0].shape[:2])
+    images = [av.VideoFrame.from_ndarray(frame).reformat(width, height).to_ndarray(format="rgb24") for frame in frames]
+    tiled = [np.tile(image, (side, side, 1)) for image in images]
+    path, camera = target.with_suffix(".mp4"), target.with_suffix(".mjpeg")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, width=width * side, height=height * side)
+        stream.pix_fmt, stream.options = "yuv420p", {"preset": "fast", "crf": "18"}
+        for image in tiled:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode())
+    with av.open(str(camera), "w", format="mjpeg") as container:
+        stream = container.add_stream("mjpeg", rate=FPS, width=width * side, height=height * side)
+        stream.pix_fmt, stream.options = "yuvj420p", {"q:v": "3"}
+        for image in tiled:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode())
+    return Film(side * side, path, camera, float(rate))
 
 
 if __name__ == "__main__":

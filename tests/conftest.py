@@ -145,7 +145,7 @@ def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return path
 
 
-def _skip(sentence: str) -> NoReturn:
+def skip(sentence: str) -> NoReturn:
     if os.environ.get("CI"):  # CI provides the data: a skip would hide that it is missing
         pytest.fail(sentence)
     pytest.skip(sentence)
@@ -155,7 +155,7 @@ def real_file(variable: str, what: str) -> Path:
     """Returns the path in an environment variable, of a file or folder outside the project."""
     path = os.environ.get(variable)
     if not path or not Path(path).exists():
-        _skip(f"{what} is needed: name it in the environment variable {variable}, now {path or 'not set'}")
+        skip(f"{what} is needed: name it in the environment variable {variable}, now {path or 'not set'}")
     return Path(path)
 
 
@@ -176,7 +176,7 @@ def chromium() -> str:
     """Path of the system's Chromium, which Playwright drives."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if not path:
-        _skip("Chromium is needed for the page's tests: install it, on Debian with apt-get install chromium")
+        skip("Chromium is needed for the page's tests: install it, on Debian with apt-get install chromium")
     return path
 
 
@@ -185,7 +185,7 @@ def ferplus_real(fer2013_real: Path) -> Path:
     """Path of the real FER+ votes, beside FER2013."""
     path = fer2013_real.parent / "fer2013new.csv"
     if not path.exists():
-        _skip(f"FER+'s votes are needed and {path} does not exist; put FER+'s fer2013new.csv beside FER2013")
+        skip(f"FER+'s votes are needed and {path} does not exist; put FER+'s fer2013new.csv beside FER2013")
     return path
 
 

@@ -4,7 +4,8 @@
     python tools/fetch_onnxruntime_web.py 1.30.0      # another version, which becomes the pinned one
 
 `onnxruntime-web.json` beside the files holds the pin: the version, npm's integrity hash of the package, and the SHA-256
-of each file. The package contains no licence file; `vendor/LICENSE` is a copy of
+of each file. The copy of the WebAssembly that is compressed with Brotli takes a minute to make, so the package holds
+it; it is made again with another version only. The package contains no licence file; `vendor/LICENSE` is a copy of
 https://github.com/microsoft/onnxruntime/blob/main/LICENSE.
 """
 
@@ -28,6 +29,18 @@ VENDOR = Path(__file__).parents[1] / "mien" / "page" / "vendor"
 PIN = VENDOR / f"{PACKAGE}.json"
 FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 """The CPU backend only: its API, the loader of its WebAssembly, and the WebAssembly."""
+WASM = "ort-wasm-simd-threaded.wasm"
+BROTLI = """
+const { constants, brotliCompressSync } = require("node:zlib");
+const content = require("node:fs").readFileSync(process.argv[1]);
+const params = {
+  [constants.BROTLI_PARAM_QUALITY]: 11,
+  [constants.BROTLI_PARAM_LGWIN]: 24,
+  [constants.BROTLI_PARAM_SIZE_HINT]: content.length,
+};
+process.stdout.write(brotliCompressSync(content, { params }));
+"""
+"""A script of node that compresses a file."""
 
 
 def main() -> None:
@@ -44,12 +57,16 @@ def main() -> None:
         "integrity": integrity,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
+    if version is None:
+        fetched["compressed"] = pin["compressed"]
     if version is None and fetched != pin:
         sys.exit(f"the files of {PACKAGE} {pin['version']} must have the hashes in {PIN}, got {fetched['files']}")
     VENDOR.mkdir(exist_ok=True)
     for name, content in contents.items():
         with replaced(VENDOR / name) as part:
             part.write_bytes(content)
+    if version is not None:
+        fetched["compressed"] = {f"{WASM}.br": hashlib.sha256(write_brotli(VENDOR / WASM)).hexdigest()}
     write_text(PIN, json.dumps(fetched, indent=2) + "\n")
     print(
         f"{PACKAGE} {fetched['version']}: " + ", ".join(f"{name} {len(c) / 1e6:.2f} MB" for name, c in contents.items())
@@ -67,6 +84,14 @@ def download(version: str, integrity: str) -> dict[str, bytes]:
             sys.exit(f"{path.name} must have the integrity {integrity}, got {algorithm}-{actual}")
         with tarfile.open(path) as archive:
             return {name: archive.extractfile(f"package/dist/{name}").read() for name in FILES}
+
+
+def write_brotli(path: Path) -> bytes:
+    """Writes a compressed copy of a file beside it, and returns its content."""
+    content = subprocess.run(["node", "-e", BROTLI, str(path)], check=True, stdout=subprocess.PIPE).stdout
+    with replaced(path.with_name(f"{path.name}.br")) as part:
+        part.write_bytes(content)
+    return content
 
 
 def npm(*words: str) -> Any:

@@ -226,5 +226,8 @@ def page(
     """Write the page that recognises expressions in the browser as a folder for any web host."""
     from mien.export import page as page_folder
 
-    size = page_folder.write(output, page_folder.find_models(models or []), overwrite)
-    echo(f"written: {output}, {size / 1e6:.1f} MB; open it with: python -m http.server --directory {output}")
+    size, loaded = page_folder.write(output, page_folder.find_models(models or []), overwrite)
+    echo(
+        f"written: {output}, {size / 1e6:.1f} MB; a browser loads {loaded / 1e6:.1f} MB of it from a host that sends "
+        f"the compressed copies; open it with: python -m http.server --directory {output}"
+    )

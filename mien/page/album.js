@@ -1,8 +1,8 @@
 /** The pictures that the user chose: recognises each of them and shows the selected one. */
 
-import { CsvTable } from "./csv.js";
 import { PageError, sentenceOf } from "./errors.js";
 import { decode } from "./pixels.js";
+import { pictureRecord } from "./records.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 /** @typedef {{file: File, answer: Answer | null, error: string}} Entry */
@@ -80,13 +80,9 @@ export class Album {
     }
   }
 
-  /** Returns the faces of all pictures as CSV. */
-  toCsv() {
-    const table = new CsvTable();
-    for (const { file, answer } of this.#entries) {
-      answer?.faces.forEach((face, i) => table.addPictureFace(file.name, i + 1, face));
-    }
-    return table;
+  /** Returns the records of all pictures that were recognised. */
+  records() {
+    return this.#entries.flatMap(({ file, answer }) => (answer ? [pictureRecord(file.name, answer)] : []));
   }
 
   /** @param {number} i */

@@ -3,8 +3,11 @@
 import { Album } from "./album.js";
 import { Engines } from "./engines.js";
 import { PageError, sentenceOf } from "./errors.js";
+import { entriesWithFolders, mediaIn, saveFile } from "./files.js";
 import { Host } from "./host.js";
 import { Live } from "./live.js";
+import { framesCsv, picturesCsv } from "./records.js";
+import { reportOf } from "./report.js";
 import { Speed } from "./speed.js";
 import { initTheme } from "./theme.js";
 import { Transport } from "./transport.js";
@@ -20,7 +23,7 @@ const element = (id) => document.getElementById(id);
 const options = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
 const listMeta = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=mien-models]"));
 const host = new Host(listMeta.content, options.get("token"));
-const engines = new Engines(host);
+const engines = new Engines(host, showProgress);
 const viewer = new Viewer(element);
 const speed = new Speed(element("speed"));
 const album = new Album(element("strip"), viewer, engines, showError, onAnswer);
@@ -29,6 +32,8 @@ const transport = new Transport(element("transport"), element("source"));
 /** The current source. @type {Source} */
 let source = "none";
 let isCameraOn = false;
+/** The name of the camera or the video in its report. */
+let sourceName = "";
 
 /** The selected engine. */
 const engineKind = () => /** @type {Kind} */ (document.querySelector("#engines input:checked")?.getAttribute("value"));
@@ -39,26 +44,43 @@ const selectedModel = () => {
 };
 
 /**
- * Shows an error, and offers the other engine if that helps.
+ * Shows an error, and offers what may help: to try again, or to use the other engine.
  *
  * @param {unknown} error
+ * @param {(() => void) | null} [retry] What may succeed now; by default, a failed engine is opened again.
  */
-function showError(error) {
-  const [text, button] = element("notice").children;
+function showError(error, retry = null) {
+  const [text, again, other] = element("notice").children;
   const sentence = sentenceOf(error);
   if (text.textContent === sentence && !element("notice").hidden) return; // do not announce it again for each frame
   text.textContent = sentence;
+  const engineFailed = error instanceof PageError && error.engineFailed;
+  const action = retry ?? (engineFailed ? useSelectedEngine : null);
+  again.hidden = !action;
+  again.onclick = () => {
+    hideNotice();
+    element("camera").focus(); // the button disappears with the notice
+    action?.();
+  };
   const otherKind = engineKind() === "service" ? "browser" : "service";
-  button.hidden = !(error instanceof PageError && error.engineFailed && host.hasService);
-  button.textContent = otherKind === "browser" ? "Recognise in this browser" : "Recognise on the service";
-  button.onclick = () => {
+  other.hidden = !(engineFailed && host.hasService);
+  other.textContent = otherKind === "browser" ? "Recognise in this browser" : "Recognise on the service";
+  other.onclick = () => {
     const choice = element("engines").querySelector(`[value=${otherKind}]`);
     choice.checked = true;
-    choice.focus(); // the button disappears with the notice
+    choice.focus();
     useSelectedEngine();
   };
   element("notice").hidden = false;
   if (viewer.isEmpty) viewer.showMessage(""); // nothing is being opened any more
+}
+
+/** @param {number} fraction The part of the model files that has arrived; 1 once the engine is ready or has failed. */
+function showProgress(fraction) {
+  const bar = element("loading");
+  bar.hidden = fraction === 1;
+  if (Number.isFinite(fraction)) bar.value = fraction;
+  else bar.removeAttribute("value"); // the size of the files is unknown
 }
 
 function hideNotice() {
@@ -68,7 +90,7 @@ function hideNotice() {
 /** @param {import("./types.js").Answer} answer */
 function onAnswer(answer) {
   speed.add(answer, source !== "pictures", engineKind());
-  if (answer.faces.length) element("csv").disabled = false;
+  if (answer.faces.length) element("saves").disabled = false;
   if (source !== "pictures") hideNotice(); // it was about an earlier frame
 }
 
@@ -82,7 +104,7 @@ async function useSelectedEngine() {
   element("models").hidden = !isLocal || host.models.length < 2;
   viewer.setModel(isLocal ? selectedModel() : host.defaultModel);
   speed.reset();
-  if (source === "pictures") element("csv").disabled = true; // until a picture is recognised again
+  if (source === "pictures") element("saves").disabled = true; // until a picture is recognised again
   const opening = engines.use(engineKind(), selectedModel());
   if (source === "pictures") album.recognise();
   else live.recogniseAgain();
@@ -120,7 +142,9 @@ function switchSource(next) {
   source = next;
   showCameraState(next === "camera");
   transport.setVisible(next === "video");
-  element("csv").disabled = true;
+  element("saves").disabled = true;
+  element("report").hidden = next === "pictures";
+  sourceName = "Camera";
 }
 
 /** @param {boolean} isOn */
@@ -138,13 +162,13 @@ async function toggleCamera() {
   }
   switchSource("camera");
   viewer.showMessage("Opening the camera…");
-  try {
-    await live.openCamera(() => showCameraState(false));
-  } catch (error) {
+  /** @param {unknown} error */
+  const fail = (error) => {
     showCameraState(false);
     viewer.showMessage("");
-    showError(error);
-  }
+    showError(error, toggleCamera);
+  };
+  await live.openCamera(fail).catch(fail);
 }
 
 /**
@@ -162,23 +186,40 @@ async function openFiles(list, asVideo = false) {
     await album.open(files);
     return;
   }
+  sourceName = video.name;
   viewer.showMessage("Opening the video…");
-  try {
-    await live.openVideo(video, () => transport.setVisible(false));
-  } catch (error) {
+  /** @param {unknown} error */
+  const fail = (error) => {
     transport.setVisible(false);
     viewer.showMessage("");
     showError(error);
-  }
+  };
+  await live.openVideo(video, fail).catch(fail);
 }
 
-function downloadCsv() {
-  const table = source === "pictures" ? album.toCsv() : live.csv;
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([table.text()], { type: "text/csv" }));
-  link.download = "faces.csv";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the browser has started to save it by then
+function saveCsv() {
+  const text = source === "pictures" ? picturesCsv(album.records()) : framesCsv(live.history.records());
+  saveFile(new Blob([text], { type: "text/csv" }), "faces.csv");
+}
+
+function saveJson() {
+  if (source === "pictures") {
+    saveFile(new Blob([`${JSON.stringify(album.records(), null, 2)}\n`], { type: "application/json" }), "faces.json");
+    return;
+  }
+  const lines = live.history.records().map((record) => `${JSON.stringify(record)}\n`);
+  saveFile(new Blob(lines, { type: "application/jsonl" }), "faces.jsonl");
+}
+
+async function savePicture() {
+  const copy = viewer.stage.copy();
+  if (copy) saveFile(await copy.convertToBlob({ type: "image/png" }), "faces.png");
+}
+
+async function saveReport() {
+  const { colours } = engineKind() === "browser" ? selectedModel() : host.defaultModel;
+  const report = await reportOf(live.history.records(), live.moments, { title: sourceName, colours });
+  saveFile(new Blob([report], { type: "text/html" }), "report.html");
 }
 
 function addListeners() {
@@ -191,7 +232,10 @@ function addListeners() {
       element(input).value = ""; // so that the same file can be chosen again
     };
   }
-  element("csv").onclick = downloadCsv;
+  element("csv").onclick = saveCsv;
+  element("json").onclick = saveJson;
+  element("still").onclick = savePicture;
+  element("report").onclick = () => saveReport().catch(showError);
   element("engines").onchange = useSelectedEngine;
   element("models").onchange = useSelectedEngine;
   element("masks").onchange = () => {
@@ -206,23 +250,27 @@ function addListeners() {
   document.ondrop = (event) => {
     event.preventDefault();
     element("drop").classList.remove("over");
-    openFiles(event.dataTransfer?.files ?? []);
+    if (!event.dataTransfer) return;
+    const entries = entriesWithFolders(event.dataTransfer);
+    if (entries.length) mediaIn(entries).then(openFiles, showError);
+    else openFiles(event.dataTransfer.files);
   };
+  document.onpaste = (event) => openFiles(event.clipboardData?.files ?? []);
 }
 
-async function start() {
-  initTheme(element("theme"));
-  addListeners();
+/** Loads the list of models and the selected engine. */
+async function load() {
   try {
     await host.load();
   } catch (error) {
     viewer.showMessage("");
-    showError(error);
+    showError(error, load);
     engines.fail(error);
     return;
   }
   element("engines").hidden = !host.hasService;
   const select = element("models").querySelector("select");
+  select.replaceChildren();
   for (const { name } of host.models) {
     const isDefault = name === host.defaultName;
     select.append(new Option(name, name, isDefault, isDefault));
@@ -231,4 +279,7 @@ async function start() {
   if (options.has("camera") && source === "none") await toggleCamera(); // unless the user chose a source meanwhile
 }
 
-start();
+element("unopened").remove(); // it is for a page whose scripts do not run
+initTheme(element("theme"));
+addListeners();
+load();

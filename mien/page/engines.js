@@ -29,9 +29,13 @@ export class Engines {
   /** Resolves when another engine is selected. @type {Promise<void>} */
   changed = Promise.resolve();
 
-  /** @param {import("./host.js").Host} host */
-  constructor(host) {
+  /**
+   * @param {import("./host.js").Host} host
+   * @param {(fraction: number) => void} onProgress Called while the browser's engine is opened.
+   */
+  constructor(host, onProgress) {
     this.host = host;
+    this.onProgress = onProgress;
     this.#service = new ServiceEngine(host);
     this.current.catch(() => {}); // callers that await it show the error
   }
@@ -72,13 +76,21 @@ export class Engines {
   #openBrowserEngine(model) {
     if (this.#browser && this.#modelName === model.name) return this.#browser;
     this.#browser?.then((engine) => engine.close()).catch(() => {}); // its error was shown when it failed to open
-    const opening = BrowserEngine.open(model, this.host);
+    const onProgress = (/** @type {number} */ fraction) => {
+      if (this.#browser === opening) this.onProgress(0.95 * fraction); // then the networks are prepared
+    };
+    const opening = BrowserEngine.open(model, this.host, { onProgress });
     const forget = () => {
       if (this.#browser === opening) this.#browser = null; // the next selection opens it again
     };
     opening.then(({ ended }) => ended.then(forget), forget);
     this.#browser = opening;
     this.#modelName = model.name;
+    this.onProgress(0);
+    const end = () => {
+      if (this.#browser === opening || !this.#browser) this.onProgress(1); // no other model was selected meanwhile
+    };
+    opening.then(end, end);
     return opening;
   }
 }

@@ -3,12 +3,17 @@
 import { PageError } from "./errors.js";
 
 /** @typedef {import("./types.js").Model} Model */
+/** @typedef {import("./types.js").ModelFile} ModelFile */
+
+const DETECTOR = [{ file: "models/yunet.onnx" }, { file: "models/centerface.onnx" }];
 
 export class Host {
   /** @type {Model[]} */
   models = [];
   /** The name of the default model. */
   defaultName = "";
+  /** The files of the face detector, YuNet first. @type {ModelFile[]} */
+  detector = DETECTOR;
 
   /**
    * @param {string} listPath Path of the list of models, relative to the page: `v1/models` of a service, or
@@ -44,6 +49,15 @@ export class Host {
     return new URL(path.replace(/^\//, ""), document.baseURI).href;
   }
 
+  /**
+   * Returns the URL of a model file. It changes with the file, so that the browser may keep what it has loaded.
+   *
+   * @param {ModelFile} file
+   */
+  fileUrl({ file, sha256 }) {
+    return this.url(sha256 ? `${file}?sha256=${sha256}` : file);
+  }
+
   /** Fetches the list of models. */
   async load() {
     const response = await fetch(this.url(this.listPath), { headers: this.headers }).catch(() => null);
@@ -60,5 +74,6 @@ export class Host {
     }
     this.models = list.models;
     this.defaultName = list.default;
+    this.detector = list.detector ?? DETECTOR;
   }
 }

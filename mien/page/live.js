@@ -1,22 +1,30 @@
 /** The camera or a video: recognises it frame by frame. */
 
-import { CsvTable } from "./csv.js";
 import { PageError } from "./errors.js";
-import { FrameReader, closeVideo, openVideo, requestCamera, stopStream } from "./sources.js";
+import { History } from "./history.js";
+import { Moments } from "./moments.js";
+import { FrameReader, NO_FRAME, closeVideo, openVideo, requestCamera, stopStream } from "./sources.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 
+const NO_FRAME_MS = 5000; // until a source that gives no frame is an error
 const RETRY_MS = 2000; // until a failed engine is tried again
+const MAX_PENDING = 2; // frames at once: one is recognised while the next is captured and the last one is drawn
 
 export class Live {
   /** Counts the opened sources, so that work for an earlier one can stop. */
   #run = 0;
   /** @type {FrameReader | null} */
   #reader = null;
+  /** Frames with an answer. */
   #frameCount = 0;
+  /** Whether the next frame is the first of its source. */
+  #isFirst = true;
   #mirrored = false;
   /** The faces since the camera or the video was opened. */
-  csv = new CsvTable();
+  history = new History();
+  /** Images of these faces. */
+  moments = new Moments();
 
   /**
    * @param {HTMLVideoElement} video A hidden element; its frames are drawn on a canvas, with their faces.
@@ -41,7 +49,7 @@ export class Live {
     closeVideo(this.video);
   }
 
-  /** @param {() => void} onFailed Called when the camera is disconnected. */
+  /** @param {(error: PageError) => void} onFailed Called when the camera is disconnected or gives no picture. */
   async openCamera(onFailed) {
     const run = this.#start();
     try {
@@ -52,11 +60,14 @@ export class Live {
       track.addEventListener("ended", () => {
         if (run !== this.#run) return;
         this.close(); // otherwise the answer to the last frame would hide the error
-        onFailed();
-        this.showError(new PageError("The camera was disconnected; connect it and press Camera again."));
+        onFailed(new PageError("The camera was disconnected; connect it and press Camera again."));
       });
       this.video.srcObject = stream;
       const reader = (this.#reader = new FrameReader(this.video));
+      this.#watch(run, reader, () => {
+        this.close();
+        onFailed(new PageError(NO_FRAME.camera));
+      });
       await this.video.play();
       this.#recogniseAll(run, reader);
     } catch (error) {
@@ -66,23 +77,42 @@ export class Live {
 
   /**
    * @param {File} file
-   * @param {() => void} onFailed Called when the video cannot be played to its end.
+   * @param {(error: PageError) => void} onFailed Called when the video does not play, or not to its end.
    */
   async openVideo(file, onFailed) {
     const run = this.#start();
     try {
       const reader = (this.#reader = new FrameReader(this.video));
-      await openVideo(this.video, file);
-      this.video.onerror = () => {
+      /** @param {string} sentence */
+      const fail = (sentence) => {
         if (run !== this.#run) return;
         this.close();
-        onFailed();
-        this.showError(new PageError(`${file.name} stopped playing because it is damaged.`));
+        onFailed(new PageError(sentence));
       };
+      this.#watch(run, reader, () => {
+        if (this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) fail(NO_FRAME.video(file.name));
+      });
+      await openVideo(this.video, file);
+      this.video.onerror = () => fail(`${file.name} stopped playing because it is damaged.`);
       this.#recogniseAll(run, reader);
     } catch (error) {
       this.#fail(run, error);
     }
+  }
+
+  /**
+   * Calls a function when no frame was shown for a while although the page is visible.
+   *
+   * @param {number} run
+   * @param {FrameReader} reader
+   * @param {() => void} onSilent
+   */
+  #watch(run, reader, onSilent) {
+    const timer = setInterval(() => {
+      if (run !== this.#run) return clearInterval(timer);
+      if (document.hidden) reader.lastFrame_ms = performance.now(); // browsers show no frames on a hidden page
+      if (performance.now() - reader.lastFrame_ms > NO_FRAME_MS) onSilent();
+    }, 500);
   }
 
   /**
@@ -101,8 +131,10 @@ export class Live {
     this.close();
     this.viewer.clear();
     this.#frameCount = 0;
+    this.#isFirst = true;
     this.#mirrored = false;
-    this.csv = new CsvTable();
+    this.history = new History();
+    this.moments = new Moments();
     return this.#run;
   }
 
@@ -120,10 +152,15 @@ export class Live {
    * @param {FrameReader} reader
    */
   async #recogniseAll(run, reader) {
+    /** @type {Set<Promise<void>>} */
+    const pending = new Set();
     try {
       while (run === this.#run) {
+        if (pending.size === MAX_PENDING) await Promise.race(pending);
         const frame = await reader.next();
-        if (frame) await this.#recognise(run, frame);
+        if (!frame) continue;
+        const task = this.#recognise(run, frame).finally(() => pending.delete(task));
+        pending.add(task);
       }
     } catch (error) {
       if (run === this.#run) this.showError(error);
@@ -144,11 +181,13 @@ export class Live {
       const openEngine = await engine;
       opened = true;
       if (isOutdated()) return bitmap.close();
-      const first = this.#frameCount === 0 || jumped || this.video.paused; // not one of consecutive frames
+      const first = this.#isFirst || jumped || this.video.paused; // not one of consecutive frames
+      this.#isFirst = false;
       const { frame, ...answer } = await openEngine.recogniseFrame(bitmap, first);
       if (isOutdated()) return frame.close();
       const tracked = this.viewer.showFrame(frame, answer.faces, time_s, this.#mirrored, jumped);
-      answer.faces.forEach((face, i) => this.csv.addFrameFace(time_s, this.#frameCount, tracked[i], face));
+      this.history.add(this.#frameCount, time_s, tracked, answer.faces);
+      this.moments.add(frame, tracked, time_s);
       this.#frameCount++;
       this.onAnswer(answer);
     } catch (error) {

@@ -6,6 +6,19 @@ import { PageError } from "./errors.js";
 
 const CAMERA = { video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" }, audio: false };
 
+const CONVERT = "convert it to WebM or use another browser.";
+
+/**
+ * The errors of a source that gives no frame.
+ */
+export const NO_FRAME = {
+  /** @param {string} name */
+  video: (name) =>
+    `${name} does not start to play: this browser probably has no decoder for it (for H.264 or H.265, say); ${CONVERT}`,
+  camera:
+    "The camera gives no picture: it may be covered, switched off by a key, or used by another program; check that and try again.",
+};
+
 /** @type {Record<string, string>} */
 const CAMERA_ERRORS = {
   NotAllowedError: "The camera was not permitted; allow it beside the page's address and press Camera again.",
@@ -48,7 +61,7 @@ export async function openVideo(video, file) {
     video.onloadeddata = resolve;
     video.onerror = reject;
   }).catch(() => {
-    throw new PageError(`${file.name} cannot be played: it is damaged, or of a format unknown to the browser.`);
+    throw new PageError(`${file.name} cannot be played: it is damaged, or this browser cannot decode it; ${CONVERT}`);
   });
   if (!video.videoWidth) throw new PageError(`${file.name} has sound but no pictures; choose another file.`);
 }
@@ -78,6 +91,8 @@ export class FrameReader {
   #hasNewFrame = false;
   #jumped = false;
   #wake = () => {};
+  /** When the last frame was shown, or when reading started, by `performance.now`. */
+  lastFrame_ms = performance.now();
 
   /** @param {HTMLVideoElement} video The element, before it opens a source, so that the first frame is not missed. */
   constructor(video) {
@@ -124,6 +139,7 @@ export class FrameReader {
 
   #requestFrame() {
     this.#callback = this.video.requestVideoFrameCallback((_, { mediaTime }) => {
+      this.lastFrame_ms = performance.now();
       this.#time_s = mediaTime;
       this.#hasNewFrame = true;
       this.#requestFrame();

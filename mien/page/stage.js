@@ -16,6 +16,7 @@ import { drawHeatmap } from "./heatmap.js";
 
 const MIN_FONT_PX = 11;
 const MAX_FONT_PX = 15;
+const MAX_COPY_SIDE = 4096; // pixels; larger canvases stay empty on some phones
 const UNKNOWN_COLOUR = "#808080"; // of a class that the current model does not have
 
 export class Stage {
@@ -96,19 +97,46 @@ export class Stage {
 
   #draw() {
     const context = this.canvas.getContext("2d");
-    const view = this.#view;
-    if (!view || !this.canvas.clientWidth || !context) return;
-    const { bitmap, faces, selected, mask, mirrored } = view;
-    this.canvas.width = Math.round(this.canvas.clientWidth * devicePixelRatio);
-    this.canvas.height = Math.round(this.canvas.clientHeight * devicePixelRatio);
-    context.imageSmoothingQuality = "high";
+    if (!this.#view || !this.canvas.clientWidth || !context) return;
+    resizeCanvas(this.canvas);
+    context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    this.#paint(context, this.#view, this.canvas.clientWidth, this.canvas.clientHeight);
+  }
+
+  /**
+   * Returns the image with its faces as it is shown, in the size of the original.
+   *
+   * @returns {OffscreenCanvas | null}
+   */
+  copy() {
+    const width = this.canvas.clientWidth;
+    if (!this.#view || !width) return null;
+    const { bitmap } = this.#view;
+    const scale = Math.min(bitmap.width, MAX_COPY_SIDE, (MAX_COPY_SIDE * bitmap.width) / bitmap.height) / width;
+    const height = (width * bitmap.height) / bitmap.width;
+    const canvas = new OffscreenCanvas(Math.round(width * scale), Math.round(height * scale));
+    const context = canvas.getContext("2d");
+    if (!context) return null;
+    context.scale(scale, scale);
+    this.#paint(context, { ...this.#view, isFrame: false }, width, height);
+    return canvas;
+  }
+
+  /**
+   * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
+   * @param {View} view
+   * @param {number} width Of the image on the screen, in CSS pixels.
+   * @param {number} height Likewise.
+   */
+  #paint(context, view, width, height) {
+    const { bitmap, faces, selected, mask, mirrored, isFrame } = view;
+    context.imageSmoothingQuality = isFrame ? "low" : "high"; // the high quality takes too long for each frame
     context.fillStyle = "white"; // the background of transparent pixels, as in the networks' input
-    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    context.scale(devicePixelRatio, devicePixelRatio);
-    const scale = this.canvas.clientWidth / bitmap.width;
+    context.fillRect(0, 0, width + 1, height + 1);
+    const scale = width / bitmap.width;
     context.save();
-    if (mirrored) context.transform(-1, 0, 0, 1, this.canvas.clientWidth, 0);
-    context.drawImage(bitmap, 0, 0, this.canvas.clientWidth, this.canvas.clientHeight);
+    if (mirrored) context.transform(-1, 0, 0, 1, width, 0);
+    context.drawImage(bitmap, 0, 0, width, height);
     for (const { box, masks } of faces) {
       const [x0, y0, x1, y1] = box.map((value) => value * scale);
       const values = masks?.[mask - 1];
@@ -124,26 +152,27 @@ export class Stage {
       context.roundRect(x0, y0, x1 - x0, y1 - y0, 4);
       context.stroke();
     }
-    for (const { face, box } of scaled) this.#drawLabel(context, face, box); // last, so that no box covers a label
+    for (const { face, box } of scaled) this.#drawLabel(context, face, box, [width, height]); // last, so that no box covers a label
   }
 
   /**
    * Draws a label above the box, or below it if there is no room, or inside its top if there is no room there either.
    *
-   * @param {CanvasRenderingContext2D} context
+   * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
    * @param {TrackedFace} face
-   * @param {number[]} box x0, y0, x1, y1 in pixels of the canvas.
+   * @param {number[]} box x0, y0, x1, y1 in CSS pixels of the canvas.
+   * @param {number[]} size Width and height of the canvas in CSS pixels.
    */
-  #drawLabel(context, face, [x0, y0, x1, y1]) {
+  #drawLabel(context, face, [x0, y0, x1, y1], [canvasWidth, canvasHeight]) {
     const text = labelOf(face);
     const size = Math.max(MIN_FONT_PX, Math.min((x1 - x0) / 7, MAX_FONT_PX));
     const pad = size * 0.4;
     context.font = `600 ${size}px system-ui, sans-serif`;
     const width = context.measureText(text).width + 2 * pad;
     const height = size + 2 * pad;
-    const left = Math.max(0, Math.min(x0 - 1, this.canvas.clientWidth - width));
+    const left = Math.max(0, Math.min(x0 - 1, canvasWidth - width));
     const tops = [y0 - height, y1, Math.max(0, y0)];
-    const top = tops.find((each) => each >= 0 && each + height <= this.canvas.clientHeight) ?? 0;
+    const top = tops.find((each) => each >= 0 && each + height <= canvasHeight) ?? 0;
     const colour = this.#colourOf(face);
     context.fillStyle = colour;
     context.beginPath();
@@ -158,6 +187,18 @@ export class Stage {
   #colourOf(face) {
     return this.colours[face.expression] ?? UNKNOWN_COLOUR;
   }
+}
+
+/**
+ * Gives a canvas as many pixels as it covers on the screen. A canvas that has them already keeps its memory.
+ *
+ * @param {HTMLCanvasElement} canvas
+ */
+export function resizeCanvas(canvas) {
+  const width = Math.round(canvas.clientWidth * devicePixelRatio);
+  const height = Math.round(canvas.clientHeight * devicePixelRatio);
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
 }
 
 /**

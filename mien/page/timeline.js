@@ -1,12 +1,14 @@
 /** The probabilities of the selected face over the last 30 seconds. */
 
+import { resizeCanvas } from "./stage.js";
 import { HISTORY_S } from "./tracks.js";
 
 /** @typedef {import("./tracks.js").Moment} Moment */
 
 const STRIP_PX = 8; // height of the strip that shows the expression at each time
 const GAP_S = 0.5; // without the face for longer, its lines are interrupted, unless the frame rate is very low
-const CALM_S = 1; // time between two updates for a user who prefers reduced motion
+const STEP_S = 0.1; // time between two updates; the lines move by two pixels in it
+const CALM_S = 1; // likewise for a user who prefers reduced motion
 const UNKNOWN_COLOUR = "#808080"; // of a class that the current model does not have
 
 export class Timeline {
@@ -27,15 +29,16 @@ export class Timeline {
    * @param {number} now_s
    */
   draw(history, now_s) {
-    if (this.#reducedMotion.matches && history === this.#drawn && Math.abs(now_s - this.#drawn_s) < CALM_S) return;
+    const step_s = this.#reducedMotion.matches ? CALM_S : STEP_S;
+    if (history === this.#drawn && now_s !== this.#drawn_s && Math.abs(now_s - this.#drawn_s) < step_s) return;
     this.#drawn_s = now_s;
     this.#drawn = history;
     const context = this.canvas.getContext("2d");
     const { clientWidth: width, clientHeight: height } = this.canvas;
     if (!context || !width) return;
-    this.canvas.width = Math.round(width * devicePixelRatio);
-    this.canvas.height = Math.round(height * devicePixelRatio);
-    context.scale(devicePixelRatio, devicePixelRatio);
+    resizeCanvas(this.canvas);
+    context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    context.clearRect(0, 0, width, height);
     const plot = new Plot(context, width, height, now_s);
     plot.drawGrid(getComputedStyle(this.canvas).color);
     const gap_s = maxGapOf(history);

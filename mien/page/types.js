@@ -30,6 +30,11 @@
  * @property {Face[]} faces From left to right.
  * @property {number} faces_ms Time to classify the faces; for the service, the time of the whole round trip.
  *
+ * @typedef {object} ModelFile
+ * @property {string} file Its path on the host.
+ * @property {string} [sha256] Of the file, in hexadecimal digits.
+ * @property {number} [bytes] Its size.
+ *
  * @typedef {object} Model An entry of /v1/models or of models.json.
  * @property {string} name
  * @property {string} network
@@ -37,6 +42,8 @@
  * @property {Record<string, string>} colours Class -> #rrggbb.
  * @property {{uncertain_below: number}} calibration
  * @property {string} file
+ * @property {string} [sha256]
+ * @property {number} [bytes]
  *
  * @typedef {object} Engine Recognises faces, in the browser or on the service.
  * @property {(picture: Blob, name: string) => Promise<Answer>} recognisePicture

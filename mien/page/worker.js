@@ -1,30 +1,31 @@
 /**
  * The worker of the browser's engine: detects, crops and classifies faces like `mien/recognition/recognizer.py`,
  * without blocking the page.
- *
- * It answers each message {id, task, ...} with {id, result} or {id, error}, in order.
  */
 
+import { BackgroundSearch } from "./background_search.js";
 import { Classifier } from "./classifier.js";
-import { PageError, sentenceOf } from "./errors.js";
+import { fetchFile } from "./download.js";
+import { Follower } from "./follower.js";
 import { readMetadata } from "./metadata.js";
+import { createSession, initRuntime, openDetector, ort } from "./networks.js";
 import { cropGray, decode, readPixels } from "./pixels.js";
+import { answerTasks } from "./tasks.js";
 import { turnDeg } from "./tilt.js";
-import * as ort from "./vendor/ort.wasm.min.mjs";
-import { YuNetVideo, detect } from "./yunet.js";
+import { YuNetVideo, detect, detections } from "./yunet.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
+/** @typedef {import("./types.js").Pixels} Pixels */
+/** @typedef {import("./yunet.js").Detection} Detection */
 
 const MAX_THREADS = 4;
 
-const threads = Math.min(navigator.hardwareConcurrency - 1, MAX_THREADS); // leaves one core for drawing
-ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.max(threads, 1) : 1;
-ort.env.logLevel = "error"; // its warnings do not concern the user
-
 /** @type {{classifier: Classifier, detector: import("./yunet.js").Networks}} */
 let models;
-/** The detector for the frames of the camera or a video. @type {YuNetVideo} */
-let videoDetector;
+/** The faces of the camera or a video. @type {Follower} */
+let follower;
+/** @type {BackgroundSearch} */
+let background;
 
 /**
  * Loads the model and the face detector.
@@ -32,47 +33,40 @@ let videoDetector;
  * @typedef {object} OpenTask
  * @property {string} name
  * @property {string} classifier The address of the model.
- * @property {string[]} detector The addresses of YuNet and CenterFace.
+ * @property {{yunet: string, centerface: string}} detector The addresses of the detector's networks.
  * @property {Record<string, string>} headers
  * @property {number} [threads]
+ *
+ * Posts {bytes} for each part of a file that has arrived.
  *
  * @param {OpenTask} task
  */
 async function open({ name, classifier, detector, headers, threads }) {
-  if (threads) ort.env.wasm.numThreads = threads;
-  // The larger file is downloaded while WebAssembly is compiled for the smaller one.
-  const [file, yunet, centerface] = await Promise.all([
-    fetchFile(classifier, headers),
-    ...detector.map(async (url) => runOf(await createSession(await fetchFile(url, headers), "of the face detector"))),
+  initRuntime(threads ?? Math.min(navigator.hardwareConcurrency - 1, MAX_THREADS)); // leaves one core for drawing
+  // The largest file is downloaded while WebAssembly is compiled for the smaller ones.
+  const [file, { files, networks }] = await Promise.all([
+    fetchFile(classifier, headers, postProgress),
+    fetchDetector(detector, headers).then(async (files) => ({ files, networks: await openDetector(files) })),
   ]);
   const metadata = readMetadata(file, name);
-  models = {
-    classifier: new Classifier(ort, await createSession(file, name), metadata),
-    detector: { yunet, centerface },
-  };
-  videoDetector = new YuNetVideo(models.detector);
+  models = { classifier: new Classifier(ort, await createSession(file, name), metadata), detector: networks };
+  follower = new Follower(networks);
+  background = new BackgroundSearch(files);
   return { maskCount: models.classifier.maskNames.length };
 }
 
-/**
- * @param {Uint8Array} file
- * @param {string} name
- */
-async function createSession(file, name) {
-  try {
-    return await ort.InferenceSession.create(file);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new PageError(`This browser cannot run the model ${name} (${reason}); update the browser.`);
-  }
+/** @param {number} bytes */
+function postProgress(bytes) {
+  self.postMessage({ bytes });
 }
 
 /**
- * @param {any} session
- * @returns {import("./face_check.js").Run}
+ * @param {OpenTask["detector"]} detector
+ * @param {Record<string, string>} headers
  */
-function runOf(session) {
-  return (images, shape) => session.run({ [session.inputNames[0]]: new ort.Tensor("float32", images, shape) });
+async function fetchDetector({ yunet, centerface }, headers) {
+  const [first, second] = await Promise.all([fetchFile(yunet, headers, postProgress), fetchFile(centerface, headers, postProgress)]);
+  return { yunet: first, centerface: second };
 }
 
 /** @param {{picture: Blob, name: string}} task */
@@ -80,7 +74,7 @@ async function recognisePicture({ picture, name }) {
   const bitmap = await decode(picture, name);
   try {
     const image = readPixels(bitmap);
-    return await classify(image, await detect(models.detector, image));
+    return await classify(bitmap, (await detect(models.detector, image)).map((detection) => wholeOf(image, detection)));
   } finally {
     bitmap.close();
   }
@@ -88,57 +82,69 @@ async function recognisePicture({ picture, name }) {
 
 /** @param {{frame: ImageBitmap, first: boolean}} task */
 async function recogniseFrame({ frame, first }) {
-  if (first) videoDetector = new YuNetVideo(models.detector);
-  const image = readPixels(frame);
-  return { ...(await classify(image, await videoDetector.detect(image))), frame };
+  return { ...(await classify(frame, first ? await searchHere(frame, true) : await follow(frame))), frame };
 }
 
 /**
- * @param {import("./types.js").Pixels} image
- * @param {import("./yunet.js").Detection[]} detections
+ * Follows the known faces, and lets another worker search the whole frame from time to time.
+ *
+ * @param {ImageBitmap} frame
+ */
+async function follow(frame) {
+  const found = background.take();
+  if (found) follower.update(found);
+  if (background.isDue(follower.isEmpty)) {
+    if (background.failed) return searchHere(frame, false);
+    background.start(readPixels(frame));
+  }
+  return follower.follow(frame);
+}
+
+/**
+ * Searches the whole frame at once.
+ *
+ * @param {ImageBitmap} frame
+ * @param {boolean} first Whether the frame does not follow the one before it.
+ */
+async function searchHere(frame, first) {
+  if (first) {
+    follower = new Follower(models.detector);
+    background.restart();
+  }
+  const image = readPixels(frame);
+  const checked = await new YuNetVideo(models.detector).search(image);
+  follower.update(checked);
+  const bestFirst = checked.sort((a, b) => b.score - a.score);
+  return (await detections(models.detector, image, bestFirst)).map((detection) => wholeOf(image, detection));
+}
+
+/**
+ * @param {Pixels} image
+ * @param {Detection} detection
+ * @returns {import("./follower.js").Sighting}
+ */
+function wholeOf(image, detection) {
+  return { detection, surroundings: image, left: 0, top: 0 };
+}
+
+/**
+ * @param {{width: number, height: number}} image
+ * @param {import("./follower.js").Sighting[]} sightings
  * @returns {Promise<Answer>}
  */
-async function classify(image, detections) {
-  const sorted = detections.sort((a, b) => a.box[0] - b.box[0]);
+async function classify({ width, height }, sightings) {
+  const sorted = sightings.sort((a, b) => a.detection.box[0] - b.detection.box[0]);
   const started = performance.now();
-  const results = await models.classifier.classify(sorted.map(({ box, landmarks }) => cropGray(image, box, turnDeg(landmarks))));
+  const crops = sorted.map(({ detection: { box: [x0, y0, x1, y1], landmarks }, surroundings, left, top }) =>
+    cropGray(surroundings, [x0 - left, y0 - top, x1 - left, y1 - top], turnDeg(landmarks)),
+  );
+  const results = await models.classifier.classify(crops);
   return {
-    width: image.width,
-    height: image.height,
-    faces: sorted.map((detection, i) => ({ ...detection, ...results[i].expression, masks: results[i].masks })),
+    width,
+    height,
+    faces: sorted.map(({ detection }, i) => ({ ...detection, ...results[i].expression, masks: results[i].masks })),
     faces_ms: performance.now() - started,
   };
 }
 
-/**
- * @param {string} url
- * @param {Record<string, string>} headers
- */
-async function fetchFile(url, headers) {
-  const name = decodeURIComponent(new URL(url).pathname.split("/").pop() ?? url);
-  let response;
-  try {
-    response = await fetch(url, { headers });
-  } catch {
-    throw new PageError(`The model ${name} could not be downloaded; check the connection and reload the page.`);
-  }
-  if (!response.ok) {
-    throw new PageError(`The model ${name} is missing on the host (status ${response.status}); put it there.`);
-  }
-  return new Uint8Array(await response.arrayBuffer());
-}
-
-const TASKS = { open, recognisePicture, recogniseFrame };
-let previous = Promise.resolve();
-
-self.onmessage = ({ data }) => {
-  previous = previous.then(async () => {
-    try {
-      const result = await TASKS[/** @type {keyof typeof TASKS} */ (data.task)](data);
-      const transfer = "frame" in result ? [/** @type {ImageBitmap} */ (result.frame)] : [];
-      self.postMessage({ id: data.id, result }, { transfer });
-    } catch (error) {
-      self.postMessage({ id: data.id, error: sentenceOf(error) });
-    }
-  });
-};
+answerTasks({ open, recognisePicture, recogniseFrame });

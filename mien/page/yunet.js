@@ -24,8 +24,8 @@ const LIFT = 0;
 const MIN_CANDIDATE_SCORE = 0.5;
 const MIN_TILTED_CANDIDATE_SCORE = 0.3;
 const MAX_TILTED_CANDIDATES = 1;
-const MIN_SCORE = 0.5;
-const NMS_IOU = 0.3;
+export const MIN_SCORE = 0.5;
+export const NMS_IOU = 0.3;
 const CERTAIN_SCORE = 0.9;
 const TURNED_SIDE = 192;
 const GLANCE_SIDE = 112;
@@ -36,8 +36,7 @@ const MIN_TURN_RATIO = 0.9;
 const MIN_TURNED_SCORE = 0.75;
 const CROWD_SIDE = 24;
 const CROWD_FACES = 4;
-const REFINED_WIDTH = 2.5;
-const MAX_REFINED_SIDE = 640;
+const REFINED_VIEW = { width: 2.5, maxSide: 640 };
 const TILE_OVERLAP = 64;
 const CHECKED_IOU = 0.5;
 const FRAMES_PER_CHECK = 10;
@@ -73,10 +72,12 @@ export class YuNetVideo {
   }
 
   /**
+   * Searches the whole frame.
+   *
    * @param {Pixels} image RGB.
-   * @returns {Promise<Detection[]>}
+   * @returns {Promise<Candidate[]>} All candidates, with the scores of the second look.
    */
-  async detect(image) {
+  async search(image) {
     const current = [];
     for (const candidate of await findCandidates(this.networks, image)) {
       const overlaps = this.#previous.map(({ values }) => iou(values, candidate.values));
@@ -86,7 +87,7 @@ export class YuNetVideo {
       current.push({ ...checked, age });
     }
     this.#previous = current;
-    return detections(this.networks, image, [...current].sort((a, b) => b.score - a.score));
+    return current;
   }
 }
 
@@ -126,8 +127,9 @@ async function checkOne({ centerface }, image, { values, angleDeg }) {
  * @param {Networks} networks
  * @param {Pixels} image
  * @param {Candidate[]} checked Best first.
+ * @returns {Promise<Detection[]>}
  */
-async function detections(networks, image, checked) {
+export async function detections(networks, image, checked) {
   const faces = [];
   for (const face of checked) if (face.score >= MIN_SCORE) faces.push(await refined(networks, image, face));
   return faces;
@@ -141,16 +143,40 @@ async function detections(networks, image, checked) {
  * @param {Candidate} face
  * @returns {Promise<Detection>}
  */
-async function refined(networks, image, { values, score, angleDeg }) {
-  if (isLevel(angleDeg)) return toDetection(values, score);
-  const [x, y] = [(values[0] + values[2]) / 2, (values[1] + values[3]) / 2];
+async function refined(networks, image, face) {
+  if (isLevel(face.angleDeg)) return toDetection(face.values, face.score);
+  const [x, y] = middleOf(face.values);
+  const half = (face.values[2] - face.values[0]) / 2;
+  const landmarks = face.values.slice(4).map((value, i) => value - (i % 2 ? y : x));
+  const own = () => turnedBack([-half, -half, half, half, ...landmarks], [x, y], face.angleDeg);
+  return toDetection((await lookCloser(networks, image, face, REFINED_VIEW)) ?? own(), face.score);
+}
+
+/**
+ * Searches a face again in a view around it, in which it is upright.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} image
+ * @param {{values: number[], angleDeg: number}} face
+ * @param {{width: number, maxSide: number}} view Its side, in sides of the face's square, and its longest side in
+ *   pixels of the network's input.
+ * @returns {Promise<number[] | null>} The square and the landmarks of what overlaps most with the face, in pixels of the
+ *   image; null if nothing does.
+ */
+export async function lookCloser(networks, image, { values, angleDeg }, { width, maxSide }) {
   const side = values[2] - values[0];
-  const half = (side * REFINED_WIDTH) / 2;
-  const view = cropTurned(crop(image, [x - half * 1.5, y - half * 1.5, x + half * 1.5, y + half * 1.5], true), {
-    side: 2 * half,
-    angleDeg,
-    maxSide: MAX_REFINED_SIDE,
-  });
+  let half = (side * width) / 2;
+  let [x, y] = middleOf(values);
+  let view;
+  if (isLevel(angleDeg)) {
+    const [left, top, size] = [round(x - half), round(y - half), Math.max(1, round(2 * half))];
+    half = size / 2;
+    [x, y] = [left + half, top + half];
+    view = levelView(image, [left, top, left + size, top + size], maxSide);
+  } else {
+    const surroundings = crop(image, [x - half * 1.5, y - half * 1.5, x + half * 1.5, y + half * 1.5], true);
+    view = cropTurned(surroundings, { side: 2 * half, angleDeg, maxSide });
+  }
   const scale = (2 * half) / view.width;
   // Relative to the middle of the view, in pixels of the image.
   const found = (await findCandidates(networks, view)).map((each) =>
@@ -158,9 +184,31 @@ async function refined(networks, image, { values, score, angleDeg }) {
   );
   const middle = [-side / 2, -side / 2, side / 2, side / 2];
   const best = found.sort((a, b) => iou(b, middle) - iou(a, middle))[0];
-  const framed = best && iou(best, middle) >= NMS_IOU ? best : null;
-  const own = [...middle, ...values.slice(4).map((value, i) => value - (i % 2 ? y : x))];
-  const upright = framed ?? own;
+  if (!best || iou(best, middle) < NMS_IOU) return null;
+  return turnedBack(best, [x, y], isLevel(angleDeg) ? 0 : angleDeg);
+}
+
+/**
+ * @param {Pixels} image
+ * @param {Box} box In whole pixels.
+ * @param {number} maxSide
+ */
+function levelView(image, box, maxSide) {
+  const size = Math.min(maxSide, box[2] - box[0]);
+  const isInside = Math.min(box[0], box[1]) >= 0 && box[2] <= image.width && box[3] <= image.height;
+  if (isInside) return resize(image, size, size, box);
+  const view = crop(image, box, true);
+  return view.width > size ? resize(view, size, size) : view;
+}
+
+/**
+ * Maps a face from an upright view to the image.
+ *
+ * @param {number[]} upright The square and the landmarks, relative to the middle of the view.
+ * @param {number[]} middle The middle of the view in the image.
+ * @param {number} angleDeg Degrees counterclockwise by which the view is turned.
+ */
+function turnedBack(upright, [x, y], angleDeg) {
   const [cos, sin] = [Math.cos((angleDeg * Math.PI) / 180), Math.sin((angleDeg * Math.PI) / 180)];
   /** @type {(px: number, py: number) => [number, number]} */
   const turnBack = (px, py) => [x + px * cos - py * sin, y + px * sin + py * cos]; // y points down
@@ -168,7 +216,12 @@ async function refined(networks, image, { values, score, angleDeg }) {
   const halfSide = (upright[2] - upright[0]) / 2;
   const turned = [cx - halfSide, cy - halfSide, cx + halfSide, cy + halfSide];
   for (let i = 4; i < upright.length; i += 2) turned.push(...turnBack(upright[i], upright[i + 1]));
-  return toDetection(turned, score);
+  return turned;
+}
+
+/** @param {number[]} values */
+function middleOf(values) {
+  return [(values[0] + values[2]) / 2, (values[1] + values[3]) / 2];
 }
 
 /**
@@ -176,7 +229,7 @@ async function refined(networks, image, { values, score, angleDeg }) {
  * @param {number} score
  * @returns {Detection}
  */
-function toDetection(values, score) {
+export function toDetection(values, score) {
   return {
     box: [values[0], values[1], values[2], values[3]],
     landmarks: Object.fromEntries(LANDMARKS.map((name, i) => [name, [values[4 + 2 * i], values[5 + 2 * i]]])),

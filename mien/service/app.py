@@ -15,11 +15,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 import mien
 from mien.errors import shortened
-from mien.export.page import PAGE
 from mien.models.zoo import find_model, shipped_models
 from mien.service import frames, routes
 from mien.service.access import Access, Guard, allowed_hosts
-from mien.service.responses import RevalidatedFiles, error_response
+from mien.service.page import PageFiles
+from mien.service.responses import error_response
 from mien.service.settings import Settings as Settings
 from mien.service.state import ServiceState
 
@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = state
     app.include_router(routes.router)
     app.include_router(frames.router)
-    app.mount("/", RevalidatedFiles(directory=PAGE, html=True))
+    app.mount("/", PageFiles())
     app.add_exception_handler(HTTPException, _handle_http_exception)
     app.add_middleware(Guard, access=_access(state), on_response=state.metrics.count_response)
     if settings.allowed_origins:

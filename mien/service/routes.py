@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from mien.errors import shortened
 from mien.service import schemas
-from mien.service.responses import RevalidatedFiles
+from mien.service.page import FOR_EVER, REVALIDATED, file_response
 from mien.service.state import ServiceState
 from mien.service.uploads import read_pictures
 
@@ -64,7 +64,8 @@ def model_file(request: Request, file: str) -> Response:
     path = model_files.get(file)
     if path is None:
         raise HTTPException(404, f"there is no model file {shortened(file)}; choose one of {', '.join(model_files)}")
-    return RevalidatedFiles().file_response(path, path.stat(), request.scope)
+    is_current = request.query_params.get("sha256") == _state(request).digests[file]
+    return file_response(path, request.headers, FOR_EVER if is_current else REVALIDATED)
 
 
 @router.get("/healthz", response_model=schemas.State)

@@ -71,6 +71,16 @@ class Model(_Schema):
     preprocessing: dict[str, float]
     calibration: dict[str, float]
     file: str = Field(description="path of the ONNX file on this service")
+    sha256: str = Field(description="of the ONNX file; with ?sha256=... added, its path may be cached for ever")
+    bytes: int = Field(description="size of the ONNX file")
+
+
+class DetectorFile(_Schema):
+    """A file of the face detector."""
+
+    file: str = Field(description="path of the ONNX file on this service")
+    sha256: str = Field(description="of the ONNX file")
+    bytes: int = Field(description="size of the ONNX file")
 
 
 class Models(_Schema):
@@ -78,6 +88,7 @@ class Models(_Schema):
 
     default: str
     models: list[Model]
+    detector: list[DetectorFile]
 
 
 class State(_Schema):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +16,8 @@ from typing import Any
 import anyio
 from fastapi import HTTPException
 
-from mien.detection import face_check, yunet
 from mien.errors import ImageError
-from mien.export.page import describe_models
+from mien.export.page import DETECTOR, describe_models
 from mien.models.zoo import find_model, shipped_models
 from mien.service.access import FAILURE, request_id
 from mien.service.batching import Batcher, QueueFullError, RecognitionError
@@ -84,14 +84,22 @@ class ServiceState:
     @cached_property
     def model_files(self) -> dict[str, Path]:
         """All model files that a browser may fetch, including the detector: file name -> file."""
-        detector = {path.name: path for path in (yunet.MODEL, face_check.MODEL)}
+        detector = {path.name: path for path in DETECTOR}
         return {f"{name}.onnx": path for name, path in self.models.items()} | detector
 
     @cached_property
     def model_list(self) -> dict[str, Any]:
         """The answer of /v1/models."""
-        models = describe_models(self.models)["models"]
-        return {"default": self.model_name, "models": [model | {"file": f"/{model['file']}"} for model in models]}
+        described = describe_models(self.models)
+        on_service = {
+            kind: [each | {"file": f"/{each['file']}"} for each in described[kind]] for kind in ("models", "detector")
+        }
+        return {"default": self.model_name, **on_service}
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each model file that a browser may fetch: file name -> hexadecimal digits."""
+        return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in self.model_files.items()}
 
     @contextmanager
     def accept_request(self) -> Iterator[Callable[[int], None]]:

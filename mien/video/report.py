@@ -33,6 +33,8 @@ LEGEND_ROW_INCHES = 0.2
 """Height of one row of the legend in the PNG."""
 LEGEND_CHARACTERS = 110
 """Characters that fit into one row of the legend."""
+TEMPLATE = Path(__file__).parents[1] / "page" / "report.html"
+"""The page without its content; the browser page writes the same report."""
 
 
 def write(timeline: Timeline, path: Path, title: str) -> tuple[Path, Path]:
@@ -165,7 +167,7 @@ def _page(timeline: Timeline, tracks: Sequence[Track], title: str) -> str:
     if others:
         numbers = ", ".join(str(track.number) for track in others)
         sections += f"<p class=quiet>{_count(len(others), 'more face')}, in sight for a shorter time: {numbers}.</p>"
-    return _PAGE.substitute(
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         generator=MARK,
         facts=f"{format_time(timeline.duration_s)} · {timeline.frames:,} frames · "
@@ -229,33 +231,3 @@ def _data_uri(jpeg: bytes) -> str:
 
 def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-_PAGE = Template("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta name="generator" content="$generator">
-<title>$title: expressions</title>
-<style>
-:root { color-scheme: light dark; --ink: light-dark(#222, #e8e8e8); --quiet: light-dark(#666, #a0a0a0);
-  --line: light-dark(#ddd, #3a3a3a); --back: light-dark(#fff, #181818); --plot: light-dark(#fff, #f2f2f2) }
-body { font: 16px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--back); margin: 0 auto;
-  max-width: 62rem; padding: 2rem 1rem }
-h1 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere } h2 { font-size: 1.1rem; margin: 0 } p { margin: .25rem 0 }
-.quiet, figcaption, header p { color: var(--quiet); font-size: .875rem }
-.legend { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 1rem 0; font-size: .875rem }
-.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 2px }
-section { border-top: 1px solid var(--line); padding: 1.25rem 0 }
-header { display: flex; gap: 1rem; align-items: center; margin-bottom: .75rem }
-header img { width: 64px; height: 64px; border-radius: 6px }
-.bar { display: flex; height: 14px; border-radius: 4px; overflow: hidden }
-.timeline { background: var(--plot); border-radius: 6px; margin: .5rem 0; padding: .25rem }
-.timeline svg { width: 100%; height: auto; display: block }
-.moments { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: .75rem }
-figure { margin: 0; width: 96px } figure img { width: 96px; height: 96px; border-radius: 6px; display: block }
-</style></head><body>
-<h1>$title</h1><p class=quiet>$facts</p>
-<div class=legend>$legend<span class=quiet>hatched: uncertain</span></div>
-$faces
-<p class=quiet>A face shows an expression; it does not confess a feeling. Made with mien.</p>
-</body></html>
-""")

@@ -1,7 +1,9 @@
 """The page as a static folder: its files and its list of models."""
 
+import gzip
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,10 @@ def test_vendored_files_match_their_pinned_hashes() -> None:
     pin = json.loads((VENDOR / "onnxruntime-web.json").read_text(encoding="utf-8"))
     hashes = {name: hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() for name in pin["files"]}
     assert hashes == pin["files"]
-    assert {path.name for path in VENDOR.iterdir()} == {*pin["files"], "onnxruntime-web.json", "LICENSE"}
+    others = {"onnxruntime-web.json", "LICENSE"}
+    assert {path.name for path in VENDOR.iterdir()} == {*pin["files"], *pin["compressed"], *others}
+    compressed = {name: hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() for name in pin["compressed"]}
+    assert compressed == pin["compressed"]
     assert pin["integrity"].startswith("sha512-")
     assert f"ONNX Runtime Web v{pin['version']}" in (VENDOR / "ort.wasm.min.mjs").read_text(encoding="utf-8")
 
@@ -58,21 +63,39 @@ def test_two_models_with_the_same_name_raise_config_error(masked: Path, tmp_path
         page_folder.find_models([str(masked), str(tmp_path / masked.name)])
 
 
-def test_page_size_ignores_foreign_files(masked: Path, tmp_path: Path) -> None:
+def test_page_sizes_are_those_of_its_files(masked: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.bin").write_bytes(bytes(1000))
-    written = page_folder.write(tmp_path, page_folder.find_models([str(masked)]))
-    assert written == sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) - 1000
+    written, loaded = page_folder.write(tmp_path, page_folder.find_models([str(masked)]))
+    sizes = {path: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
+    copies = [path for path in sizes if path.suffix in (".gz", ".br")]
+    assert written == sum(sizes.values()) - sum(sizes[path] for path in copies) - 1000
+    assert 0.1 * written < loaded < 0.5 * written
 
 
 def test_page_command_writes_page_models_and_detector(mien: Mien, masked: Path, tmp_path: Path) -> None:
     code, out, _ = mien("page", "-o", tmp_path / "page", "--model", masked)
     assert code == 0
     assert f"written: {tmp_path / 'page'}" in out
-    written = {str(path.relative_to(tmp_path / "page")) for path in (tmp_path / "page").rglob("*") if path.is_file()}
-    own = {str(path.relative_to(page_folder.PAGE)) for path in page_folder.PAGE.rglob("*") if path.is_file()}
+    paths = {path.relative_to(tmp_path / "page").as_posix(): path for path in (tmp_path / "page").rglob("*")}
+    written = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
     models = {
         f"models/{name}"
         for name in ("masked.onnx", "yunet.onnx", "LICENSE-yunet", "centerface.onnx", "LICENSE-centerface")
     }
-    assert written == own | models | {"models.json"}
-    assert 'content="models.json"' in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    expected = {*page_folder.assets(), *models, "models.json", "index.html"}
+    assert {name for name in written if not name.endswith(".gz")} == expected
+    for name in expected:
+        if not name.endswith(".br"):
+            assert gzip.decompress(written[f"{name}.gz"]) == written[name]
+    index = written["index.html"].decode()
+    assert 'content="models.json"' in index
+    linked = set(re.findall(r'(?:src|href)="([^":#]+)"', index))
+    assert linked < set(page_folder.assets())
+    assert any(name.endswith("/errors.js") for name in linked)  # imported by other modules
+
+
+def test_model_list_holds_the_digest_of_each_file(masked: Path, tmp_path: Path) -> None:
+    page_folder.write(tmp_path, page_folder.find_models([str(masked)]))
+    model_list = json.loads((tmp_path / "models.json").read_text(encoding="utf-8"))
+    for each in (*model_list["models"], *model_list["detector"]):
+        assert hashlib.sha256((tmp_path / each["file"]).read_bytes()).hexdigest() == each["sha256"]

@@ -80,15 +80,17 @@ def video_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Hosts.
 
 
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files and logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Logs nothing."""
+
+
 @contextlib.contextmanager
-def hosted(folder: Path) -> Iterator[str]:
+def hosted(folder: Path, handler: type[SimpleHTTPRequestHandler] = QuietHandler) -> Iterator[str]:
     """Serves a folder with a plain file server and yields its address."""
-
-    class QuietHandler(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Logs nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
@@ -142,8 +144,11 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
         yield context
 
 
-TO_BYTES = "window.toBytes = (content) => Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));"
-"""Decodes what `to_base64` gives, for the scripts of tests."""
+HELPERS = """
+window.toBytes = (content) => Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+window.importModule = (name) => import(new URL(name, document.querySelector("script[type=module]").src));
+"""
+"""For the scripts of tests: decodes what `to_base64` gives, and imports a module of the page."""
 
 
 @contextlib.contextmanager
@@ -155,7 +160,7 @@ def new_tab(context: BrowserContext) -> Iterator[Page]:
     page.on("websocket", lambda socket: requests.append(socket.url.replace("ws://", "http://")))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.set_default_timeout(LONG_S * 1000)
-    page.add_init_script(TO_BYTES)
+    page.add_init_script(HELPERS)
     yield page
     host = re.match("https?://[^/]+/", page.url)
     page.close()

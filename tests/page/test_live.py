@@ -147,8 +147,8 @@ def test_service_frames_sent_at_once_get_their_own_answers(page: Page, service: 
     open_page(page, service)
     face_counts, error = page.evaluate(
         """async (content) => {
-            const { ServiceEngine } = await import("./service.js");
-            const { Host } = await import("./host.js");
+            const { ServiceEngine } = await importModule("service.js");
+            const { Host } = await importModule("host.js");
             const engine = new ServiceEngine(new Host("v1/models", null));
             const picture = new Blob([toBytes(content)]);
             const frames = [await createImageBitmap(picture), await createImageBitmap(new ImageData(512, 512))];

@@ -10,7 +10,7 @@ from tests.page.conftest import open_page
 def test_frame_reader_never_skips_a_still_frame(site_page: Page) -> None:
     frames = site_page.evaluate(
         """async () => {
-            const { FrameReader } = await import("./sources.js");
+            const { FrameReader } = await importModule("sources.js");
             let show;
             const video = Object.assign(document.createElement("canvas"), {
                 paused: false,
@@ -57,7 +57,7 @@ def test_frame_reader_never_skips_a_still_frame(site_page: Page) -> None:
 def test_slider_of_a_video_without_duration_grows(site_page: Page) -> None:
     slider = site_page.evaluate(
         """async () => {
-            const { Transport } = await import("./transport.js");
+            const { Transport } = await importModule("transport.js");
             const video = { paused: true, duration: Infinity, currentTime: 0 };
             const element = document.querySelector("#transport").cloneNode(true);
             const slider = new Transport(element, video).element.children[1];
@@ -76,7 +76,7 @@ def test_slider_of_a_video_without_duration_grows(site_page: Page) -> None:
 def test_labels_do_not_flicker(site_page: Page) -> None:
     faces = site_page.evaluate(
         """async () => {
-            const { Tracks } = await import("./tracks.js");
+            const { Tracks } = await importModule("tracks.js");
             const tracks = new Tracks(0.52);
             const face = (happy, x) => ({
                 box: [x, 0, x + 100, 100], score: 1, landmarks: {}, uncertain: false,
@@ -107,7 +107,7 @@ def test_timeline_with_reduced_motion_still_changes_for_another_face(page: Page,
     open_page(page, site)
     first, soon_after, other_face = page.evaluate(
         """async () => {
-            const { Timeline } = await import("./timeline.js");
+            const { Timeline } = await importModule("timeline.js");
             const canvas = document.body.appendChild(document.createElement("canvas"));
             const timeline = new Timeline(canvas);
             timeline.colours = { happy: "#ff9d00" };
@@ -126,7 +126,7 @@ def test_timeline_with_reduced_motion_still_changes_for_another_face(page: Page,
 def test_mirrored_faces_are_numbered_from_left_to_right(site_page: Page) -> None:
     plain, mirrored = site_page.evaluate(
         """async () => {
-            const { Viewer } = await import("./viewer.js");
+            const { Viewer } = await importModule("viewer.js");
             const viewer = new Viewer((id) => document.getElementById(id));
             const face = (x) => ({
                 box: [x, 10, x + 50, 60], score: 1, landmarks: {}, uncertain: false, confidence: 1,

@@ -59,7 +59,7 @@ def test_resize_equals_pillow(site_page: Page) -> None:
         source = {"width": shape[1], "height": shape[0], "channels": 3 if len(shape) == 3 else 1}
         resized = site_page.evaluate(
             """async ([source, values, size, box]) => {
-                const { resize } = await import("./pixels.js");
+                const { resize } = await importModule("pixels.js");
                 return [...resize({ ...source, data: Uint8Array.from(values) }, ...size, box).data];
             }""",
             [source, image.ravel().tolist(), size, box],
@@ -70,7 +70,7 @@ def test_resize_equals_pillow(site_page: Page) -> None:
 def test_large_picture_is_read_unchanged(site_page: Page) -> None:
     assert site_page.evaluate(
         """async () => {
-            const { readPixels } = await import("./pixels.js");
+            const { readPixels } = await importModule("pixels.js");
             const canvas = new OffscreenCanvas(3001, 2003);
             const context = canvas.getContext("2d", { willReadFrequently: true });
             const image = context.createImageData(3001, 2003);
@@ -98,7 +98,7 @@ def test_decoded_pictures_are_upright_like_in_python(site_page: Page, file_forma
             files.append(stream.getvalue())
     decoded = site_page.evaluate(
         """async (files) => {
-            const { decode, readPixels } = await import("./pixels.js");
+            const { decode, readPixels } = await importModule("pixels.js");
             const images = [];
             for (const content of files) {
                 const { width, height, data } = readPixels(await decode(new Blob([toBytes(content)]), "a picture"));
@@ -118,8 +118,8 @@ def test_frames_give_the_faces_and_masks_that_python_finds(
 ) -> None:
     answers = site_page.evaluate(
         """async (content) => {
-            const { BrowserEngine } = await import("./browser.js");
-            const { Host } = await import("./host.js");
+            const { BrowserEngine } = await importModule("browser.js");
+            const { Host } = await importModule("host.js");
             const model = { name: "masked", file: "models/masked.onnx" };
             const engine = await BrowserEngine.open(model, new Host("models.json", null));
             const picture = new Blob([toBytes(content)]);
@@ -136,15 +136,19 @@ def test_frames_give_the_faces_and_masks_that_python_finds(
     )
     detector = YuNet(threads=1).for_video()
     image_rgb = photo.read(picture_files[0])
-    for answer in answers:
+    for number, answer in enumerate(answers):
         expected = sorted(detector(image_rgb), key=lambda each: each.box.x0)
         assert answer["frameWidth"] == answer["width"] == 1600
         assert len(answer["faces"]) == len(expected) > 0
         for face, detection in zip(answer["faces"], expected, strict=True):
-            assert face["box"] == pytest.approx(detection.box.xyxy, abs=0.5)
+            # A followed face is looked for in a view of 128 pixels.
+            distance_px = 0.5 if number == 0 else 0.1 * detection.box.width
+            assert face["box"] == pytest.approx(detection.box.xyxy, abs=distance_px)
             assert face["score"] == pytest.approx(detection.score, abs=0.01)
             for name, point in detection.landmarks.items():
-                assert face["landmarks"][name] == pytest.approx(point, abs=0.5)
+                assert face["landmarks"][name] == pytest.approx(point, abs=distance_px)
+        if number:
+            continue
         masks = OnnxModel(masked).masks([crop(photo.to_gray(image_rgb), expected[0].box)])
         for page_mask, mask in zip(answer["masks"], masks, strict=True):
             np.testing.assert_allclose(page_mask, mask.ravel(), atol=1e-3)
