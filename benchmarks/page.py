@@ -243,7 +243,7 @@ def open_source(page: Page, contestant: Contestant, film: Film, source: str) -> 
     if not contestant.is_mien:
         page.wait_for_function("() => window.isReady")
         page.set_input_files("#file", film.path if source == "film" else [])
-        page.evaluate("(source) => window.start(source)", source)
+        page.evaluate("(source) => { window.start(source); }", source)  # it never ends
         return
     page.get_by_text("Ready.").first.wait_for()
     page.evaluate(

@@ -6,7 +6,8 @@
 import { iou } from "./boxes.js";
 import { readPixels } from "./pixels.js";
 import { isLevel } from "./tilt.js";
-import { MIN_SCORE, NMS_IOU, lookCloser, toDetection } from "./yunet.js";
+import { MIN_SCORE, lookCloser, toDetection } from "./yunet.js";
+import { NMS_IOU } from "./yunet_network.js";
 
 /** @typedef {import("./types.js").Pixels} Pixels */
 /** @typedef {import("./yunet.js").Candidate} Candidate */
