@@ -64,6 +64,7 @@ def file_response(path: Path, headers: Headers, cache_control: str) -> Response:
     brotli = path.with_name(path.name + page.BROTLI_SUFFIX)
     stat = path.stat()
     tag = hashlib.sha256(f"{stat.st_mtime_ns} {stat.st_size}".encode()).hexdigest()[:16]
+    make: Callable[[], Response]
     if accepts(headers, "br") and brotli.exists():
         encoding, make = "br", functools.partial(FileResponse, brotli, media_type=media_type)
     elif accepts(headers, "gzip"):
