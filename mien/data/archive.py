@@ -148,18 +148,18 @@ def read_lines(stream: IO[bytes], name: str) -> Iterator[str]:
     Raises:
         DataError: A line is too long, or too many are empty.
     """
-    text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
-    number = empty = 0
-    while line := text.readline(MAX_ROW + 1):
-        number += 1
-        if len(line) > MAX_ROW:
-            raise DataError(
-                f"row {number} of {name} has more than the {MAX_ROW:,} characters allowed; download it again"
-            )
-        empty += line.isspace()
-        if empty > MAX_EMPTY_ROWS:
-            raise DataError(f"{name} has more than the {MAX_EMPTY_ROWS:,} empty rows allowed; download it again")
-        yield line
+    with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+        number = empty = 0
+        while line := text.readline(MAX_ROW + 1):
+            number += 1
+            if len(line) > MAX_ROW:
+                raise DataError(
+                    f"row {number} of {name} has more than the {MAX_ROW:,} characters allowed; download it again"
+                )
+            empty += line.isspace()
+            if empty > MAX_EMPTY_ROWS:
+                raise DataError(f"{name} has more than the {MAX_EMPTY_ROWS:,} empty rows allowed; download it again")
+            yield line
 
 
 def _zip_member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:

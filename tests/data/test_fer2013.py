@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import tarfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mien.data import FaceDataset, load
+from mien.data import FaceDataset, fer2013, load
 from mien.data.fer2013 import PUBLISHED_COUNTS, check_splits
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS, USAGES
@@ -300,3 +302,18 @@ def test_real_pixels_have_published_mean(real_dataset: FaceDataset) -> None:
     mean = np.average(values, weights=histogram)
     assert mean == pytest.approx(129.4, abs=0.1)
     assert np.average((values - mean) ** 2, weights=histogram) ** 0.5 == pytest.approx(65.1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"emotion,pixels,Usage\n", b"a,b\n1,2\n", b"\xff\xff", b"emotion,pixels,Usage\n9,1,x"]
+)
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["csv", "csv.gz"])
+def test_unreadable_file_is_closed(tmp_path: Path, content: bytes, compress: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / ("fer2013.csv" if compress is bytes else "fer2013.csv.gz")
+    path.write_bytes(compress(content))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(DataError):
+            fer2013.read(path)
+        gc.collect()
+    assert not [str(warning.message) for warning in caught]
