@@ -1,19 +1,14 @@
 """OpenVINO through ONNX Runtime, in an environment of its own: the probabilities of PrivateTest, and the throughput."""
 
 import json
-import os
-import subprocess
-import sys
-import sysconfig
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien.export.precision import write
 from mien.models.onnx_model import OnnxModel
+from tests.environments import ROOT, python_with, run
 
-ROOT = Path(__file__).parents[2]
 TOLERANCE = 0.005
 """Largest difference of a probability from the CPU provider's, in single precision."""
 
@@ -44,23 +39,8 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope="module")
 def openvino_python(tmp_path_factory):
-    """The Python of an environment with onnxruntime-openvino in place of onnxruntime; the other packages are shared."""
-    folder = tmp_path_factory.mktemp("openvino")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python = folder / "bin" / "python"
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-    command = [python, "-m", "pip", "install", "--quiet", "--no-deps", "onnxruntime-openvino"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1]
-        (pytest.fail if "CI" in os.environ else pytest.skip)(f"onnxruntime-openvino cannot be installed: {last}")
-    (site / "shared.pth").write_text(f"{sysconfig.get_path('purelib')}\n")  # searched after this environment's own
-    return python
-
-
-def run(python, *words):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([python, *map(str, words)], capture_output=True, text=True, check=False, env=environment)
+    """The Python of an environment with onnxruntime-openvino in place of onnxruntime."""
+    return python_with(tmp_path_factory.mktemp("openvino"), "--no-deps", "onnxruntime-openvino")
 
 
 @pytest.mark.slow
