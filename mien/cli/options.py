@@ -43,6 +43,7 @@ MinScore = Annotated[
     ),
 ]
 Thorough = Annotated[bool, typer.Option("--thorough", help="Search longer for small and turned faces.")]
+Blur = Annotated[bool, typer.Option("--blur", help="Blur all faces in annotated copies.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that mien has not written.")]
 ConfigFile = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A config file, or the name of one that mien configs lists.")

@@ -8,6 +8,7 @@ import typer
 
 from mien.cli.options import (
     AsJson,
+    Blur,
     DetectorName,
     Device,
     MinScore,
@@ -53,6 +54,7 @@ def recognize(
             "--on, or if it is a URL, a folder of Parquet files.",
         ),
     ] = None,
+    blur: Blur = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per face, instead of a table.")] = False,
@@ -102,13 +104,17 @@ def recognize(
     target = Output.from_name(output, names, overwrite) if output else None
     if target and target.kind in ("table", "parquet") and (as_json or as_csv):
         raise ConfigError(f"all results are written to {target.path}: leave out --json and --csv")
+    if blur and not (target and target.makes_copies):
+        raise ConfigError(
+            "--blur is for annotated copies: give a folder, or a .jpg or .png file for one picture, by -o"
+        )
     if target and target.kind == "parquet":
         if STANDARD_INPUT in names:
             raise ConfigError("a Parquet file takes no standard input: give files, or use .csv, .json or .jsonl")
         unreadable = archive.recognize_to_file(target.path, names, faces, workers or threads, overwrite)
     else:
         recognizer = Recognizer(model, detector, threads, min_score, thorough, device)
-        unreadable = _recognize(names, target, as_json, as_csv, recognizer)
+        unreadable = _recognize(names, target, blur, as_json, as_csv, recognizer)
     end(unreadable)
 
 
@@ -139,6 +145,7 @@ def _picture_names(names: Sequence[str]) -> list[str]:
 def _recognize(
     names: Sequence[str],
     target: "Output | None",
+    blur: bool,
     as_json: bool,
     as_csv: bool,
     recognizer: "Recognizer",
@@ -148,7 +155,7 @@ def _recognize(
     from mien.recognition import records
     from mien.recognition.sources import read_named
 
-    copies = _Copies(target, names) if target and target.kind in ("folder", "picture") else None
+    copies = _Copies(target, names, blur) if target and target.makes_copies else None
     results: list[dict[str, Any]] = []
     failed = 0
     for name in names:
@@ -182,8 +189,8 @@ def _recognize(
 class _Copies:
     """Annotated copies in a folder, or the one in a file."""
 
-    def __init__(self, target: "Output", names: Sequence[str]) -> None:
-        self._target = target
+    def __init__(self, target: "Output", names: Sequence[str], blur: bool) -> None:
+        self._target, self._blur = target, blur
         self.written: list[Path] = []
         if target.kind == "folder":
             target.path.mkdir(parents=True, exist_ok=True)
@@ -195,7 +202,7 @@ class _Copies:
         from mien.recognition import draw
         from mien.recognition.sources import stem
 
-        path, image = self._target.path, draw.annotate(image_rgb, faces)
+        path, image = self._target.path, draw.annotate(image_rgb, faces, blur=self._blur)
         try:
             if self._target.kind == "folder":
                 path = draw.save(image, path, stem(name), self._reserved)

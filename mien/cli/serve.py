@@ -69,7 +69,11 @@ def serve(
         float, typer.Option(help="Maximum time between two frames of a WebSocket, in seconds; above 0.")
     ] = 60,
 ) -> None:
-    """Start a web page and an HTTP service that recognises pictures for other programs."""
+    """Start a web page and an HTTP service that recognises pictures for other programs.
+
+    In the European Union, whoever uses this on people must tell them before, and must not use it at work or in
+    education, except for medical or safety reasons.
+    """
     from mien import service
     from mien.cores import usable_cores
     from mien.service.settings import read_tokens
@@ -113,7 +117,11 @@ def camera(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 0,
     model: Model = "small",
 ) -> None:
-    """Open the web page with the camera on; no picture leaves this machine."""
+    """Open the web page with the camera on; no picture leaves this machine.
+
+    In the European Union, people in front of it must be told before, and it is forbidden at work and in education,
+    except for medical or safety reasons.
+    """
     import threading
     import webbrowser
 

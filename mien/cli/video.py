@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import DetectorName, Device, MinScore, Model, Overwrite, Verbose, console, echo, print_log
+from mien.cli.options import Blur, DetectorName, Device, MinScore, Model, Overwrite, Verbose, console, echo, print_log
 from mien.detection import DEFAULT_DETECTOR
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ def video(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="HTML report of all faces, and its timeline as PNG beside it.")
     ] = None,
+    blur: Blur = False,
+    no_faces: Annotated[bool, typer.Option("--no-faces", help="Leave pictures of faces out of the report.")] = False,
+    notice: Annotated[
+        str, typer.Option(metavar="TEXT", help="How the people in the video were told of it, for the report.")
+    ] = "",
     overwrite: Overwrite = False,
     model: Model = "small",
     detector: DetectorName = DEFAULT_DETECTOR,
@@ -80,8 +85,10 @@ def video(
 
     if verbose:
         print_log()
-    others = VideoOutputs(None, csv, jsonl, parquet, report)
-    jobs = list(_jobs(_video_names(sources), output, others))
+    jobs = [
+        (name, replace(outputs, blur=blur, faces=not no_faces, notice=notice))
+        for name, outputs in _jobs(_video_names(sources), output, VideoOutputs(None, csv, jsonl, parquet, report))
+    ]
     if not overwrite:
         for name, outputs in jobs:
             outputs.check_files(name)
@@ -179,7 +186,7 @@ def _jobs(names: Sequence[str], output: str | None, others: "VideoOutputs") -> "
             raise ConfigError(f"{len(names)} videos need -o DIR, a folder for a CSV file and a report of each")
         yield names[0], replace(others, annotated=path)
         return
-    if any(vars(others).values()):
+    if others.paths:
         raise ConfigError("the folder of -o gets a CSV file and a report of each video: leave out the other outputs")
     path.mkdir(parents=True, exist_ok=True)
     used: set[str] = set()

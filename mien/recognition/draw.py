@@ -15,12 +15,18 @@ from mien.labels import class_colours
 from mien.pixels import save_png
 from mien.types import Face
 
+BLUR_CELLS, BLUR_WIDTH = 5, 1.3
+"""A blurred face has this many cells a side, which tell nobody apart, and covers this many sides of its box."""
+
 MIN_TEXT_PX = 6
 """The smallest legible text, in pixels. If a label would be smaller, only the colour of the box shows the class."""
 
 
 def annotate(
-    image_rgb: NDArray[np.uint8], faces: Sequence[Face], numbers: Sequence[int | None] | None = None
+    image_rgb: NDArray[np.uint8],
+    faces: Sequence[Face],
+    numbers: Sequence[int | None] | None = None,
+    blur: bool = False,
 ) -> Image.Image:
     """Draws a box around each face on a copy of an image, with the expression and its confidence above or below it.
 
@@ -30,8 +36,11 @@ def annotate(
         image_rgb: (H, W, 3), values 0..255.
         faces: Faces in pixels of this image.
         numbers: The number to write before each expression; None writes none.
+        blur: Whether to blur the faces, so that nobody can be recognised by them.
     """
     image = Image.fromarray(image_rgb)
+    for face in faces if blur else ():
+        _blur(image, face)
     draw = ImageDraw.Draw(image)
     for face in faces:
         x0, y0, x1, y1 = map(round, face.box.xyxy)
@@ -40,6 +49,16 @@ def annotate(
     for face, number in zip(faces, numbers or [None] * len(faces), strict=True):  # last, so that no box covers a label
         _draw_label(draw, image.size, face, number)
     return image
+
+
+def _blur(image: Image.Image, face: Face) -> None:
+    """Replaces a face and its surroundings by a few cells of their mean colours."""
+    x, y, half = (face.box.x0 + face.box.x1) / 2, (face.box.y0 + face.box.y1) / 2, face.box.width * BLUR_WIDTH / 2
+    x0, y0 = max(0, round(x - half)), max(0, round(y - half))
+    x1, y1 = min(image.width, round(x + half)), min(image.height, round(y + half))
+    if x1 > x0 and y1 > y0:
+        cells = image.crop((x0, y0, x1, y1)).resize((BLUR_CELLS, BLUR_CELLS), Image.Resampling.BOX)
+        image.paste(cells.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR), (x0, y0))
 
 
 def save(image: Image.Image, folder: Path, stem: str, reserved: Set[Path]) -> Path:

@@ -84,6 +84,11 @@ class Output:
             )
         return cls(path, "picture")
 
+    @property
+    def makes_copies(self) -> bool:
+        """Whether it is an annotated picture, or a folder of them."""
+        return self.kind in ("folder", "picture")
+
     def write_table(self, pictures: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
         """Writes all faces to a text file, whole or not at all.
 

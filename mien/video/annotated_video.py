@@ -41,10 +41,12 @@ class AnnotatedVideoWriter:
     Args:
         path: The file, of a type in `CONTAINERS`.
         source: The source of the frames, opened with its sound.
+        blur: Whether to blur the faces.
     """
 
-    def __init__(self, path: Path, source: VideoSource) -> None:
+    def __init__(self, path: Path, source: VideoSource, blur: bool = False) -> None:
         self.path = path
+        self._blur = blur
         self._av = require("av", "video")
         self._source = source
         self._replacement = ExitStack()
@@ -79,7 +81,8 @@ class AnnotatedVideoWriter:
     def add(self, frame: VideoFrame) -> None:
         """See `VideoWriter`."""
         faces = [face.steady_face for face in frame.faces]
-        annotated = np.asarray(draw.annotate(frame.image_rgb, faces, [face.track for face in frame.faces]))
+        tracks = [face.track for face in frame.faces]
+        annotated = np.asarray(draw.annotate(frame.image_rgb, faces, tracks, self._blur))
         height, width = (length - length % 2 for length in annotated.shape[:2])  # H.264 needs even sides
         if not self._has_frames:
             self._has_frames = True

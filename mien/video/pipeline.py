@@ -36,9 +36,13 @@ class VideoOutputs:
         jsonl: JSON lines, one per frame; STANDARD_OUTPUT prints them.
         parquet: Parquet with one row per face and frame.
         report: The HTML report; its timeline is written beside it as PNG.
+        blur: Whether to blur the faces in the annotated copy.
+        faces: Whether the report shows pictures of the faces.
+        notice: How the people in the video were told of it, for the report.
 
     Raises:
-        ConfigError: A file has the wrong suffix, its folder is missing, or two files have the same path.
+        ConfigError: A file has the wrong suffix, its folder is missing, two files have the same path, or a
+            choice is about a file that is not written.
     """
 
     annotated: Path | None = None
@@ -46,6 +50,9 @@ class VideoOutputs:
     jsonl: Path | None = None
     parquet: Path | None = None
     report: Path | None = None
+    blur: bool = False
+    faces: bool = True
+    notice: str = ""
 
     def __post_init__(self) -> None:
         for path, kind, suffixes in (
@@ -54,12 +61,18 @@ class VideoOutputs:
         ):
             if path and path.suffix.lower() not in suffixes:
                 raise ConfigError(f"the name of {kind} must end in {', '.join(suffixes)}, got {path.name}")
-        for path in self._paths:
+        if self.blur and not self.annotated:
+            raise ConfigError("--blur is for the annotated copy: give a .mp4, .mov or .mkv file by -o")
+        if not self.report and (self.notice or not self.faces):
+            raise ConfigError(
+                "--notice and --no-faces are for the report: give its file by --report, or a folder by -o"
+            )
+        for path in self.paths:
             if path != STANDARD_OUTPUT:
                 check_output(path, overwrite=True)  # `check_files` asks whose file it is
-        resolved = [path if path == STANDARD_OUTPUT else path.resolve() for path in self._paths]
+        resolved = [path if path == STANDARD_OUTPUT else path.resolve() for path in self.paths]
         if len(set(resolved)) < len(resolved):
-            raise ConfigError(f"each output needs its own file, got {', '.join(map(str, self._paths))}")
+            raise ConfigError(f"each output needs its own file, got {', '.join(map(str, self.paths))}")
 
     def check_files(self, video: str) -> None:
         """Checks that no file would be replaced that mien has not written.
@@ -72,7 +85,7 @@ class VideoOutputs:
         """
         self._check_video(video)
         beginnings = {self.csv: CSV_BEGINNING, self.jsonl: JSON_LINES_BEGINNING}
-        for path in self._paths:
+        for path in self.paths:
             if path != STANDARD_OUTPUT:
                 check_output(path, False, beginnings.get(path, ""))
 
@@ -82,10 +95,11 @@ class VideoOutputs:
         return STANDARD_OUTPUT in (self.csv, self.jsonl)
 
     @property
-    def _paths(self) -> list[Path]:
+    def paths(self) -> list[Path]:
         """The paths of all files."""
         timeline = video_report.timeline_path(self.report) if self.report else None
-        return [path for path in (*vars(self).values(), timeline) if path]
+        paths = self.annotated, self.csv, self.jsonl, self.parquet, self.report, timeline
+        return [path for path in paths if path]
 
     def check_source(self, source: VideoSource) -> None:
         """Checks that no output would overwrite the video.
@@ -99,7 +113,7 @@ class VideoOutputs:
         video = Path(name)
         if not video.exists():
             video = Path(name.removeprefix("file:"))  # FFmpeg accepts file: and file://
-        for path in self._paths:
+        for path in self.paths:
             if path.exists() and video.exists() and path.samefile(video):
                 raise ConfigError(f"{path} is the video itself and would be overwritten: choose another file")
 
@@ -185,7 +199,9 @@ def recognize_video(
     if outputs.report and timeline.frames:
         try:
             with _path_in_errors(outputs.report):
-                files += video_report.write(timeline, outputs.report, Path(source.name).name)
+                files += video_report.write(
+                    timeline, outputs.report, Path(source.name).name, outputs.faces, outputs.notice
+                )
         except OSError as error:
             errors.append(error)
     return VideoResult(timeline, tuple(files), interrupt.requested, errors[0] if errors else None)
@@ -194,7 +210,7 @@ def recognize_video(
 def _open_writers(outputs: VideoOutputs, source: VideoSource, classes: Sequence[str]) -> Iterator[VideoWriter]:
     """Yields each writer once it is open: if one cannot be opened, the caller can still finish those before it."""
     factories: tuple[tuple[Path | None, Callable[[Path], VideoWriter]], ...] = (
-        (outputs.annotated, lambda path: AnnotatedVideoWriter(path, source)),
+        (outputs.annotated, lambda path: AnnotatedVideoWriter(path, source, outputs.blur)),
         (outputs.csv, lambda path: csv_writer(path, classes)),
         (outputs.jsonl, json_lines_writer),
         (outputs.parquet, lambda path: ParquetWriter(path, classes)),

@@ -37,13 +37,15 @@ TEMPLATE = Path(__file__).parents[1] / "page" / "report.html"
 """The page without its content; the browser page writes the same report."""
 
 
-def write(timeline: Timeline, path: Path, title: str) -> tuple[Path, Path]:
+def write(timeline: Timeline, path: Path, title: str, faces: bool = True, notice: str = "") -> tuple[Path, Path]:
     """Writes the page, and the timeline beside it as PNG.
 
     Args:
         timeline: The timeline of the video.
         path: The page; it must end in `.html`.
         title: The name of the video.
+        faces: Whether the page shows pictures of the faces.
+        notice: How the people in the video were told of it; empty if nothing is known.
 
     Returns:
         The paths of the page and of the PNG.
@@ -56,7 +58,7 @@ def write(timeline: Timeline, path: Path, title: str) -> tuple[Path, Path]:
         raise ConfigError(f"the name of a report must end in .html, got {path.name}")
     tracks = sorted(timeline.longest_first[:MAX_TRACKS], key=lambda track: track.number)
     png = plotting.save(_figure(timeline, tracks, title), timeline_path(path))
-    write_text(path, _page(timeline, tracks, printable(title)))
+    write_text(path, _page(timeline, tracks, printable(title), faces, notice))
     return path, png
 
 
@@ -161,8 +163,8 @@ def _points(track: Track, end_s: float) -> tuple[NDArray[np.float64], NDArray[np
     )
 
 
-def _page(timeline: Timeline, tracks: Sequence[Track], title: str) -> str:
-    sections = "".join(_section(track, timeline) for track in tracks)
+def _page(timeline: Timeline, tracks: Sequence[Track], title: str, faces: bool, notice: str) -> str:
+    sections = "".join(_section(track, timeline, faces) for track in tracks)
     others = sorted(timeline.longest_first[MAX_TRACKS:], key=lambda track: track.number)
     if others:
         numbers = ", ".join(str(track.number) for track in others)
@@ -172,7 +174,8 @@ def _page(timeline: Timeline, tracks: Sequence[Track], title: str) -> str:
         generator=MARK,
         facts=f"{format_time(timeline.duration_s)} · {timeline.frames:,} frames · "
         + _count(len(timeline.tracks), "face"),
-        faces=sections or f"<p>{no_tracks_message(timeline).capitalize()}.</p>",
+        faces=(f"<p>People were told: {html.escape(printable(notice))}</p>" if notice else "")
+        + (sections or f"<p>{no_tracks_message(timeline).capitalize()}.</p>"),
         legend="".join(
             f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>'
             for name, colour in class_colours(timeline.classes).items()
@@ -180,7 +183,7 @@ def _page(timeline: Timeline, tracks: Sequence[Track], title: str) -> str:
     )
 
 
-def _section(track: Track, timeline: Timeline) -> str:
+def _section(track: Track, timeline: Timeline, faces: bool) -> str:
     colours = class_colours(track.classes)
     percentages = zip(whole_percentages(track.class_fractions), track.classes, strict=True)
     shown = sorted(((each, name) for each, name in percentages if each), key=lambda each: -each[0])
@@ -191,13 +194,13 @@ def _section(track: Track, timeline: Timeline) -> str:
     summary = ", ".join(f"{html.escape(name)} {percentage}%" for percentage, name in shown)
     first_s, last_s, in_sight_s = track.span_s
     moments = "".join(
-        f'<figure><img src="{_data_uri(moment.jpeg)}" alt="face {track.number} at {format_time(moment.time_s)}">'
+        f"<figure>{_image(moment.jpeg, f'face {track.number} at {format_time(moment.time_s)}') if faces else ''}"
         f"<figcaption>{format_time(moment.time_s)}<br>{html.escape(moment.name)} {moment.confidence:.0%}</figcaption>"
         "</figure>"
         for moment in track.moments
     )
     return (
-        f'<section><header><img src="{_data_uri(track.portrait)}" alt="">'
+        f"<section><header>{_image(track.portrait) if faces else ''}"
         f"<div><h2>Face {track.number}</h2><p>{format_time(first_s)} to {format_time(last_s)}, in sight for "
         f"{in_sight_s:.1f} s, uncertain for {track.uncertain_fraction:.0%} of it</p></div></header>"
         f"<div class=bar>{bar}</div><p class=quiet>{summary}</p>{_svg(track, timeline)}"
@@ -225,8 +228,8 @@ def _svg(track: Track, timeline: Timeline) -> str:
     return f'<div class=timeline role=img aria-label="probabilities over time">{svg[svg.index("<svg") :]}</div>'
 
 
-def _data_uri(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+def _image(jpeg: bytes, description: str = "") -> str:
+    return f'<img src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" alt="{description}">'
 
 
 def _count(n: int, noun: str) -> str:

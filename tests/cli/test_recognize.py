@@ -200,6 +200,17 @@ def test_output_picture_is_one_annotated_copy(mien, tmp_path, ending, kind):
         assert 500 < (difference > 60).sum() < 20_000
 
 
+def test_blur_hides_faces_in_annotated_copies_only(mien, tmp_path):
+    for name, options in (("clear.png", []), ("blurred.png", ["--blur"])):
+        assert mien("recognize", ASTRONAUT, "-o", tmp_path / name, *options, "--threads", 1)[0] == 0
+    clear, blurred = (np.asarray(Image.open(tmp_path / name), float) for name in ("clear.png", "blurred.png"))
+    eyes = (slice(100, 130), slice(195, 255))
+    assert blurred[eyes].std(axis=(0, 1)).max() < 0.5 * clear[eyes].std(axis=(0, 1)).min()
+    assert (blurred[300:] == clear[300:]).all()
+    code, _, err = mien("recognize", ASTRONAUT, "--blur")
+    assert (code, err.startswith("mien: --blur is for annotated copies: give a folder, or")) == (2, True)
+
+
 def test_output_name_with_a_slash_or_of_a_folder_is_a_folder(mien, tmp_path):
     (tmp_path / "v2.0").mkdir()
     for name in ("v2.0", "v3.0/"):

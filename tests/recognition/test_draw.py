@@ -53,6 +53,21 @@ def test_annotate_without_faces_is_a_copy() -> None:
     assert np.array_equal(annotate(noise, []), noise)
 
 
+@pytest.mark.parametrize("box", [(60, 60, 140, 140), (-30, -30, 50, 50), (300, 10, 340, 50)])
+def test_blur_leaves_no_detail_of_a_face_and_nothing_else_changes(box: tuple[int, int, int, int]) -> None:
+    image_rgb = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    blurred = np.asarray(annotate(image_rgb, [face(box)], blur=True)).astype(int)
+    clear = np.asarray(annotate(image_rgb, [face(box)])).astype(int)
+    x0, y0, x1, y1 = (min(200, max(0, edge)) for edge in box)
+    inside = (slice(y0 + 20, y1 - 20), slice(x0 + 20, x1 - 20))  # without the box and the label
+    if x1 > x0:
+        assert np.abs(np.diff(blurred[inside], axis=0)).mean() < 0.1 * np.abs(np.diff(clear[inside], axis=0)).mean()
+    far = np.ones((200, 200), bool)
+    margin = 13  # 0.15 of a side of 80, and the rounding
+    far[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin] = False
+    assert (blurred[far] == clear[far]).all()
+
+
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_box_has_the_colour_of_the_class_and_is_at_its_edge(name: str) -> None:
     mask = pixels_of_colour(annotate(plain(300, 300), [face((100, 120, 200, 220), name)]), COLOURS[name])

@@ -272,6 +272,11 @@ def test_disk_without_space_leaves_nothing(tmp_path: Path, video: Path) -> None:
             "each output needs its own file, got {folder}/a, {folder}/a",
         ),
         (["--csv", "{folder}"], "{folder} is a folder: give the path of a file"),
+        (
+            ["--csv", "{folder}/a.csv", "--blur"],
+            "--blur is for the annotated copy: give a .mp4, .mov or .mkv file by -o",
+        ),
+        (["--csv", "{folder}/a.csv", "--no-faces"], "--notice and --no-faces are for the report: give its file by"),
         (["--detect-every", "0"], "detect_every must be at least 1 (detect faces in every frame), got 0"),
         (["--model", "huge"], "unknown model huge: "),
         (["--device", "cudo"], "unknown device cudo: did you mean cuda"),

@@ -310,3 +310,13 @@ def test_report_of_a_model_with_other_classes(classes: tuple[str, ...], tmp_path
         assert tuple(bytes.fromhex(colours[classes[0]][1:])) in {
             colour for _, colour in drawn.convert("RGB").getcolors(1 << 24)
         }
+
+
+def test_report_without_faces_has_no_pictures_and_says_who_was_told(timeline: Timeline, tmp_path: Path) -> None:
+    path, _ = video_report.write(timeline, tmp_path / "with.html", "film.mp4")
+    assert path.read_text().count("data:image/jpeg") > 2
+    assert "People were told" not in path.read_text()
+    path, _ = video_report.write(timeline, tmp_path / "without.html", "film.mp4", faces=False, notice="by a <sign>")
+    assert "data:image/jpeg" not in path.read_text()
+    assert "<h2>Face 2</h2>" in path.read_text()
+    assert "<p>People were told: by a &lt;sign&gt;</p>" in path.read_text()
