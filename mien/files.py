@@ -61,7 +61,8 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.chmod(mode)  # some writers replace the file by one that only its owner may read
         temporary.replace(path)
     except OSError as error:
-        if error.filename == str(temporary) or (error.filename is None and error.errno in _DISK_ERRORS):
+        names = (error.filename, error.filename2)  # a copy that fails names its source first
+        if str(temporary) in names or (names == (None, None) and is_disk_error(error)):
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     finally:
@@ -110,7 +111,7 @@ def check_folder(folder: Path) -> None:
     try:
         os.close(os.open(trial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as error:
-        if error.errno in _DISK_ERRORS:  # the writer of the file finds out whether its space suffices
+        if is_disk_error(error):  # the writer of the file finds out whether its space suffices
             return
         raise ConfigError(
             f"the folder {shortened_path(folder)} cannot be written ({error.strerror}): choose another folder"
@@ -137,6 +138,11 @@ def is_replaceable(path: Path, beginning: str = "", mark: str = MARK) -> bool:
         file.seek(-min(_SEARCHED_BYTES, path.stat().st_size), os.SEEK_END)
         ours = mark.encode() in content or mark.encode() in file.read()
     return not content or ours or bool(beginning and re.match(beginning.encode(), content))
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Returns whether an error says that the disk is full or failing, so that other files cannot be written either."""
+    return error.errno in _DISK_ERRORS
 
 
 def is_special(path: str | Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 from pathlib import Path
@@ -123,6 +124,24 @@ def test_full_disk_error_names_the_requested_file(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, as Linux has it")
+def test_full_disk_while_copying_names_the_requested_file(tmp_path: Path) -> None:
+    """The system names the source of a copy first."""
+    (tmp_path / "source").write_text("x")
+
+    def copy_to_full_disk(part: Path) -> None:
+        part.unlink()
+        part.symlink_to("/dev/full")
+        shutil.copyfile(tmp_path / "source", part)
+
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*report\.json'"),
+        replaced(tmp_path / "report.json") as part,
+    ):
+        copy_to_full_disk(part)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def test_error_about_another_file_is_kept(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def export(
 ) -> None:
     """Write a trained network as one ONNX file, and compare its logits with torch's; or write an .onnx file anew."""
     from mien.errors import ConfigError, require, shortened_path
+    from mien.files import check_output
+    from mien.models.onnx_model import VERSION_MARK
     from mien.models.zoo import shipped_models
 
     if precision or to or run.suffix == ".onnx" or str(run) in shipped_models():
@@ -49,9 +51,10 @@ def export(
                 "-o FILE"
             )
         if to:
-            _export_format(str(run), output, to, precision)
+            _export_format(str(run), output, to, precision, overwrite)
         else:
             assert precision
+            check_output(output, overwrite, mark=VERSION_MARK)
             _export_copy(str(run), output, precision, data, data_settings(set_, numbering=numbering))
         return
     require("torch", "train")
@@ -78,7 +81,7 @@ def export(
     )
 
 
-def _export_format(model: str, path: Path, to: str, precision: "Precision | None") -> None:
+def _export_format(model: str, path: Path, to: str, precision: "Precision | None", overwrite: bool) -> None:
     """Writes an .onnx file in the format of another runtime, and prints the files."""
     from mien.errors import require
 
@@ -86,8 +89,9 @@ def _export_format(model: str, path: Path, to: str, precision: "Precision | None
     from mien.export import formats
     from mien.models.onnx_model import OnnxModel
 
+    formats.check_output(path, overwrite)
     for file in formats.write(OnnxModel(model), path, to, precision):
-        typer.echo(f"written: {file}")
+        echo(f"written: {file}")
 
 
 def _export_copy(model: str, path: Path, precision: "Precision", data: Path | None, settings: dict[str, Any]) -> None:
@@ -109,7 +113,7 @@ def _export_copy(model: str, path: Path, precision: "Precision", data: Path | No
     expected = original.calibration.probabilities(original.logits(images))
     written = copies.write(original, path, precision)
     difference = np.abs(written.calibration.probabilities(written.logits(images)) - expected)
-    typer.echo(
+    echo(
         f"written: {path}, {path.stat().st_size / 1e6:.2f} MB; the probabilities differ from the original's by "
         f"{difference.mean():.4f} in the mean and {difference.max():.4f} at most on {len(images):,} {of}"
     )

@@ -191,6 +191,7 @@ class _Copies:
 
     def __init__(self, target: "Output", names: Sequence[str], blur: bool) -> None:
         self._target, self._blur = target, blur
+        self._is_disk_full = False
         self.written: list[Path] = []
         if target.kind == "folder":
             target.path.mkdir(parents=True, exist_ok=True)
@@ -199,9 +200,12 @@ class _Copies:
 
     def write(self, image_rgb: "NDArray[np.uint8]", faces: "Sequence[Face]", name: str) -> bool:
         """Writes a copy, and says so if that fails -> whether it was written."""
+        from mien.files import is_disk_error
         from mien.recognition import draw
         from mien.recognition.sources import stem
 
+        if self._is_disk_full:
+            return False
         path, image = self._target.path, draw.annotate(image_rgb, faces, blur=self._blur)
         try:
             if self._target.kind == "folder":
@@ -209,9 +213,11 @@ class _Copies:
             else:
                 draw.save_as(image, path)
         except OSError as error:
-            reason = error.strerror or error
+            self._is_disk_full = is_disk_error(error)
+            rest = ", and no other copy is tried" if self._is_disk_full else ""
             echo(
-                f"mien: the annotated copy of {name} cannot be written to {self._target.path}: {reason}",
+                f"mien: the annotated copy of {name} cannot be written to {self._target.path}: "
+                f"{error.strerror or error}{rest}",
                 err=True,
             )
             return False

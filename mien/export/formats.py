@@ -19,6 +19,7 @@ import onnx
 import mien
 from mien.errors import ConfigError, MienError, WeightsError, error_text, near, require, shortened, shortened_path
 from mien.export.precision import Precision, keep_outputs, remove_quantization
+from mien.files import check_output as check_output_file
 from mien.files import json_text, replaced, write_text
 from mien.models.onnx_model import OnnxModel
 
@@ -171,6 +172,28 @@ def write(model: OnnxModel, path: Path, name: str, precision: Precision | None =
     bits = 8 if keeps_integers else int(precision or 32)
     write_text(about, json_text(describe(model, name, names, bits), indent=2) + "\n")
     return [*(path.with_name(file.name) for file in files), about]
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Checks, before a network is converted, that its files replace nothing that `write` has not written.
+
+    The JSON beside the main file says that all of them are of mien.
+
+    Args:
+        path: The main file.
+        overwrite: Whether any files may be replaced.
+
+    Raises:
+        ConfigError: The folder cannot be written, or there is such a file.
+    """
+    about = path.with_suffix(".json")
+    check_output_file(about, overwrite, r'\{\s*"format": "\w+",\s*"bits": \d+,\s*"mien": ')
+    for file in () if overwrite else (path, path.with_suffix(".bin")):
+        if file.is_symlink() or (file.exists() and not about.exists()):
+            raise ConfigError(
+                f"{shortened_path(file)} exists and mien has not written it: choose another name, or add --overwrite "
+                "to replace it"
+            )
 
 
 def describe(model: OnnxModel, name: str, names: tuple[str, str], bits: int) -> dict[str, Any]:

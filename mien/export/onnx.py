@@ -16,7 +16,7 @@ from mien.deprecation import moved_names
 from mien.errors import ConfigError, WeightsError, shortened
 from mien.files import replaced
 from mien.models import onnx_file
-from mien.models.onnx_model import METADATA_FORMAT, METADATA_KEY, OnnxModel
+from mien.models.onnx_model import METADATA_FORMAT, METADATA_KEY, VERSION_MARK, OnnxModel
 from mien.models.torch_model import TorchModel
 
 TOLERANCE = 1e-4
@@ -84,7 +84,7 @@ def check_output(path: Path, overwrite: bool) -> None:
         ConfigError: It cannot, or would replace another file.
     """
     check_onnx_suffix(path)
-    files.check_output(path, overwrite, mark='"mien": "')  # the version of mien, in the metadata at the file's end
+    files.check_output(path, overwrite, mark=VERSION_MARK)
 
 
 def check_onnx_suffix(path: Path) -> None:

@@ -26,6 +26,8 @@ METADATA_KEY = "mien"
 Its keys are format, mien (the version that wrote the file), network, classes, preprocessing, calibration, config,
 weights (their digest), log_row, metrics, licence and, in 8-bit files, quantized.
 """
+VERSION_MARK = '"mien": "'
+"""Text in that object, at the end of the file, by which `mien.files.check_output` knows a file of mien."""
 METADATA_FORMAT = 1
 """The newest value of `format` that this version of mien reads."""
 

@@ -1,5 +1,6 @@
 """Outputs never replace what mien has not written, unless --overwrite is given; their place is tried first."""
 
+import errno
 import json
 import resource
 import shutil
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mien.recognition import draw
 from tests.cli.conftest import assert_sentence, write_random_predictions
 from tests.video import samples
 from tests.video.command import run
@@ -186,6 +188,16 @@ def test_evaluation_replaces_no_file_in_a_folder_that_is_none(mien, here, fer201
     assert [path.read_text() for path in folder.iterdir()] == [THESIS]
 
 
+@pytest.mark.parametrize("name", ["mine.onnx", "mine.xml", "mine.bin", "mine.json"])
+def test_export_of_a_file_replaces_no_file_of_another_program(mien, here, name):
+    (here / name).write_text(THESIS)
+    words = ["--precision", 16, "-o", "mine.onnx"] if name == "mine.onnx" else ["--to", "openvino", "-o", "mine.xml"]
+    code, _, err = mien("export", "tiny", *words)
+    assert code == 2
+    assert_sentence(err, name, "mien has not written it", "--overwrite")
+    assert (here / name).read_text() == THESIS
+
+
 def test_export_replaces_its_own_file_and_no_other(mien, here, trained_run):
     words = ("export", trained_run, "-o", "mine.onnx")
     for _ in range(2):
@@ -230,6 +242,17 @@ def test_full_disk_keeps_the_whole_film_of_an_earlier_run(mien, film):
     assert done.returncode == 2
     assert "copy.mp4 cannot be used" in done.stderr
     assert copy.read_bytes() == whole
+
+
+def test_full_disk_ends_the_annotated_copies_with_one_sentence(mien, here, monkeypatch):
+    def full(image, folder, stem, reserved):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(draw, "save", full)
+    code, out, err = mien("recognize", *["photo.jpg"] * 3, "-o", "copies")
+    assert code == 2
+    assert "photo.jpg" in out
+    assert_sentence(err, "copies: No space left on device, and no other copy is tried")
 
 
 PLACES = {
