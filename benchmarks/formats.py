@@ -96,9 +96,11 @@ def run_ncnn(path: Path) -> Logits:
     net.load_model(str(path.with_suffix(".bin")))
 
     def one(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        values = np.ascontiguousarray(image)  # ncnn.Mat does not keep it alive
         extractor = net.create_extractor()
-        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image)))
-        return np.array(extractor.extract("out0")[1])
+        extractor.input("in0", ncnn.Mat(values).clone())
+        _, logits = extractor.extract("out0")
+        return np.array(logits)
 
     return lambda images: np.stack([one(image) for image in images])
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mien.errors import ConfigError, near, shortened
@@ -98,6 +100,19 @@ def candidates(device: str | None, threads: int | None) -> list[Candidate]:
     if choice and not (name in DEVICES and DEVICES[name].choice):
         raise ConfigError(f"the device {name} has no number or kind, got {shortened(device)}: write {name}")
     return [_candidate(name, available[name], choice, threads)]
+
+
+def missing_library(provider: str) -> str:
+    """Returns why the library of an execution provider cannot be loaded, as far as the system says."""
+    module: Any = runtime.import_runtime()
+    name = provider.removesuffix(_SUFFIX).lower()
+    library = Path(module.__file__).parent / "capi" / f"libonnxruntime_providers_{name}.so"
+    try:
+        if library.exists():
+            ctypes.CDLL(str(library))
+    except OSError as error:
+        return str(error)
+    return "are its libraries and its driver installed?"
 
 
 def _candidate(name: str, provider: str, choice: str, threads: int | None) -> Candidate:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,12 +23,17 @@ if TYPE_CHECKING:
 else:
     onnxruntime = import_runtime()
 
-_ERRORS_ONLY = 3
+_WARNINGS, _ERRORS_ONLY, _NOTHING = 2, 3, 4
+"""Severities of ONNX Runtime's log; its default is _WARNINGS."""
+MAX_REASON = 200
+"""Most characters of ONNX Runtime's reason why a device does not run a network."""
 _SHIPPED = Path(__file__).parent / "zoo"
 _FREE_SIDE = 320
 """Height and width of the first image for a network of any size, pixels."""
 
 logger = logging.getLogger("mien")
+_unusable: set[str] = set()
+"""Devices that could not be loaded in this process, which `auto` does not try again."""
 
 
 LARGE_INPUT_VALUES = 3 * 640 * 640
@@ -96,40 +103,65 @@ def open_session(path: Path, threads: int | None = None, device: str | None = No
         raise WeightsError(f"there is no model file {path}: check the path")
     if _SHIPPED not in path.parents:  # the files that ship with mien are as trusted as its code
         _check(path)
+    cpu = devices.candidates(devices.CPU, threads)[0]
     for candidate in devices.candidates(device, threads):
+        if candidate.name == devices.CPU:
+            session = _open_on_cpu(path, threads, device, candidate)
+            logger.info("%s runs on %s", path.name, candidate.name)
+            return session
+        if device == devices.AUTO and candidate.name in _unusable:
+            continue
         try:
-            session = _Session(path, threads, device, candidate)
-            if candidate.name != devices.CPU:
-                _check_device(session, candidate)
+            session = _open_on_device(path, threads, device, candidate)
         except Exception as error:  # ONNX Runtime's exceptions have no other common base class
-            reason = error_text(error)
+            reason = error_text(error)[:MAX_REASON]
         else:
             logger.info("%s runs on %s", path.name, candidate.name)
             return session
-        if candidate.name == devices.CPU:
-            raise WeightsError(
-                f"{path} is damaged or is not an ONNX model ({reason}): download or export it again"
-            ) from None
         if device not in (None, devices.AUTO):
-            open_session(path, threads, devices.CPU)  # raises a WeightsError if the file is at fault
+            _open_on_cpu(path, threads, None, cpu)  # raises a WeightsError if the file is at fault
             raise ConfigError(f"{path.name} does not run on {candidate.name} ({reason}): use --device auto or cpu")
         logger.warning("%s does not run on %s (%s), so another device is used", path.name, candidate.name, reason)
     raise AssertionError("the CPU is always a candidate")
 
 
-def _check_device(session: _Session, candidate: Candidate) -> None:
-    """Runs a network on a device for the first time, which also compiles it there.
+def _open_on_cpu(path: Path, threads: int | None, device: str | None, candidate: Candidate) -> _Session:
+    """Opens an ONNX file on the CPU.
+
+    Raises:
+        WeightsError: ONNX Runtime does not take it.
+    """
+    try:
+        return _Session(path, threads, device, candidate)
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base class
+        raise WeightsError(
+            f"{path} is damaged or is not an ONNX model ({error_text(error)}): download or export it again"
+        ) from None
+
+
+def _open_on_device(path: Path, threads: int | None, device: str | None, candidate: Candidate) -> _Session:
+    """Opens an ONNX file on another device than the CPU, and runs it once, which also compiles it there.
 
     Raises:
         RuntimeError: ONNX Runtime left the device out, since its libraries or its driver are missing, or the result is
-            not finite.
+            not finite. Other errors are ONNX Runtime's own.
     """
     provider = candidate.providers[0][0]
+    onnxruntime.set_default_logger_severity(_NOTHING)  # it would print the reason, among others, on several lines
+    try:
+        if candidate.name in ("cuda", "tensorrt") and hasattr(onnxruntime, "preload_dlls"):
+            with contextlib.redirect_stdout(io.StringIO()):
+                onnxruntime.preload_dlls()  # from NVIDIA's packages, where they are installed with pip
+        session = _Session(path, threads, device, candidate)
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNINGS)
     if provider not in session.get_providers():
-        raise RuntimeError(f"{provider} cannot be loaded; are its libraries and its driver installed?")
+        _unusable.add(candidate.name)
+        raise RuntimeError(f"{provider} cannot be loaded: {devices.missing_library(provider)}")
     outputs = session.run(None, dict(_blank_inputs(session)))
     if not all(np.isfinite(output).all() for output in outputs):
         raise RuntimeError("its result is not finite")
+    return session
 
 
 def _blank_inputs(session: _Session) -> Iterator[tuple[str, Any]]:

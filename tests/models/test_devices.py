@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 
 from mien.errors import ConfigError, WeightsError
-from mien.models import devices
+from mien.models import devices, session
 from mien.models.devices import AUTO, DEVICES, PROVIDERS_VARIABLE, available_devices, candidates
 from mien.models.onnx_model import OnnxModel
 from mien.models.zoo import find_model
@@ -29,6 +29,7 @@ MISSING = sorted(DEVICES.keys() - available_devices().keys())
 @pytest.fixture
 def broken_cuda(monkeypatch):
     """ONNX Runtime says that it has CUDA, and leaves it out of sessions, as it does without NVIDIA's libraries."""
+    monkeypatch.setattr(session, "_unusable", set())
     both = {"cuda": DEVICES["cuda"].provider, "cpu": DEVICES["cpu"].provider}
     monkeypatch.setattr(devices, "available_devices", lambda: both)
 
@@ -86,7 +87,9 @@ def test_device_that_cannot_be_loaded_falls_back_under_auto_and_says_so(broken_c
     assert model.device == "cpu"
     assert np.array_equal(model.logits(FACE), OnnxModel("tiny", 1).logits(FACE))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "tiny.onnx does not run on cuda (CUDAExecutionProvider cannot be loaded" in caplog.text
+    assert "tiny.onnx does not run on cuda (CUDAExecutionProvider cannot be loaded: are its libraries" in caplog.text
+    assert OnnxModel("tiny", 1, AUTO).device == "cpu"
+    assert len(caplog.records) == 1  # it is not tried again
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
