@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 
@@ -27,6 +27,20 @@ INPUT, OUTPUT = "images", "logits"
 """Names of the input and of the output in ONNX; the JSON says what a format calls them."""
 
 
+class Interface(NamedTuple):
+    """What a format calls the input and the output of a network.
+
+    Attributes:
+        images: Name of the input.
+        shape: Shape of the input; -1 is any number of images.
+        logits: Name of the output.
+    """
+
+    images: str
+    shape: list[int]
+    logits: str
+
+
 @dataclass(frozen=True)
 class Format:
     """A format of networks.
@@ -34,27 +48,24 @@ class Format:
     Attributes:
         suffix: The suffix of its main file.
         extra: The extra of mien that installs its converter.
-        write: Converts an .onnx file; takes it, the main file to write and whether weights are stored in 16 bits, and
-            returns the names of input and output.
+        write: Converts an .onnx file; takes it, the main file to write and whether weights are stored in 16 bits.
         takes_integers: Whether networks in 8-bit integers stay so.
-        batch: The number of images that the network takes at once; "any", or 1.
     """
 
     suffix: str
     extra: str
-    write: Callable[[Path, Path, bool], tuple[str, str]]
+    write: Callable[[Path, Path, bool], Interface]
     takes_integers: bool = False
-    batch: str = "1"
 
 
-def _write_openvino(source: Path, path: Path, half: bool) -> tuple[str, str]:
+def _write_openvino(source: Path, path: Path, half: bool) -> Interface:
     openvino = require("openvino", "openvino")
     # Not convert_model, which reports its use to Intel.
     openvino.save_model(openvino.Core().read_model(source), path, compress_to_fp16=half)
-    return INPUT, OUTPUT
+    return Interface(INPUT, [-1, *_input_shape(source)[1:]], OUTPUT)
 
 
-def _write_ncnn(source: Path, path: Path, half: bool) -> tuple[str, str]:
+def _write_ncnn(source: Path, path: Path, half: bool) -> Interface:
     package = importlib.util.find_spec("pnnx")  # to import it needs torch, and the program in it does not
     if package is None or package.origin is None:
         require("pnnx", "ncnn")
@@ -69,10 +80,10 @@ def _write_ncnn(source: Path, path: Path, half: bool) -> tuple[str, str]:
         raise WeightsError(f"pnnx cannot convert the network: {shortened(_last_line(done.stderr or done.stdout))}")
     shutil.move(made, path)
     shutil.move(source.with_suffix(".ncnn.bin"), path.with_suffix(".bin"))
-    return "in0", "out0"
+    return Interface("in0", shape[1:], "out0")  # one image, without an axis for it
 
 
-def _write_litert(source: Path, path: Path, half: bool) -> tuple[str, str]:
+def _write_litert(source: Path, path: Path, half: bool) -> Interface:
     onnx2tf = require("onnx2tf", "litert")
     _fix_batch(source)
     folder = source.parent / "litert"
@@ -80,10 +91,12 @@ def _write_litert(source: Path, path: Path, half: bool) -> tuple[str, str]:
         onnx2tf.convert(input_onnx_file_path=str(source), output_folder_path=str(folder), non_verbose=True)
     (made,) = folder.glob(f"*_float{16 if half else 32}.tflite")
     shutil.move(made, path)
-    return INPUT, OUTPUT
+    interpreter = require("ai_edge_litert.interpreter", "litert").Interpreter(model_path=str(path))
+    (images,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
+    return Interface(images["name"], images["shape"].tolist(), logits["name"])
 
 
-def _write_coreml(source: Path, path: Path, half: bool) -> tuple[str, str]:
+def _write_coreml(source: Path, path: Path, half: bool) -> Interface:
     coremltools = require("coremltools", "coreml")
     torch = require("torch", "train")
     from mien.models.torch_model import TorchModel
@@ -118,11 +131,11 @@ def _write_coreml(source: Path, path: Path, half: bool) -> tuple[str, str]:
         minimum_deployment_target=coremltools.target.iOS15,
     )
     converted.save(str(path))
-    return INPUT, OUTPUT
+    return Interface(INPUT, list(example.shape), OUTPUT)
 
 
 FORMATS: Mapping[str, Format] = {
-    "openvino": Format(".xml", "openvino", _write_openvino, takes_integers=True, batch="any"),
+    "openvino": Format(".xml", "openvino", _write_openvino, takes_integers=True),
     "ncnn": Format(".param", "ncnn", _write_ncnn),
     "litert": Format(".tflite", "litert", _write_litert),
     "coreml": Format(".mlpackage", "coreml", _write_coreml),
@@ -160,7 +173,7 @@ def write(model: OnnxModel, path: Path, name: str, precision: Precision | None =
         keeps_integers = target.takes_integers and precision is None and "quantized" in model.metadata
         _write_source(model, source, keeps_integers or name == "coreml")
         try:
-            names = target.write(source, made / path.name, precision == "16")
+            interface = target.write(source, made / path.name, precision == "16")
         except MienError:
             raise
         except Exception as error:  # converters raise errors of many libraries
@@ -170,7 +183,7 @@ def write(model: OnnxModel, path: Path, name: str, precision: Precision | None =
             _move(file, path.with_name(file.name))
     about = path.with_suffix(".json")
     bits = 8 if keeps_integers else int(precision or 32)
-    write_text(about, json_text(describe(model, name, names, bits), indent=2) + "\n")
+    write_text(about, json_text(describe(model, name, interface, bits), indent=2) + "\n")
     return [*(path.with_name(file.name) for file in files), about]
 
 
@@ -196,16 +209,15 @@ def check_output(path: Path, overwrite: bool) -> None:
             )
 
 
-def describe(model: OnnxModel, name: str, names: tuple[str, str], bits: int) -> dict[str, Any]:
+def describe(model: OnnxModel, name: str, interface: Interface, bits: int) -> dict[str, Any]:
     """Returns what a program needs to use a network in another format.
 
     Args:
         model: The network.
         name: The format.
-        names: What the format calls input and output.
+        interface: What the format calls input and output.
         bits: Bits of the weights.
     """
-    preprocessing = model.preprocessing
     return {
         "format": name,
         "bits": bits,
@@ -214,12 +226,12 @@ def describe(model: OnnxModel, name: str, names: tuple[str, str], bits: int) -> 
         "weights": model.digest,
         "classes": list(model.classes),
         "input": {
-            "name": names[0],
-            "shape": [FORMATS[name].batch, preprocessing.channels, preprocessing.size, preprocessing.size],
+            "name": interface.images,
+            "shape": interface.shape,
             "values": "(gray / 255 - mean) / std, where gray is 0..255",
         },
-        "output": {"name": names[1], "values": "logits; see calibration for probabilities"},
-        "preprocessing": preprocessing.to_dict(),
+        "output": {"name": interface.logits, "values": "logits; see calibration for probabilities"},
+        "preprocessing": model.preprocessing.to_dict(),
         "calibration": model.calibration.to_dict(),
         "licence": model.metadata.get("licence", ""),
     }
@@ -241,7 +253,12 @@ def _fix_batch(source: Path) -> list[int]:
         value.type.tensor_type.shape.dim[0].dim_value = 1
     graph = onnx.shape_inference.infer_shapes(graph)
     onnx.save(graph, source)
-    return [axis.dim_value for axis in graph.graph.input[0].type.tensor_type.shape.dim]
+    return _input_shape(source)
+
+
+def _input_shape(source: Path) -> list[int]:
+    """Returns the shape of the input of an .onnx file; 0 is any number."""
+    return [axis.dim_value for axis in onnx.load(source).graph.input[0].type.tensor_type.shape.dim]
 
 
 def _move(source: Path, path: Path) -> None:

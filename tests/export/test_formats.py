@@ -14,6 +14,7 @@ from mien.export.formats import FORMATS, write
 from mien.export.precision import noise
 from mien.models.onnx_model import OnnxModel
 from tests.cli.conftest import assert_sentence
+from tests.environments import python_with, run
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
@@ -46,6 +47,7 @@ def test_converted_network_gives_the_probabilities_of_the_original(name, precisi
     assert stored["classes"] == list(model.classes)
     assert stored["preprocessing"] == model.preprocessing.to_dict()
     assert stored["bits"] == (int(precision) if precision else 8 if FORMATS[name].takes_integers else 32)
+    assert stored["input"]["shape"][-3:] == ([48, 48, 1] if name == "litert" else [1, 48, 48])
     images = noise(48)[:64]
     found = runners[name](path)(model.preprocessing(images))
     expected = model.calibration.probabilities(model.logits(images))
@@ -63,6 +65,16 @@ def test_core_ml_package_has_the_input_and_the_output_of_the_network(tmp_path):
     ]
     assert [each.name for each in description.output] == ["logits"]
     assert json.loads(about.read_text())["format"] == "coreml"
+
+
+@pytest.mark.slow
+def test_converters_work_in_an_environment_of_their_own(tmp_path):
+    """Runs the tests above where the converters are; onnx2tf is left out, since it takes minutes a network."""
+    python = python_with(tmp_path / "converters", "openvino", "ncnn", "pnnx", "coremltools")
+    chosen = "converted_network or core_ml"
+    done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen)
+    assert done.returncode == 0, done.stdout
+    assert "7 passed" in done.stdout  # 3 precisions of OpenVINO and of ncnn, and Core ML
 
 
 def test_unknown_format_or_ending_is_an_error(tmp_path):
