@@ -66,6 +66,25 @@ def test_evaluate_shipped_model_writes_no_files(mien, fer2013_csv, user_cache, t
     assert not any((tmp_path / "small").iterdir())
 
 
+def test_split_all_measures_every_face(mien, fer2013_csv, user_cache):
+    code, out, _ = mien("evaluate", "tiny", "--data", fer2013_csv, "--split", "all", "--json", "--threads", 1)
+    assert code == 0
+    found = json.loads(out)
+    assert (found["split"], found["n"]) == ("all", 56)
+
+
+def test_auc_of_an_absent_class_is_null_in_json_and_empty_in_the_table(mien, rows, write_rows, user_cache, tmp_path):
+    some = write_rows(tmp_path / "fer2013.csv", [row for row in rows if row.emotion != 1])
+    words = ("evaluate", "tiny", "--data", some)
+    code, out, err = mien(*words, "--split", "public", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["classes"]["disgust"]["auc"] is None
+    assert "nan" not in out.lower()
+    _, out, _ = mien(*words, "--split", "public")
+    assert "nan" not in out.lower()
+
+
 @pytest.fixture
 def two_predictions(tmp_path):
     """Two folders of predictions for the same faces, with different views."""

@@ -92,6 +92,11 @@ def test_own_model_and_other_detector_are_used(tmp_path):
         assert client.get("/models/small.onnx").status_code == 200
 
 
+def test_lowest_score_of_a_face_is_a_setting():
+    with client_of(min_score=1.0, workers=1) as client:
+        assert client.post("/v1/recognize", **astronaut_form()).json()["pictures"][0]["faces"] == []
+
+
 def test_model_with_three_classes_is_served(write_classifier):
     classes = ["bored", "engaged", "away"]
     path = write_classifier(np.zeros((SIZE**2, 3), np.float32), np.float32([0, 3, 0]), classes=classes)

@@ -22,6 +22,7 @@ def test_other_host_needs_a_token_or_open_to_all():
     ("settings", "sentence"),
     [
         ({"workers": 0}, "workers must be 1 or more, got 0"),
+        ({"min_score": 1.5}, r"min_score must be between 0 and 1, got 1\.5"),
         ({"batch": 0}, "batch must be 1 picture or more, got 0"),
         ({"wait_ms": float("nan")}, "wait_ms must be 0 or more, got nan"),
         ({"token": "two words"}, "a token must be one or more visible ASCII characters without spaces"),
