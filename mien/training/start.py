@@ -152,6 +152,8 @@ def _torchvision_weights(model: str) -> dict[str, Tensor]:
     weights = torchvision.models.get_model_weights(model)["IMAGENET1K_V1"]
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
     try:
+        # torchvision would run any program in a pickle of this name; this raises an error at all but tensors.
+        weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         return dict(torchvision.models.get_model(model, weights=weights, progress=False).state_dict())
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise WeightsError(f"{file} is damaged ({error_text(error)}): remove it and download it again") from None

@@ -1,8 +1,10 @@
 """Initial weights are loaded unchanged if they fit, and otherwise not at all."""
 
+import pickle
 import re
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -330,6 +332,25 @@ def offline(tmp_path, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", fail)
     monkeypatch.setattr(torch.hub, "urlopen", fail)
     return tmp_path / "hub" / "checkpoints"
+
+
+class Program:
+    """What runs when it is unpickled."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_program_in_the_place_of_published_weights_does_not_run(offline, tmp_path):
+    offline.mkdir(parents=True)
+    (offline / "resnet34-b627a593.pth").write_bytes(pickle.dumps(Program(tmp_path / "owned")))
+    spec = registry.find("resnet34")
+    with pytest.raises(WeightsError, match=r"resnet34-b627a593\.pth is damaged .*: remove it and download it again"):
+        load(registry.create(spec), spec, "imagenet")
+    assert not (tmp_path / "owned").exists()
 
 
 def test_failed_download_names_file_and_folder(offline):
