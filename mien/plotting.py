@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,7 +40,8 @@ def save(figure: Figure, path: Path, metadata: Mapping[str, str] | None = None) 
     """
     if path.suffix.lower() != ".png":
         raise ConfigError(f"the name of a figure's file must end in .png, got {path.name[-80:]}")
-    with replaced(path) as part:
+    with replaced(path) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a class may have any name
         figure.savefig(part, format="png", dpi=_DPI, facecolor="white", metadata={"Software": MARK, **(metadata or {})})
     return path
 

@@ -133,6 +133,12 @@ def lines_of(figure):
     return {line.get_label(): line for line in figure.axes[0].lines}
 
 
+@pytest.mark.filterwarnings("error")
+def test_class_whose_letters_the_font_lacks_is_drawn_without_a_warning(tmp_path):
+    predictions = random_predictions(classes=("怒り", "幸せ", "\x1b[31m"))
+    plotting.save(figures.roc_figure(predictions, NETWORK, "public"), tmp_path / "roc.png")
+
+
 def test_loss_figure_draws_the_log():
     lines = lines_of(training_curves.loss_figure(log_rows(), NETWORK))
     np.testing.assert_array_equal(lines["Training, total"].get_ydata(), [row["train_loss"] for row in log_rows()])
