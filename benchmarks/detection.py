@@ -6,8 +6,8 @@
 
 The labels are a CSV file with the columns picture, x0, y0, x1, y1 (pixels) and what, which is `person`, `other` (an
 animal, a drawing, an object) or `unsure`. `haar` is the detector of OpenCV as `fer` and `deepface` use it, and needs
-opencv-python; `mediapipe` is the full range of MediaPipe's face detection. The time is that of a whole recognition with
-one thread, from the file on disk to the expressions.
+opencv-python; `mediapipe` is the full range of MediaPipe's face detection, and needs mediapipe 0.10, since later
+versions have none. The time is that of a whole recognition with one thread, from the file on disk to the expressions.
 """
 
 from __future__ import annotations
