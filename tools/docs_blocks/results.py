@@ -149,6 +149,10 @@ def reliability() -> str:
     return table(head, [*rows, ["all", *(f"{number:,}" for number in total)]], right=range(1, 8))
 
 
+def _format_order(row: Mapping[str, str]) -> tuple[object, ...]:
+    return row["model"], row["format"] != "onnx", row["format"], row["runtime"], -int(row["bits"])
+
+
 def formats() -> str:
     """The shipped networks in every format and on every device that was measured."""
     path = RESULTS / "formats.csv"
@@ -160,7 +164,7 @@ def formats() -> str:
             f"{float(row['same']):.2%}", row["largest"], f"{float(row['size_mb']):.1f} MB",
             f"{float(row['latency_ratio']):.2f}",
         ]
-        for row in read(path.name)
+        for row in sorted(read(path.name), key=_format_order)
     ]  # fmt: skip
     head = ["network", "format", "bits", "run by", "accuracy", "same name", "largest difference", "size", "time"]
     return table(head, rows, right=(2, *range(4, 9)))
