@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import math
 import signal
 import socket
@@ -33,6 +34,7 @@ def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
         WeightsError: The model or the detector is missing or damaged.
     """
     return_freed_memory()
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # or each damaged form would write to the log
     listener = _bind(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     app = create_app(settings)

@@ -163,6 +163,11 @@ def test_frame_over_the_limit_is_closed_with_1009_before_it_comes():
             frames.recv(LONG_S)
 
 
+def test_damaged_form_gets_400_and_logs_nothing(small):
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert_error(small.post("/v1/recognize", content=b"[[[", headers=form), 400, "the form cannot be read")
+
+
 def test_text_frame_that_is_not_utf8_is_closed_with_1007_and_logs_nothing(small):
     with websocket(small) as frames:
         frames.socket.sendall(b"\x81\x82" + bytes(4) + b"\xff\xfe")
