@@ -12,6 +12,8 @@ human runs on its WASM backend and detects faces and expressions in each frame, 
 frame with its faces. All contestants take turns in each round, in the system's Chromium without a GPU. A rate counts
 the frames with an answer after the first seconds. `browser alone` copies and draws each frame without recognising it.
 
+The rates depend on what else the machine does; the CPU time of a frame, in all processes of the browser, hardly does.
+
 `page` is the static folder of `mien page`, whose server sends no isolation headers, so that WebAssembly has one thread;
 `page, served` comes from `mien serve`, which sends them.
 """
@@ -19,8 +21,10 @@ the frames with an answer after the first seconds. `browser alone` copies and dr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import functools
+import os
 import shutil
 import statistics
 import sys
@@ -28,7 +32,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -114,11 +117,12 @@ def main() -> None:
             for film in films:
                 for source in ("film", "camera"):
                     for contestant in all_:
-                        rate = frames_per_second(playwright, contestant, film, source, arguments.seconds)
-                        print(f"round {round_ + 1}, {source} of {film.faces}, {contestant.name}: {rate:.1f} frames/s")
-                        sys.stdout.flush()
-                        key = (contestant.name, f"{source} at {film.rate:.2f} frames/s", str(film.faces), "frames/s")
-                        table.setdefault(key, []).append(rate)
+                        rate, cpu_ms = frames_per_second(playwright, contestant, film, source, arguments.seconds)
+                        what = f"round {round_ + 1}, {source} of {film.faces}, {contestant.name}"
+                        print(f"{what}: {rate:.1f} frames/s, {cpu_ms:.0f} ms of CPU time a frame", flush=True)
+                        key = (contestant.name, f"{source} at {film.rate:.2f} frames/s", str(film.faces))
+                        table.setdefault((*key, "frames/s"), []).append(rate)
+                        table.setdefault((*key, "ms of CPU time a frame"), []).append(cpu_ms)
     for (name, source, faces, unit), values in table.items():
         print(f"{name}, {source}, faces {faces or '-'}: {summary(values, unit, 2)}")
     if arguments.results:
@@ -136,7 +140,7 @@ def write_results(path: Path, table: dict[tuple[str, str, str, str], list[float]
             writer.writerow([name, source, faces, unit, *numbers, len(values), browser, command])
 
 
-@contextmanager
+@contextlib.contextmanager
 def hosts(folder: Path, arguments: argparse.Namespace) -> Iterator[list[Contestant]]:
     """Serves all pages and yields the contestants."""
     from mien.service import Settings, create_app
@@ -156,7 +160,7 @@ def hosts(folder: Path, arguments: argparse.Namespace) -> Iterator[list[Contesta
             yield contestants
 
 
-@contextmanager
+@contextlib.contextmanager
 def files_host(folder: Path) -> Iterator[str]:
     """Serves a folder and yields its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=folder))
@@ -165,7 +169,7 @@ def files_host(folder: Path) -> Iterator[str]:
     server.shutdown()
 
 
-@contextmanager
+@contextlib.contextmanager
 def service_host(app: object) -> Iterator[str]:
     """Serves an ASGI application in a thread and yields its address."""
     import uvicorn
@@ -180,7 +184,7 @@ def service_host(app: object) -> Iterator[str]:
     thread.join()
 
 
-@contextmanager
+@contextlib.contextmanager
 def chromium(playwright: Playwright, camera: Path | None = None) -> Iterator[Browser]:
     """Starts the system's Chromium, whose camera shows a film."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -217,8 +221,14 @@ def visits(browser: Browser, contestant: Contestant) -> Iterator[tuple[str, floa
 # Frames per second.
 
 
-def frames_per_second(playwright: Playwright, contestant: Contestant, film: Film, source: str, seconds: float) -> float:
-    """Plays a film in a loop, or opens the camera that shows it, and counts the frames with an answer."""
+def frames_per_second(
+    playwright: Playwright, contestant: Contestant, film: Film, source: str, seconds: float
+) -> tuple[float, float]:
+    """Plays a film in a loop, or opens the camera that shows it.
+
+    Returns:
+        The frames with an answer per second, and the CPU time of each in milliseconds.
+    """
     with chromium(playwright, film.camera) as browser:
         context = browser.new_context(permissions=["camera"], viewport={"width": 1100, "height": 900})
         page = context.new_page()
@@ -227,6 +237,7 @@ def frames_per_second(playwright: Playwright, contestant: Contestant, film: Film
         open_source(page, contestant, film, source)
         page.wait_for_function("() => window.answers > 0")
         page.wait_for_timeout(1000 * WARM_UP_S)
+        before_s = browser_cpu_s()
         count, milliseconds = page.evaluate(
             """async (seconds) => {
                 const [before, started] = [window.answers, performance.now()];
@@ -235,7 +246,26 @@ def frames_per_second(playwright: Playwright, contestant: Contestant, film: Film
             }""",
             seconds,
         )
-        return 1000 * count / milliseconds
+        cpu_s = browser_cpu_s() - before_s
+        return 1000 * count / milliseconds, 1000 * cpu_s / max(count, 1)
+
+
+def browser_cpu_s() -> float:
+    """Returns the CPU time of all processes that this one has started, directly or not; Linux only."""
+    parents, times_s = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+            pid = int(stat.parent.name)
+            parents[pid] = int(fields[1])
+            times_s[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    total_s = 0.0
+    for pid, time_s in times_s.items():
+        ancestor = parents.get(pid, 0)
+        while ancestor not in (0, os.getpid()):
+            ancestor = parents.get(ancestor, 0)
+        total_s += time_s if ancestor == os.getpid() else 0.0
+    return total_s
 
 
 def open_source(page: Page, contestant: Contestant, film: Film, source: str) -> None:

@@ -3,7 +3,7 @@
 /** @typedef {import("./yunet.js").Candidate} Candidate */
 
 const MIN_PAUSE_MS = 200; // between two searches while faces are followed
-const PAUSE_RATIO = 2; // the pause is this many times as long as the search before it, which leaves time to a slow machine
+const PAUSE_RATIO = 4; // the pause is this many times as long as the search before it, which leaves time to a slow machine
 
 export class BackgroundSearch {
   /** @type {Worker | null} */

@@ -17,6 +17,8 @@ import { resize } from "./pixels.js";
  * @property {Record<string, number>} probabilities
  */
 
+/** @typedef {{expression: Expression, masks: Mask[]}} Result */
+
 const BATCH_SIZE = 32; // faces per run of the network, so that a crowd does not fill the browser's memory
 
 export class Classifier {
@@ -35,7 +37,7 @@ export class Classifier {
 
   /**
    * @param {Pixels[]} faces Gray squares.
-   * @returns {Promise<{expression: Expression, masks: Mask[]}[]>}
+   * @returns {Promise<Result[]>}
    */
   async classify(faces) {
     const results = [];

@@ -4,29 +4,25 @@
  */
 
 import { iou } from "./boxes.js";
-import { readPixels } from "./pixels.js";
 import { isLevel } from "./tilt.js";
-import { MIN_SCORE, lookCloser, toDetection } from "./yunet.js";
+import { MIN_SCORE, findInView, middleOf } from "./yunet.js";
 import { NMS_IOU } from "./yunet_network.js";
 
-/** @typedef {import("./types.js").Pixels} Pixels */
 /** @typedef {import("./yunet.js").Candidate} Candidate */
-/**
- * @typedef {Candidate & {missed: number, unseen: number}} Followed A face, how many searches in a row did not find it, and
- *   in how many frames in a row it was not seen.
- */
 
 /**
- * @typedef {object} Sighting A followed face in a frame.
- * @property {import("./yunet.js").Detection} detection In pixels of the frame.
- * @property {Pixels} surroundings The part of the frame around it.
- * @property {number} left Left edge of the surroundings in the frame.
- * @property {number} top Likewise.
+ * @typedef {object} Followed A face.
+ * @property {number[]} values Its square and landmarks in the last frame in which it was seen.
+ * @property {number} score Of the second look.
+ * @property {number} angleDeg The turn that levels it.
+ * @property {number} missed How many searches in a row did not find it.
+ * @property {number} unseen In how many frames in a row it was not seen.
+ * @property {import("./classifier.js").Result | null} result Its expression, once it has been classified.
+ * @property {number} age Frames since then.
  */
 
-const VIEW = { width: 2, maxSide: 128 }; // on films, its boxes overlap by 0.95 on average with those of whole frames
-const LEVEL_WIDTH = 2.2; // sides of the face's square that are read around it, a little more than its view needs
-const TILTED_WIDTH = 3.2; // likewise for a face that is turned upright
+const VIEW_WIDTH = 2; // sides of the face's square
+const VIEW_SIDE = 128; // pixels; on films, the boxes overlap by 0.95 on average with those in whole frames
 const MAX_MISSED = 2; // searches in a row; a search is some frames old when it ends, and a fast face has left its place
 const MAX_UNSEEN = 5; // frames in a row in which a face is still looked for at its last place
 
@@ -60,7 +56,9 @@ export class Follower {
       Object.assign(face, { score: same.score, angleDeg: same.angleDeg });
       known.add(same);
     }
-    const added = found.filter((each) => !known.has(each)).map((each) => ({ ...each, missed: 0, unseen: 0 }));
+    const added = found
+      .filter((each) => !known.has(each))
+      .map(({ values, score, angleDeg }) => ({ values, score, angleDeg, missed: 0, unseen: 0, result: null, age: 0 }));
     this.#faces = distinct([...this.#faces, ...added]).filter(
       ({ score, missed }) => score >= MIN_SCORE && missed <= MAX_MISSED,
     );
@@ -69,59 +67,32 @@ export class Follower {
   /**
    * Looks for the faces in the next frame.
    *
-   * @param {ImageBitmap} frame
-   * @returns {Promise<Sighting[]>} The faces that are still there.
+   * @param {import("./frame_canvas.js").FrameCanvas} frame
+   * @returns {Promise<Followed[]>} The faces that are still there.
    */
   async follow(frame) {
-    const faces = [];
-    /** @type {Map<Followed, Sighting>} */
-    const sightings = new Map();
     for (const face of this.#faces) {
-      const { surroundings, left, top } = readSurroundings(frame, face);
-      const inside = { ...face, values: moved(face.values, -left, -top) };
-      const found = await lookCloser(this.networks, surroundings, inside, VIEW);
-      const values = found ? moved(found, left, top) : face.values;
-      const next = { ...face, values, unseen: found ? 0 : face.unseen + 1 };
-      faces.push(next);
-      if (found) sightings.set(next, { detection: toDetection(values, face.score), surroundings, left, top });
+      const { values, angleDeg } = face;
+      const turn = isLevel(angleDeg) ? 0 : angleDeg;
+      const square = { middle: middleOf(values), side: (values[2] - values[0]) * VIEW_WIDTH, angleDeg: turn };
+      const view = frame.view(square, VIEW_SIDE);
+      const seen = await findInView(this.networks, view, values, square);
+      face.unseen = seen ? 0 : face.unseen + 1;
+      face.values = seen ?? values;
+      face.age++;
     }
-    this.#faces = distinct(faces).filter(({ unseen }) => unseen <= MAX_UNSEEN);
-    return this.#faces.flatMap((face) => sightings.get(face) ?? []);
+    this.#faces = distinct(this.#faces).filter(({ unseen }) => unseen <= MAX_UNSEEN);
+    return this.#faces.filter(({ unseen }) => unseen === 0);
   }
-}
-
-/**
- * @param {ImageBitmap} frame
- * @param {Followed} face
- */
-function readSurroundings(frame, { values, angleDeg }) {
-  const half = ((values[2] - values[0]) * (isLevel(angleDeg) ? LEVEL_WIDTH : TILTED_WIDTH)) / 2;
-  const [x, y] = [(values[0] + values[2]) / 2, (values[1] + values[3]) / 2];
-  const left = Math.min(Math.max(0, Math.floor(x - half)), frame.width - 1);
-  const top = Math.min(Math.max(0, Math.floor(y - half)), frame.height - 1);
-  const right = Math.max(left + 1, Math.min(frame.width, Math.ceil(x + half)));
-  const bottom = Math.max(top + 1, Math.min(frame.height, Math.ceil(y + half)));
-  return { surroundings: readPixels(frame, [left, top, right, bottom]), left, top };
-}
-
-/**
- * @param {number[]} values Pairs of x and y.
- * @param {number} dx
- * @param {number} dy
- */
-function moved(values, dx, dy) {
-  return values.map((value, i) => value + (i % 2 ? dy : dx));
 }
 
 /**
  * Leaves out faces that overlap with an earlier one.
  *
- * @template {Candidate} T
- * @param {T[]} faces
- * @returns {T[]}
+ * @param {Followed[]} faces
  */
 function distinct(faces) {
-  /** @type {T[]} */
+  /** @type {Followed[]} */
   const kept = [];
   for (const face of faces) if (kept.every(({ values }) => iou(values, face.values) <= NMS_IOU)) kept.push(face);
   return kept;

@@ -53,20 +53,21 @@ export async function decode(file, name) {
  * Reads a bitmap as 8-bit RGB. Transparent pixels become white.
  *
  * @param {ImageBitmap} bitmap
- * @param {Box} [box] The part to read, in whole pixels within the bitmap; all of it by default.
  * @returns {Pixels}
  */
-export function readPixels(bitmap, [x0, y0, x1, y1] = [0, 0, bitmap.width, bitmap.height]) {
-  const [width, height] = [x1 - x0, y1 - y0];
+export function readPixels(bitmap) {
+  const { width, height } = bitmap;
   const rows = Math.min(height, Math.max(1, Math.floor(BAND_PIXELS / width)));
-  const context = canvasOf(width, rows);
+  const canvas = new OffscreenCanvas(width, rows);
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
+    canvas.getContext("2d", { willReadFrequently: true })
+  );
   const data = new Uint8Array(width * height * 3);
   for (let top = 0, to = 0; top < height; top += rows) {
-    const count = Math.min(rows, height - top);
     context.fillStyle = "white";
-    context.fillRect(0, 0, width, count);
-    context.drawImage(bitmap, x0, y0 + top, width, count, 0, 0, width, count);
-    const rgba = context.getImageData(0, 0, width, count).data;
+    context.fillRect(0, 0, width, rows);
+    context.drawImage(bitmap, 0, -top);
+    const rgba = context.getImageData(0, 0, width, Math.min(rows, height - top)).data;
     for (let from = 0; from < rgba.length; from += 4, to += 3) {
       data[to] = rgba[from];
       data[to + 1] = rgba[from + 1];
@@ -74,25 +75,6 @@ export function readPixels(bitmap, [x0, y0, x1, y1] = [0, 0, bitmap.width, bitma
     }
   }
   return { width, height, channels: 3, data };
-}
-
-/** @type {OffscreenCanvasRenderingContext2D | null} */
-let lastContext = null;
-
-/**
- * Returns a canvas of at least this size. It is used again for the next frame, since making one takes longer than
- * reading it.
- *
- * @param {number} width
- * @param {number} height
- */
-function canvasOf(width, height) {
-  if (lastContext && lastContext.canvas.width >= width && lastContext.canvas.height >= height) return lastContext;
-  const canvas = new OffscreenCanvas(width, height);
-  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
-    canvas.getContext("2d", { willReadFrequently: true })
-  );
-  return (lastContext = context);
 }
 
 /**

@@ -7,18 +7,20 @@ import { BackgroundSearch } from "./background_search.js";
 import { Classifier } from "./classifier.js";
 import { fetchFile } from "./download.js";
 import { Follower } from "./follower.js";
+import { FrameCanvas } from "./frame_canvas.js";
 import { readMetadata } from "./metadata.js";
 import { createSession, initRuntime, openDetector, ort } from "./networks.js";
 import { cropGray, decode, readPixels } from "./pixels.js";
 import { answerTasks } from "./tasks.js";
 import { turnDeg } from "./tilt.js";
-import { YuNetVideo, detect, detections } from "./yunet.js";
+import { YuNetVideo, detect, detections, toDetection } from "./yunet.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 /** @typedef {import("./types.js").Pixels} Pixels */
 /** @typedef {import("./yunet.js").Detection} Detection */
 
 const MAX_THREADS = 4;
+const FRAMES_PER_EXPRESSION = 4; // each followed face is classified in one of so many frames, or in more if there are few
 
 /** @type {{classifier: Classifier, detector: import("./yunet.js").Networks}} */
 let models;
@@ -26,6 +28,7 @@ let models;
 let follower;
 /** @type {BackgroundSearch} */
 let background;
+const canvas = new FrameCanvas();
 
 /**
  * Loads the model and the face detector.
@@ -74,7 +77,7 @@ async function recognisePicture({ picture, name }) {
   const bitmap = await decode(picture, name);
   try {
     const image = readPixels(bitmap);
-    return await classify(bitmap, (await detect(models.detector, image)).map((detection) => wholeOf(image, detection)));
+    return await classifyAll(image, await detect(models.detector, image));
   } finally {
     bitmap.close();
   }
@@ -82,67 +85,86 @@ async function recognisePicture({ picture, name }) {
 
 /** @param {{frame: ImageBitmap, first: boolean}} task */
 async function recogniseFrame({ frame, first }) {
-  return { ...(await classify(frame, first ? await searchHere(frame, true) : await follow(frame))), frame };
-}
-
-/**
- * Follows the known faces, and lets another worker search the whole frame from time to time.
- *
- * @param {ImageBitmap} frame
- */
-async function follow(frame) {
-  const found = background.take();
-  if (found) follower.update(found);
-  if (background.isDue(follower.isEmpty)) {
-    if (background.failed) return searchHere(frame, false);
-    background.start(readPixels(frame));
-  }
-  return follower.follow(frame);
-}
-
-/**
- * Searches the whole frame at once.
- *
- * @param {ImageBitmap} frame
- * @param {boolean} first Whether the frame does not follow the one before it.
- */
-async function searchHere(frame, first) {
   if (first) {
     follower = new Follower(models.detector);
     background.restart();
+  } else {
+    const found = background.take();
+    if (found) follower.update(found);
   }
-  const image = readPixels(frame);
+  canvas.load(frame);
+  const isDue = !first && background.isDue(follower.isEmpty);
+  if (first || (isDue && background.failed)) return { ...(await searchHere()), frame };
+  if (isDue) background.start(canvas.pixels());
+  return { ...(await classifyFollowed(await follower.follow(canvas))), frame };
+}
+
+/** Searches the whole frame at once. */
+async function searchHere() {
+  const image = canvas.pixels();
   const checked = await new YuNetVideo(models.detector).search(image);
   follower.update(checked);
   const bestFirst = checked.sort((a, b) => b.score - a.score);
-  return (await detections(models.detector, image, bestFirst)).map((detection) => wholeOf(image, detection));
+  return classifyAll(image, await detections(models.detector, image, bestFirst));
 }
 
 /**
+ * Classifies all faces in an image.
+ *
  * @param {Pixels} image
- * @param {Detection} detection
- * @returns {import("./follower.js").Sighting}
+ * @param {Detection[]} found
+ * @returns {Promise<Answer>}
  */
-function wholeOf(image, detection) {
-  return { detection, surroundings: image, left: 0, top: 0 };
+async function classifyAll(image, found) {
+  const started = performance.now();
+  const results = await models.classifier.classify(
+    found.map(({ box, landmarks }) => cropGray(image, box, turnDeg(landmarks))),
+  );
+  return toAnswer(image, started, found.map((detection, i) => ({ detection, result: results[i] })));
+}
+
+/**
+ * Classifies some of the followed faces: the new ones, and those whose expression is oldest.
+ *
+ * @param {import("./follower.js").Followed[]} followed
+ * @returns {Promise<Answer>}
+ */
+async function classifyFollowed(followed) {
+  const started = performance.now();
+  const faces = followed.map((face) => ({ face, detection: toDetection(face.values, face.score) }));
+  const known = faces.filter(({ face }) => face.result).sort((a, b) => b.face.age - a.face.age);
+  const oldest = known.slice(0, Math.ceil(known.length / FRAMES_PER_EXPRESSION));
+  const chosen = [...faces.filter(({ face }) => !face.result), ...oldest];
+  const results = await models.classifier.classify(chosen.map(({ detection }) => cropFollowed(detection)));
+  chosen.forEach(({ face }, i) => Object.assign(face, { result: results[i], age: 0 }));
+  return toAnswer(canvas, started, faces.map(({ face: { result }, detection }) => ({ detection, result })));
+}
+
+/** @param {Detection} detection */
+function cropFollowed({ box, landmarks }) {
+  const angleDeg = turnDeg(landmarks);
+  const margin = angleDeg ? (box[2] - box[0]) / 4 : 0; // a square that is turned is cut from a larger one
+  const left = Math.min(Math.max(0, Math.floor(box[0] - margin) - 1), canvas.width - 1);
+  const top = Math.min(Math.max(0, Math.floor(box[1] - margin) - 1), canvas.height - 1);
+  const right = Math.max(left + 1, Math.min(canvas.width, Math.ceil(box[2] + margin) + 1));
+  const bottom = Math.max(top + 1, Math.min(canvas.height, Math.ceil(box[3] + margin) + 1));
+  const [x0, y0, x1, y1] = box;
+  const surroundings = canvas.pixels([left, top, right, bottom]);
+  return cropGray(surroundings, [x0 - left, y0 - top, x1 - left, y1 - top], angleDeg);
 }
 
 /**
  * @param {{width: number, height: number}} image
- * @param {import("./follower.js").Sighting[]} sightings
- * @returns {Promise<Answer>}
+ * @param {number} started When classification started.
+ * @param {{detection: Detection, result: any}[]} faces
+ * @returns {Answer}
  */
-async function classify({ width, height }, sightings) {
-  const sorted = sightings.sort((a, b) => a.detection.box[0] - b.detection.box[0]);
-  const started = performance.now();
-  const crops = sorted.map(({ detection: { box: [x0, y0, x1, y1], landmarks }, surroundings, left, top }) =>
-    cropGray(surroundings, [x0 - left, y0 - top, x1 - left, y1 - top], turnDeg(landmarks)),
-  );
-  const results = await models.classifier.classify(crops);
+function toAnswer({ width, height }, started, faces) {
+  const sorted = faces.sort((a, b) => a.detection.box[0] - b.detection.box[0]);
   return {
     width,
     height,
-    faces: sorted.map(({ detection }, i) => ({ ...detection, ...results[i].expression, masks: results[i].masks })),
+    faces: sorted.map(({ detection, result: { expression, masks } }) => ({ ...detection, ...expression, masks })),
     faces_ms: performance.now() - started,
   };
 }

@@ -5,7 +5,7 @@
 
 import { iou } from "./boxes.js";
 import { check } from "./face_check.js";
-import { crop, cropTurned, resize, round } from "./pixels.js";
+import { crop, cropTurned, round } from "./pixels.js";
 import { isLevel } from "./tilt.js";
 import { TurnedCopies } from "./turned_copies.js";
 import { MAX_INPUT_SIDE, MIN_CANDIDATE_SCORE, NMS_IOU, findCandidates, findCells, merged } from "./yunet_network.js";
@@ -31,7 +31,8 @@ const MIN_TURN_RATIO = 0.9;
 const MIN_TURNED_SCORE = 0.75;
 const CROWD_SIDE = 24;
 const CROWD_FACES = 4;
-const REFINED_VIEW = { width: 2.5, maxSide: 640 };
+const REFINED_WIDTH = 2.5;
+const MAX_REFINED_SIDE = 640;
 const TILE_OVERLAP = 64;
 const CHECKED_IOU = 0.5;
 const FRAMES_PER_CHECK = 10;
@@ -144,56 +145,49 @@ async function refined(networks, image, face) {
   const half = (face.values[2] - face.values[0]) / 2;
   const landmarks = face.values.slice(4).map((value, i) => value - (i % 2 ? y : x));
   const own = () => turnedBack([-half, -half, half, half, ...landmarks], [x, y], face.angleDeg);
-  return toDetection((await lookCloser(networks, image, face, REFINED_VIEW)) ?? own(), face.score);
+  return toDetection((await lookCloser(networks, image, face)) ?? own(), face.score);
 }
 
 /**
- * Searches a face again in a view around it, in which it is upright.
+ * Searches a tilted face again in a view around it, in which it is upright.
  *
  * @param {Networks} networks
  * @param {Pixels} image
- * @param {{values: number[], angleDeg: number}} face
- * @param {{width: number, maxSide: number}} view Its side, in sides of the face's square, and its longest side in
- *   pixels of the network's input.
+ * @param {Candidate} face
+ */
+async function lookCloser(networks, image, { values, angleDeg }) {
+  const [x, y] = middleOf(values);
+  const side = (values[2] - values[0]) * REFINED_WIDTH;
+  const wide = side * 0.75;
+  const view = cropTurned(crop(image, [x - wide, y - wide, x + wide, y + wide], true), {
+    side,
+    angleDeg,
+    maxSide: MAX_REFINED_SIDE,
+  });
+  return findInView(networks, view, values, { middle: [x, y], side, angleDeg });
+}
+
+/**
+ * Searches a face in a square view of an image.
+ *
+ * @param {Networks} networks
+ * @param {Pixels} view
+ * @param {number[]} values The square of the face, and its landmarks.
+ * @param {{middle: number[], side: number, angleDeg: number}} square The middle and the side of the view in pixels of the
+ *   image, and the degrees counterclockwise by which it is turned.
  * @returns {Promise<number[] | null>} The square and the landmarks of what overlaps most with the face, in pixels of the
  *   image; null if nothing does.
  */
-export async function lookCloser(networks, image, { values, angleDeg }, { width, maxSide }) {
-  const side = values[2] - values[0];
-  let half = (side * width) / 2;
-  let [x, y] = middleOf(values);
-  let view;
-  if (isLevel(angleDeg)) {
-    const [left, top, size] = [round(x - half), round(y - half), Math.max(1, round(2 * half))];
-    half = size / 2;
-    [x, y] = [left + half, top + half];
-    view = levelView(image, [left, top, left + size, top + size], maxSide);
-  } else {
-    const surroundings = crop(image, [x - half * 1.5, y - half * 1.5, x + half * 1.5, y + half * 1.5], true);
-    view = cropTurned(surroundings, { side: 2 * half, angleDeg, maxSide });
-  }
-  const scale = (2 * half) / view.width;
+export async function findInView(networks, view, values, { middle, side, angleDeg }) {
+  const scale = side / view.width;
   // Relative to the middle of the view, in pixels of the image.
   const found = (await findCandidates(networks, view)).map((each) =>
     each.values.map((value) => (value - view.width / 2) * scale),
   );
-  const middle = [-side / 2, -side / 2, side / 2, side / 2];
-  const best = found.sort((a, b) => iou(b, middle) - iou(a, middle))[0];
-  if (!best || iou(best, middle) < NMS_IOU) return null;
-  return turnedBack(best, [x, y], isLevel(angleDeg) ? 0 : angleDeg);
-}
-
-/**
- * @param {Pixels} image
- * @param {Box} box In whole pixels.
- * @param {number} maxSide
- */
-function levelView(image, box, maxSide) {
-  const size = Math.min(maxSide, box[2] - box[0]);
-  const isInside = Math.min(box[0], box[1]) >= 0 && box[2] <= image.width && box[3] <= image.height;
-  if (isInside) return resize(image, size, size, box);
-  const view = crop(image, box, true);
-  return view.width > size ? resize(view, size, size) : view;
+  const half = (values[2] - values[0]) / 2;
+  const own = [-half, -half, half, half];
+  const best = found.sort((a, b) => iou(b, own) - iou(a, own))[0];
+  return best && iou(best, own) >= NMS_IOU ? turnedBack(best, middle, angleDeg) : null;
 }
 
 /**
@@ -215,7 +209,7 @@ function turnedBack(upright, [x, y], angleDeg) {
 }
 
 /** @param {number[]} values */
-function middleOf(values) {
+export function middleOf(values) {
   return [(values[0] + values[2]) / 2, (values[1] + values[3]) / 2];
 }
 

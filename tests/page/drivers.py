@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from tests.waiting import LONG_S, until
 
@@ -51,8 +51,8 @@ class Driver(Protocol):
 class Firefox:
     """Firefox over WebDriver BiDi; see `Driver`."""
 
-    def __init__(self, address: str) -> None:
-        self._socket = connect(f"{address}/session", open_timeout=LONG_S, max_size=None)
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
         self._count = 0
         self._command("session.new", {"capabilities": {}})
         self._tab = self._command("browsingContext.getTree", {})["contexts"][0]["context"]
@@ -145,7 +145,8 @@ def firefox(path: str) -> Iterator[Driver]:
             process([path, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"], stream),
         ):
             found = until(lambda: re.search(r"ws://\S+", log.read_text("utf-8", "replace")), "Firefox to start")
-            yield Firefox(found[0])
+            with connect(f"{found[0]}/session", open_timeout=LONG_S, max_size=None) as socket_:
+                yield Firefox(socket_)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from tests.waiting import LONG_S, until
 
 INSTALL = {
     "firefox": "apt-get install firefox-esr",
-    "webkit": "apt-get install webkit2gtk-driver xvfb gstreamer1.0-plugins-good",
+    "webkit": "apt-get install webkit2gtk-driver xvfb xauth gstreamer1.0-plugins-good",
 }
 
 
@@ -83,15 +83,20 @@ def drop(driver: Driver, path: Path, media_type: str) -> None:
 def csv_rows(driver: Driver) -> list[dict[str, str]]:
     """The rows of the CSV that the button saves."""
     text = driver.evaluate(
-        """const saved = new Promise((resolve) => {
-            const click = HTMLAnchorElement.prototype.click;
-            HTMLAnchorElement.prototype.click = function () {
-                HTMLAnchorElement.prototype.click = click;
-                resolve(fetch(this.href).then((response) => response.text()));
-            };
-        });
-        document.querySelector("#csv").click();
-        return saved;"""
+        """const [click, create] = [HTMLAnchorElement.prototype.click, URL.createObjectURL];
+        try {
+            HTMLAnchorElement.prototype.click = () => {}; // nothing is saved
+            return await new Promise((resolve) => {
+                URL.createObjectURL = (blob) => {
+                    resolve(blob.text());
+                    return create.call(URL, blob);
+                };
+                document.querySelector("#csv").click();
+            });
+        } finally {
+            HTMLAnchorElement.prototype.click = click;
+            URL.createObjectURL = create;
+        }"""
     )
     return list(csv.DictReader(io.StringIO(text)))
 
