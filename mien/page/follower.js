@@ -40,6 +40,11 @@ export class Follower {
     return this.#faces.length === 0;
   }
 
+  /** Whether a face was lost in the last frame. */
+  get hasLost() {
+    return this.#faces.some(({ unseen }) => unseen === 1);
+  }
+
   /**
    * Takes over what a search of the whole frame has found: new faces, and the scores and tilts of those it knows.
    *

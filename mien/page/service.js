@@ -18,6 +18,8 @@ export class ServiceEngine {
   /** @type {Promise<Connection> | null} */
   #connection = null;
   #canvas = new OffscreenCanvas(1, 1);
+  /** Resolves when the last frame is encoded. @type {Promise<any>} */
+  #encoding = Promise.resolve();
 
   /** @param {Host} host */
   constructor(host) {
@@ -47,7 +49,9 @@ export class ServiceEngine {
    * @returns {Promise<Answer & {frame: ImageBitmap}>}
    */
   async recogniseFrame(frame) {
-    const [connection, jpeg] = await Promise.all([this.#connect(), this.#encode(frame)]);
+    const sending = this.#encoding.then(() => Promise.all([this.#connect(), this.#encode(frame)]));
+    this.#encoding = sending.catch(() => {}); // frames are sent in order, even if a later one is encoded faster
+    const [connection, jpeg] = await sending;
     const started = performance.now();
     const message = await connection.send(jpeg);
     return { ...toAnswer(message, started), frame };

@@ -9,7 +9,7 @@ import { iou } from "./boxes.js";
 export const HISTORY_S = 30;
 const SMOOTHING_S = 0.3; // time constant of the exponential moving average
 const LEAD = 0.1; // the expression changes only to a class whose probability is larger by this much
-const MIN_IOU = 0.3; // of a face in two successive frames
+const MIN_IOU = 0.1; // of a face in two successive frames, as in mien/video/track.py
 const LOST_S = 2; // a face that reappears within this time keeps its number
 
 /**

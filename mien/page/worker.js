@@ -20,7 +20,8 @@ import { YuNetVideo, detect, detections, toDetection } from "./yunet.js";
 /** @typedef {import("./yunet.js").Detection} Detection */
 
 const MAX_THREADS = 4;
-const FRAMES_PER_EXPRESSION = 4; // each followed face is classified in one of so many frames, or in more if there are few
+const SLOW_MS = 250; // between two frames: then a lost face is searched at once, and not in the background
+const FRAMES_PER_EXPRESSION = 4; // each followed face is classified at least in every fourth frame
 
 /** @type {{classifier: Classifier, detector: import("./yunet.js").Networks}} */
 let models;
@@ -29,6 +30,8 @@ let follower;
 /** @type {BackgroundSearch} */
 let background;
 const canvas = new FrameCanvas();
+/** When the last frame was followed. */
+let lastFrame_ms = 0;
 
 /**
  * Loads the model and the face detector.
@@ -68,7 +71,8 @@ function postProgress(bytes) {
  * @param {Record<string, string>} headers
  */
 async function fetchDetector({ yunet, centerface }, headers) {
-  const [first, second] = await Promise.all([fetchFile(yunet, headers, postProgress), fetchFile(centerface, headers, postProgress)]);
+  const fetching = [yunet, centerface].map((url) => fetchFile(url, headers, postProgress));
+  const [first, second] = await Promise.all(fetching);
   return { yunet: first, centerface: second };
 }
 
@@ -96,7 +100,11 @@ async function recogniseFrame({ frame, first }) {
   const isDue = !first && background.isDue(follower.isEmpty);
   if (first || (isDue && background.failed)) return { ...(await searchHere()), frame };
   if (isDue) background.start(canvas.pixels());
-  return { ...(await classifyFollowed(await follower.follow(canvas))), frame };
+  const followed = await follower.follow(canvas);
+  const wasSlow = performance.now() - lastFrame_ms > SLOW_MS;
+  lastFrame_ms = performance.now();
+  // On a slow machine, a face moves far from one frame to the next.
+  return { ...(await (wasSlow && follower.hasLost ? searchHere() : classifyFollowed(followed))), frame };
 }
 
 /** Searches the whole frame at once. */

@@ -119,7 +119,9 @@ def test_video_is_recognised_frame_by_frame(opened: Driver, video_file: Path) ->
     until(lambda: opened.evaluate(play) == "Play", "the end of the video")
     rows = until(functools.partial(last_rows, opened), "the last frame")
     assert list(rows[0]) == list(frame_columns(EXPRESSIONS))
-    assert {row["track"] for row in rows} == {"1"}
+    assert {row["track"] for row in rows} == {"1"}, [
+        (row["time_s"], row["track"], row["x0"], row["x1"]) for row in rows
+    ]
 
 
 def last_rows(driver: Driver) -> Any:
