@@ -39,6 +39,8 @@ FAILURE = "the service failed at this request; its log has the details under the
 
 request_id: ContextVar[str] = ContextVar("request_id", default="none")
 """Identifies the present request or WebSocket in the log and in the header X-Request-Id of its response."""
+_AUTHORITY = re.compile(r"[^@/?#\\\s]+")
+"""A host and a port without anything else: `evil.example@localhost` must not pass as localhost."""
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 logger = logging.getLogger("mien")
@@ -147,6 +149,8 @@ def _request_id(headers: Headers) -> str:
 
 def hostname(authority: str) -> str:
     """Returns the host of `host:port` in lower case, `localhost:8000` -> `localhost`; empty for an invalid one."""
+    if not _AUTHORITY.fullmatch(authority):
+        return ""
     try:
         return (urlsplit(f"//{authority}").hostname or "").rstrip(".")
     except ValueError:

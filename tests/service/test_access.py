@@ -52,7 +52,7 @@ def test_own_model_with_a_shipped_name_needs_the_token(masked, tmp_path):
 
 
 def test_other_host_gets_421_and_other_origin_403(client):
-    for host in ("evil.example", "127.0.0.1.evil.example", "", "[bad"):
+    for host in ("evil.example", "127.0.0.1.evil.example", "evil.example@localhost", "localhost/evil", "", "[bad"):
         assert_error(client.get("/healthz", headers={"Host": host}), 421, "localhost")
     for host in ("localhost", "LOCALHOST:1", "[::1]:8000"):
         assert client.get("/healthz", headers={"Host": host}).status_code == 200
