@@ -14,15 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
 
 import mien
 from mien.errors import ConfigError, MienError, WeightsError, error_text, near, require, shortened, shortened_path
-from mien.export.precision import Precision, keep_outputs, remove_quantization
+from mien.export.precision import Precision, keep_outputs, noise, remove_quantization
 from mien.files import check_output as check_output_file
 from mien.files import json_text, replaced, write_text
 from mien.models.onnx_model import OnnxModel
+from mien.models.session import open_session
 
+CHECKED_IMAGES = 16
+MAX_DIFFERENCE = 1.0
+"""Most by which a logit of a LiteRT file may differ on CHECKED_IMAGES images; those of `tiny` differ by up to 0.5."""
 INPUT, OUTPUT = "images", "logits"
 """Names of the input and of the output in ONNX; the JSON says what a format calls them."""
 
@@ -93,7 +98,33 @@ def _write_litert(source: Path, path: Path, half: bool) -> Interface:
     shutil.move(made, path)
     interpreter = require("ai_edge_litert.interpreter", "litert").Interpreter(model_path=str(path))
     (images,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
+    _check_litert(interpreter, source)
     return Interface(images["name"], images["shape"].tolist(), logits["name"])
+
+
+def _check_litert(interpreter: Any, source: Path) -> None:
+    """Compares a converted network with its .onnx file, since onnx2tf converts some networks wrongly.
+
+    Raises:
+        WeightsError: A logit is not finite, or differs by more than MAX_DIFFERENCE.
+    """
+    session = open_session(source, 1)
+    _, channels, size, _ = session.get_inputs()[0].shape
+    faces = np.repeat(noise(size)[:CHECKED_IMAGES, None].astype(np.float32) / 128 - 1, channels, axis=1)
+    interpreter.allocate_tensors()
+    (images,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
+    differences = []
+    for face in faces:
+        interpreter.set_tensor(images["index"], face.transpose(1, 2, 0)[None])
+        interpreter.invoke()
+        expected = session.run([OUTPUT], {INPUT: face[None]})[0]
+        differences.append(float(np.abs(interpreter.get_tensor(logits["index"]) - expected).max()))
+    largest = float(np.max(differences))  # nan if one of them is
+    if not largest <= MAX_DIFFERENCE:
+        raise WeightsError(
+            f"the network that onnx2tf made gives other results: a logit differs by {largest:.2g}, more than "
+            f"{MAX_DIFFERENCE:g}; use another format or precision"
+        )
 
 
 def _write_coreml(source: Path, path: Path, half: bool) -> Interface:

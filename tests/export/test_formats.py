@@ -13,6 +13,7 @@ from mien.export import formats
 from mien.export.formats import FORMATS, write
 from mien.export.precision import noise
 from mien.models.onnx_model import OnnxModel
+from mien.models.zoo import find_model
 from tests.cli.conftest import assert_sentence
 from tests.environments import python_with, run
 
@@ -53,6 +54,37 @@ def test_converted_network_gives_the_probabilities_of_the_original(name, precisi
     expected = model.calibration.probabilities(model.logits(images))
     difference = np.abs(model.calibration.probabilities(np.asarray(found, np.float32)) - expected)
     assert difference.mean() < 0.02
+
+
+class WrongInterpreter:
+    """A LiteRT file that gives these logits for every image."""
+
+    def __init__(self, logits):
+        self.logits = logits
+
+    def get_input_details(self):
+        return [{"index": 0}]
+
+    def get_output_details(self):
+        return [{"index": 1}]
+
+    def get_tensor(self, index):
+        return self.logits
+
+    def allocate_tensors(self):
+        pass
+
+    def set_tensor(self, index, value):
+        assert value.shape == (1, 48, 48, 1)
+
+    invoke = allocate_tensors
+
+
+@pytest.mark.parametrize("value", [np.nan, 100.0])
+def test_wrong_conversion_to_litert_is_an_error(value):
+    """onnx2tf 1.29 made a file of `small` in 16 bits whose logits were not numbers."""
+    with pytest.raises(WeightsError, match=r"gives other results: a logit differs by (nan|1e\+02|9\d|1\d\d)"):
+        formats._check_litert(WrongInterpreter(np.full((1, 7), value, np.float32)), find_model("tiny"))
 
 
 @pytest.mark.slow
