@@ -49,7 +49,9 @@ export class ServiceEngine {
    * @returns {Promise<Answer & {frame: ImageBitmap}>}
    */
   async recogniseFrame(frame) {
-    const sending = this.#encoding.then(() => Promise.all([this.#connect(), this.#encode(frame)]));
+    const connecting = this.#connect(); // now, so that a frame before `close` opens no connection after it
+    connecting.catch(() => {}); // it is awaited later
+    const sending = this.#encoding.then(() => Promise.all([connecting, this.#encode(frame)]));
     this.#encoding = sending.catch(() => {}); // frames are sent in order, even if a later one is encoded faster
     const [connection, jpeg] = await sending;
     const started = performance.now();

@@ -20,7 +20,10 @@ def test_browser_engine_sends_no_picture(page: Page, service: str) -> None:
 
 def test_every_request_has_the_token(page: Page, service: str) -> None:
     tokens, sockets = {}, []
-    page.on("request", lambda request: tokens.update({request.url: request.headers.get("authorization")}))
+    page.on(
+        "request",
+        lambda request: tokens.update({request.url.partition("?")[0]: request.headers.get("authorization")}),
+    )
     page.on("websocket", lambda socket: sockets.append(socket.url))
     page.goto(f"{service}#token=secret&camera")
     page.get_by_text("on the service").click()
