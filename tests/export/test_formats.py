@@ -82,7 +82,7 @@ class WrongInterpreter:
 
 @pytest.mark.parametrize("value", [np.nan, 100.0])
 def test_wrong_conversion_to_litert_is_an_error(value):
-    """onnx2tf 1.29 made a file of `small` in 16 bits whose logits were not numbers."""
+    """onnx2tf 1.29 once made a file of `small` in 16 bits whose logits were not numbers."""
     with pytest.raises(WeightsError, match=r"gives other results: a logit differs by (nan|1e\+02|9\d|1\d\d)"):
         formats._check_litert(WrongInterpreter(np.full((1, 7), value, np.float32)), find_model("tiny"))
 
