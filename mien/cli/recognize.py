@@ -100,7 +100,7 @@ def recognize(
             )
         end(archive.recognize_to_folder(output, photos, faces, archive.Workers(on, workers, part, gpus)))
         return
-    names = _picture_names(photos) if not (output and output.lower().endswith(".parquet")) else photos
+    names = _picture_names(photos, output) if not (output and output.lower().endswith(".parquet")) else photos
     target = Output.from_name(output, names, overwrite) if output else None
     if target and target.kind in ("table", "parquet") and (as_json or as_csv):
         raise ConfigError(f"all results are written to {target.path}: leave out --json and --csv")
@@ -124,8 +124,8 @@ def end(unreadable: int) -> None:
         raise typer.Exit(2)
 
 
-def _picture_names(names: Sequence[str]) -> list[str]:
-    """Returns the names with the pictures below each folder in its place."""
+def _picture_names(names: Sequence[str], output: str | None) -> list[str]:
+    """Returns the names with the pictures below each folder in its place, but for those in a folder for the copies."""
     from mien.errors import ConfigError
     from mien.recognition.sources import STANDARD_INPUT, is_file_name
 
@@ -135,10 +135,15 @@ def _picture_names(names: Sequence[str]) -> list[str]:
         return list(names)
     from mien.data.pictures import find_pictures
 
+    copies = Path(output).resolve() if output else None
     pictures: list[str] = []
     for name in names:
-        is_folder = is_file_name(name) and Path(name).is_dir()
-        pictures += map(str, find_pictures([Path(name)])) if is_folder else [name]
+        if not is_file_name(name) or not Path(name).is_dir():
+            pictures.append(name)
+            continue
+        has_copies = copies and Path(name).resolve() in copies.parents
+        found = find_pictures([Path(name)])
+        pictures += [str(path) for path in found if not (has_copies and copies in path.resolve().parents)]
     return pictures
 
 
@@ -171,7 +176,7 @@ def _recognize(
             failed += 1
     classes = recognizer.model.classes
     written = copies.written if copies else []
-    if target and target.kind == "table":
+    if target and target.kind == "table" and results:  # a mistyped name must not replace the table of an earlier run
         target.write_table(results, classes)
         written = [target.path]
     if as_json:

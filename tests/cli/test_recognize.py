@@ -200,6 +200,25 @@ def test_output_picture_is_one_annotated_copy(mien, tmp_path, ending, kind):
         assert 500 < (difference > 60).sum() < 20_000
 
 
+def test_mistyped_name_does_not_replace_the_table_of_an_earlier_run(mien, tmp_path):
+    table = tmp_path / "faces.csv"
+    assert mien("recognize", ASTRONAUT, "-o", table, "--threads", 1)[0] == 0
+    before = table.read_text()
+    code, out, err = mien("recognize", tmp_path / "astronuat.jpg", "-o", table)
+    assert (code, "written" in out) == (2, False)
+    assert "astronuat.jpg" in err
+    assert table.read_text() == before
+
+
+def test_folder_is_recognized_without_the_copies_in_it(mien, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(ASTRONAUT.read_bytes())
+    for _ in range(2):
+        code, out, _ = mien("recognize", tmp_path, "-o", tmp_path / "annotated", "--json", "--threads", 1)
+        assert code == 0
+        assert [Path(picture["path"]).name for picture in json.loads(out)] == ["photo.jpg"]
+    assert [path.name for path in (tmp_path / "annotated").iterdir()] == ["photo-faces.jpg"]
+
+
 def test_blur_hides_faces_in_annotated_copies_only(mien, tmp_path):
     for name, options in (("clear.png", []), ("blurred.png", ["--blur"])):
         assert mien("recognize", ASTRONAUT, "-o", tmp_path / name, *options, "--threads", 1)[0] == 0
