@@ -48,6 +48,10 @@ _MODULES = {
 __all__ = ["EXPRESSIONS", "Box", "Expression", "Face", "MienError", "Recognizer", "VideoRecognizer", "__version__"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")

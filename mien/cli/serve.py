@@ -71,8 +71,8 @@ def serve(
 ) -> None:
     """Start a web page and an HTTP service that recognises pictures for other programs.
 
-    In the European Union, whoever uses this on people must tell them before, and must not use it at work or in
-    education, except for medical or safety reasons.
+    In the European Union, people must be told before this is used on them.
+    It is forbidden at work and in education, except for medical or safety reasons.
     """
     from mien import service
     from mien.cores import usable_cores
@@ -119,8 +119,8 @@ def camera(
 ) -> None:
     """Open the web page with the camera on; no picture leaves this machine.
 
-    In the European Union, people in front of it must be told before, and it is forbidden at work and in education,
-    except for medical or safety reasons.
+    In the European Union, people in front of it must be told before.
+    It is forbidden at work and in education, except for medical or safety reasons.
     """
     import threading
     import webbrowser

@@ -15,7 +15,7 @@ from mien import files
 from mien.deprecation import warn_deprecated
 from mien.detection import DEFAULT_DETECTOR
 from mien.detection.base import Detector
-from mien.errors import ConfigError, require
+from mien.errors import ConfigError, require, shortened_path
 from mien.explain.overlay import COLOURMAP, draw_probabilities, informative_masks, overlay
 from mien.labels import class_colours
 from mien.models.model import Model
@@ -114,8 +114,12 @@ def check_folder(folder: Path, name: str, overwrite: bool) -> None:
         overwrite: Whether any file may be replaced.
 
     Raises:
-        ConfigError: It cannot, or would replace another file.
+        ConfigError: It cannot, would replace another file, or its name is that of a picture.
     """
+    if folder.suffix.lower() in (".png", ".jpg", ".jpeg") and not folder.is_dir():
+        raise ConfigError(
+            f"{shortened_path(folder)} is the name of a picture, and every face gets its own: give the name of a folder"
+        )
     files.check_folder(folder)
     for path in sorted(folder.glob(f"{glob.escape(Path(name).stem)}-face*.png")):
         files.check_output(path, overwrite)

@@ -155,7 +155,9 @@ def _from_environment(threads: int | None) -> list[Candidate]:
 def _missing(name: str, available: list[str]) -> ConfigError:
     """Returns the error about a device that is unknown or not installed."""
     if name not in DEVICES:
-        return ConfigError(f"unknown device {shortened(name)}: {near(name, {*DEVICES, AUTO})}")
+        # A distance of letters would suggest the CPU for "gpu".
+        hint = near("" if name.lower() == "gpu" else name, {*DEVICES, AUTO})
+        return ConfigError(f"unknown device {shortened(name)}: {hint}")
     package = DEVICES[name].package
     module: Any = runtime.import_runtime()
     if package == runtime.NAME:

@@ -61,6 +61,8 @@ class VideoOutputs:
         ):
             if path and path.suffix.lower() not in suffixes:
                 raise ConfigError(f"the name of {kind} must end in {', '.join(suffixes)}, got {path.name}")
+        if self.parquet:
+            require("pyarrow", "batch")
         if self.blur and not self.annotated:
             raise ConfigError("--blur is for the annotated copy: give a .mp4, .mov or .mkv file by -o")
         if not self.report and (self.notice or not self.faces):

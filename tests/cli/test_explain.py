@@ -20,3 +20,10 @@ def test_bad_picture_or_model_gives_one_sentence(mien, unreadable_picture, train
     assert code == 2
     assert_sentence(err, "there is no model smal")
     assert not (tmp_path / "why").exists()
+
+
+def test_name_of_a_picture_is_no_folder_for_the_figures(mien, tmp_path):
+    code, _, err = mien("explain", tmp_path / "photo.jpg", "-o", tmp_path / "figure.png")
+    assert code == 2
+    assert "figure.png is the name of a picture, and every face gets its own: give the name of a folder" in err
+    assert list(tmp_path.iterdir()) == []

@@ -54,7 +54,9 @@ def test_missing_device_is_an_error_with_the_package_to_install(name):
         assert message.endswith(f"{package} has it; run pip uninstall -y onnxruntime, then pip install {package}")
 
 
-@pytest.mark.parametrize(("name", "words"), [("cudo", "did you mean cuda?"), ("", "known are"), ("Auto", "mean auto?")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("cudo", "did you mean cuda?"), ("", "known are"), ("gpu", "known are"), ("Auto", "mean auto?")]
+)
 def test_unknown_device_names_the_near_ones(name, words):
     with pytest.raises(ConfigError, match=f"^unknown device {name}: .*{words[:-1]}"):
         Recognizer(device=name)
