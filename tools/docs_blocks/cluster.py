@@ -47,7 +47,7 @@ def cost() -> str:
                 cores = machines * CORES
                 rate = float(of_worker["value"]) * cores * min(1.0, float(efficiency["value"]) / 2)
                 hours = pictures / rate / 3600
-                cells = [f"{hours:,.1f}", f"{hours * cores:,.0f}"]
+                cells = [f"{hours:,.2g}" if hours < 1 else f"{hours:,.1f}", f"{hours * cores:,.0f}"]
             rows.append([f"{pictures:,}", str(machines), *cells])
     return table(["pictures", f"machines of {CORES} cores", "hours", "core-hours"], rows, right=range(4))
 
