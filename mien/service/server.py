@@ -48,6 +48,7 @@ def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
         ws_max_size=min(settings.limits.frame_bytes, settings.limits.request_bytes),
         backlog=ACCEPTED_AT_ONCE,
         ws_per_message_deflate=False,  # pictures are compressed already
+        ws_ping_interval=None,  # `idle_seconds` closes silent WebSockets, and simple clients answer no pings
         timeout_graceful_shutdown=math.ceil(settings.limits.seconds),
         server_header=False,
     )
