@@ -23,7 +23,6 @@ from pyarrow import parquet
 import mien as package
 from mien.data import picture_lists
 from mien.errors import ConfigError, MienError
-from mien.recognition import batch
 from mien.recognition.batch import FaceRecognizer, recognize_to_file, recognize_to_folder
 from mien.recognition.cluster import cluster_cores, connected, on_ray
 from mien.recognition.parts import MANIFEST, Counts, PictureList
@@ -184,8 +183,8 @@ def test_killed_worker_costs_its_task_alone(driver, tmp_path):
 
 
 def test_worker_that_cannot_start_is_an_error(driver):
-    with pytest.raises(MienError, match="a worker cannot start: unknown model smal"):
-        list(on_ray(partial(batch.PartRecognizer, FaceRecognizer("smal"), None), range(2), 1))
+    with pytest.raises(MienError, match="a worker cannot start: there is no such model"):
+        list(on_ray(worker_functions.refusing_to_start, range(2), 1))
 
 
 def test_worker_with_another_version_is_an_error(driver, monkeypatch):

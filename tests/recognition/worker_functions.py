@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow
 
+from mien.errors import ConfigError
 from mien.recognition.batch import FaceRecognizer
 
 
@@ -48,6 +49,11 @@ def _fail(task: str) -> str:
 def unable_to_start() -> Callable[[int], int]:
     """Fails to start."""
     raise SystemExit(3)
+
+
+def refusing_to_start() -> Callable[[int], int]:
+    """Ends with an error that is meant for users."""
+    raise ConfigError("there is no such model")
 
 
 def write_process_and_wait(folder: Path) -> Callable[[int], int]:
