@@ -13,6 +13,8 @@ from tests.cli.conftest import assert_sentence, write_random_predictions
 from tests.video import samples
 from tests.video.command import run
 
+pytestmark = pytest.mark.process
+
 ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 THESIS = "years of work"
 TABLES = ["faces.csv", "faces.json", "faces.jsonl", "faces.parquet", "face.jpg", "face.png"]

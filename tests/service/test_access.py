@@ -12,6 +12,8 @@ from mien.service.access import HEADERS, allowed_hosts
 from mien.service.settings import read_tokens
 from tests.service.conftest import PICTURE, TOKEN, assert_error, astronaut_form, client_of, running, websocket
 
+pytestmark = pytest.mark.process
+
 
 def test_request_without_token_gets_401(token_client):
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic open-sesame"}):

@@ -16,6 +16,8 @@ from mien.service import Settings, create_app, serve
 from tests.service.conftest import TOKEN, astronaut_form, running
 from tests.waiting import LONG_S
 
+pytestmark = pytest.mark.process
+
 
 def test_app_works_when_mounted_in_another_app(astronaut_record):
     outer = FastAPI()

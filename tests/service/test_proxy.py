@@ -21,7 +21,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "service.md"
 NGINX, OPENSSL = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin"), shutil.which("openssl")
 SITE = {"Host": "faces.example", "Origin": "https://faces.example"}
 
-pytestmark = pytest.mark.skipif(not (NGINX and OPENSSL), reason="needs nginx and openssl, as apt-get install has them")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not (NGINX and OPENSSL), reason="needs nginx and openssl, as apt-get install has them"),
+]
 
 
 def free_port():

@@ -26,6 +26,8 @@ from tests.service.conftest import (
     resized,
 )
 
+pytestmark = pytest.mark.process
+
 
 def test_form_gets_the_faces_that_python_finds(client, astronaut_record):
     answer = client.post("/v1/recognize", **astronaut_form())
