@@ -10,6 +10,8 @@ from mien.service import Limits
 from tests.service.conftest import PICTURE, client_of, resized, websocket
 from tests.waiting import LONG_S, until
 
+pytestmark = pytest.mark.process
+
 
 def test_frames_are_answered_in_order(limited_client, astronaut_record):
     sent = [resized(200), PICTURE, b"not a picture", "text", PICTURE * 3, resized(310)]

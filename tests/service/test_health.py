@@ -1,9 +1,13 @@
 """The routes /healthz and /readyz."""
 
+import pytest
+
 from mien.service import Limits, Settings, create_app
 from mien.service.worker import Picture
 from tests.service.conftest import PICTURE, running
 from tests.waiting import until
+
+pytestmark = pytest.mark.process
 
 
 def test_idle_service_is_alive_and_ready(client):

@@ -1,6 +1,10 @@
 """The route /metrics."""
 
+import pytest
+
 from tests.service.conftest import PICTURE, form, read_metrics, websocket
+
+pytestmark = pytest.mark.process
 
 
 def test_metrics_count_requests_pictures_and_faces(limited_client):

@@ -14,6 +14,8 @@ from mien.models.onnx_model import OnnxModel
 from mien.models.zoo import shipped_models
 from tests.waiting import LONG_S
 
+pytestmark = pytest.mark.process
+
 
 def test_models_lists_the_settings_of_each_model(client):
     answer = client.get("/v1/models").json()

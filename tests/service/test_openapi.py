@@ -9,6 +9,8 @@ import pytest
 from mien.service import schemas
 from tests.service.conftest import astronaut_form
 
+pytestmark = pytest.mark.process
+
 SCHEMA = Path(__file__).with_name("openapi.json")
 """The schema that programs of users rely on, without its prose."""
 
