@@ -81,6 +81,7 @@ def test_config_trains_every_weight_in_two_steps(path):
     assert without_gradient == []
 
 
+@pytest.mark.full_size
 @pytest.mark.parametrize("path", FULL, ids=lambda path: path.stem)
 def test_estimates_in_the_header_are_current(path, full_size):
     config = configs.load(path)

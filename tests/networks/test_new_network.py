@@ -51,6 +51,7 @@ def new_network(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "NETWORKS", (*registry.NETWORKS, ROW))
 
 
+@pytest.mark.full_size
 def test_new_network_is_built_counted_exported_and_read_back(new_network, tmp_path):
     classes = ("calm", "tense", "tired")
     config = Config(network=NetworkConfig(name="pooled_linear", variant="4x4"))
