@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import functools
 import io
 import json
 import shutil
@@ -113,13 +114,21 @@ def test_photograph_gives_the_face_that_python_finds(opened: Driver) -> None:
 def test_video_is_recognised_frame_by_frame(opened: Driver, video_file: Path) -> None:
     drop(opened, video_file, "video/webm")
     wait_for_message(opened, "Happy")
-    play = "return document.querySelector('#play').textContent;"
-    until(lambda: opened.evaluate(play) == "Play", "the end of the video")
-    rows = until(lambda: csv_rows(opened), "a frame")  # how many of them there are depends on the machine
+    rows = until(functools.partial(rows_at_the_end, opened), "a frame")  # how many there are depends on the machine
     assert list(rows[0]) == list(frame_columns(EXPRESSIONS))
     assert {row["track"] for row in rows} <= {"", "1"}, [
         (row["time_s"], row["track"], row["x0"], row["x1"]) for row in rows
     ]
+
+
+def rows_at_the_end(driver: Driver) -> list[dict[str, str]]:
+    """The rows once the video has ended; plays it again if a slow machine has recognised no frame in time."""
+    if driver.evaluate("return document.querySelector('#play').textContent;") != "Play":
+        return []
+    rows = csv_rows(driver)
+    if not rows:
+        driver.evaluate("document.querySelector('#play').click();")
+    return rows
 
 
 def test_camera_without_a_face_gives_a_message(opened: Driver) -> None:
