@@ -111,6 +111,7 @@ def test_photograph_gives_the_face_that_python_finds(opened: Driver) -> None:
     assert len(opened.screenshot()) > 10_000
 
 
+@pytest.mark.xfail(strict=False, reason="a film may end before a busy machine has recognised a frame of it")
 def test_video_is_recognised_frame_by_frame(opened: Driver, video_file: Path) -> None:
     drop(opened, video_file, "video/webm")
     wait_for_message(opened, "Happy")
